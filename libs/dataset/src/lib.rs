@@ -1,0 +1,36 @@
+//! Training samples: real and synthetic cases, cropped, mixed and augmented by pure functions of a
+//! seed and an index. Knows arrays; knows nothing of tensors or networks.
+
+use ndarray::{Array3, Array4};
+
+/// One training sample.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Normalised intensities, `[channel, x, y, z]`, standard layout, channels in the order of
+    /// [`neurotriage_domain::Modality::ALL`]; a missing modality is all 0.
+    pub image: Array4<f32>,
+    /// Mask labels 0, 1, 2 or 4, `[x, y, z]`, standard layout, same grid as `image`.
+    pub labels: Array3<u8>,
+    /// Where it came from, for logs: such as `real`, `phantom`.
+    pub origin: &'static str,
+}
+
+/// Why a sample could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// There is nothing to draw from.
+    #[error("no training case given; name folders of cases or ask for phantoms")]
+    Empty,
+}
+
+/// Draws training samples.
+///
+/// The same source, seed and index give the same sample, whatever the thread and the order, so that
+/// a resumed run sees what an unbroken one would have.
+pub trait SampleSource: Send + Sync {
+    /// Returns sample `index` of the run.
+    ///
+    /// # Errors
+    /// [`DatasetError`] if it cannot be made.
+    fn sample(&self, index: u64) -> Result<Sample, DatasetError>;
+}

@@ -1,0 +1,21 @@
+//! Vocabulary shared by every service: identifiers, physical units, image classes, brain regions
+//! and error classes.
+//!
+//! No I/O, no protobuf, no database: this crate may be used by all others and uses none of them.
+
+mod error;
+mod id;
+mod modality;
+mod region;
+mod spacing;
+mod tumour;
+
+pub use error::{DomainError, ErrorCode, FieldViolation};
+pub use id::{
+    AssessmentId, BlobDigest, HospitalId, InvalidId, PatientId, SegmentationId, StudyId,
+    SymptomReportId,
+};
+pub use modality::{Modality, UnknownModality};
+pub use region::{RegionName, Side, Structure, UnknownRegion};
+pub use spacing::{InvalidVoxelSpacing, VoxelSpacing};
+pub use tumour::{TumourClass, TumourRegion, UnknownLabel};

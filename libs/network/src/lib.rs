@@ -1,0 +1,1 @@
+//! neurotriage-network.
