@@ -1,1 +1,1 @@
-//! neurotriage-migrations.
+//! Schema of every database of the suite, one `Migrator` per service.
