@@ -1,0 +1,449 @@
+//! The report of one diagnosis: what the services found, in the shape that readers and programs see.
+//!
+//! [`Report`] is the schema of `report.json`; the terminal and HTML renderings are made from it and
+//! add nothing to it. Knows nothing of gRPC clients or files: [`from_proto`] makes it from messages.
+
+pub mod from_proto;
+pub mod html;
+pub mod json;
+pub mod terminal;
+mod text;
+
+use neurotriage_domain::Side;
+use serde::Serialize;
+
+/// Version of the schema; a change that could break a reader raises it.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What every rendering of a report says.
+pub const NOTICE: &str = "Decision support for research use. Not a medical device, not a diagnosis: \
+a clinician must review the images and the patient.";
+
+/// One patient's image and symptoms, compared.
+#[derive(Clone, Serialize)]
+pub struct Report {
+    /// Version of this schema: [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// What the reader must know about the use of the report: [`NOTICE`].
+    pub notice: &'static str,
+    /// When the report was made: RFC 3339, UTC.
+    pub generated_at: String,
+    /// What made the report.
+    pub software: Software,
+    /// What was examined.
+    pub study: Study,
+    /// The finding in one sentence.
+    pub headline: String,
+    /// What the image shows.
+    pub image: Image,
+    /// What the patient reports.
+    pub symptoms: Symptoms,
+    /// Whether the two agree.
+    pub assessment: Assessment,
+    /// Where the patient could go.
+    pub referral: Referral,
+    /// The model that marked the tumour.
+    pub model: Model,
+    /// How the run went.
+    pub run: Run,
+}
+
+/// A program and its version.
+#[derive(Clone, Serialize)]
+pub struct Software {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// What was examined.
+#[derive(Clone, Serialize)]
+pub struct Study {
+    /// The caller's name of the study.
+    pub case: String,
+    /// A UUID.
+    pub patient_id: String,
+    /// A UUID.
+    pub study_id: String,
+    /// A UUID.
+    pub segmentation_id: String,
+    /// A UUID.
+    pub symptom_report_id: String,
+    /// A UUID.
+    pub assessment_id: String,
+    /// Voxels along the three array axes of the uploaded files.
+    pub shape: Vec<u32>,
+    /// Distance between voxel centres along the array axes, in millimetres.
+    pub spacing_mm: Vec<f64>,
+    /// Direction in which each array axis grows, such as `LPS`.
+    pub orientation: String,
+    /// The files, in the order FLAIR, T1, T1ce, T2.
+    pub files: Vec<StudyFile>,
+    /// True if the study is a phantom, made by this program and of no patient.
+    pub phantom: bool,
+}
+
+/// One file of the study.
+#[derive(Clone, Serialize)]
+pub struct StudyFile {
+    /// Sequence it holds, such as `flair`.
+    pub modality: String,
+    /// Its name without the folder.
+    pub file_name: String,
+    /// SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What the image shows.
+#[derive(Clone, Serialize)]
+pub struct Image {
+    /// All lesions together, in millilitres.
+    pub volumes: Volumes,
+    /// Mean entropy of the network's answer inside the tumour, 0 (sure) to 1; null without tumour.
+    pub uncertainty: Option<f64>,
+    /// Where regions were looked up: `sri24` or `unknown`.
+    pub space: Space,
+    /// Why the space is unknown; empty otherwise.
+    pub space_reason: String,
+    /// Atlas the regions come from, with its version.
+    pub atlas: String,
+    /// Components too small to count as lesions.
+    pub components_ignored: u32,
+    /// Largest first.
+    pub lesions: Vec<Lesion>,
+    /// Everything that the localiser knows, in its own schema; null if it said nothing more.
+    pub localiser_details: serde_json::Value,
+}
+
+/// Coordinate space in which regions were looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    /// The SRI24 grid of BraTS.
+    Sri24,
+    /// No known template: no region is named.
+    Unknown,
+}
+
+/// Volumes of a tumour and its compartments.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Volumes {
+    /// Whole tumour, in millilitres.
+    pub whole_ml: f64,
+    /// Necrotic and non-enhancing core, in millilitres.
+    pub necrotic_core_ml: f64,
+    /// Oedema, in millilitres.
+    pub oedema_ml: f64,
+    /// Enhancing tumour, in millilitres.
+    pub enhancing_ml: f64,
+}
+
+/// One connected lesion.
+#[derive(Clone, Serialize)]
+pub struct Lesion {
+    /// How much of what.
+    pub volumes: Volumes,
+    /// Centre of mass in RAS+ millimetres.
+    pub centroid_mm: Vec<f64>,
+    /// Longest diameter in three dimensions, in millimetres.
+    pub diameter_max_mm: f64,
+    /// Side that holds more of the lesion; null if unknown.
+    pub side: Option<Side>,
+    /// True if a considerable part lies on the other side.
+    pub crosses_midline: bool,
+    /// Share of the lesion on the other side, 0 to 0.5.
+    pub share_across_midline: f64,
+    /// Region that names the site, such as `frontal_left`; empty if the space is unknown.
+    pub main_region: String,
+    /// Share of voxels that were given to the nearest region, 0 to 1.
+    pub share_assigned_by_distance: f64,
+    /// By falling weight.
+    pub regions: Vec<RegionShare>,
+}
+
+/// How much of a lesion lies in one region.
+#[derive(Clone, Serialize)]
+pub struct RegionShare {
+    /// Stable name, such as `frontal_left`.
+    pub region: String,
+    /// Plain English, such as `left frontal lobe`.
+    pub display_name: String,
+    /// Side of the region; null if unknown.
+    pub side: Option<Side>,
+    /// Part of the whole tumour in this region, in millilitres.
+    pub volume_ml: f64,
+    /// The same as a share of the whole tumour, 0 to 1.
+    pub share: f64,
+    /// Share of the tumour core in this region, 0 to 1.
+    pub core_share: f64,
+    /// Weight in naming the site, 0 to 1.
+    pub site_weight: f64,
+    /// SNOMED CT code of the structure; empty where none is assigned.
+    pub snomed_code: String,
+}
+
+/// What the patient reports.
+#[derive(Clone, Serialize)]
+pub struct Symptoms {
+    /// As written.
+    pub text: String,
+    /// Coded findings, in the order of the text, with how each fits the image.
+    pub findings: Vec<Finding>,
+    /// Pieces of the text that were not understood.
+    pub not_understood: Vec<String>,
+    /// Version of the lexicon that coded the text.
+    pub lexicon_version: String,
+}
+
+/// One coded finding and how it fits.
+#[derive(Clone, Serialize)]
+pub struct Finding {
+    /// Key in the lexicon, such as `hemiparesis`.
+    pub finding_id: String,
+    /// Human Phenotype Ontology code, or a local code that begins with `NT:`.
+    pub code: String,
+    /// Plain English.
+    pub display_name: String,
+    /// Side of the body; null if not said.
+    pub side: Option<Side>,
+    /// The words it was read from.
+    pub matched_text: String,
+    /// How it fits the lesion.
+    pub fit: Fit,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Regions it points to, strongest first.
+    pub points_to: Vec<RegionProbability>,
+}
+
+/// How a finding fits the lesion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// The lesion lies where the finding points.
+    Explained,
+    /// The finding points elsewhere.
+    Unexplained,
+    /// The finding points nowhere in particular.
+    NotLocalising,
+    /// The text denies the finding.
+    Denied,
+    /// The service did not say.
+    NotCompared,
+}
+
+impl Fit {
+    /// Every fit, in the order of reports.
+    pub const ALL: [Self; 5] =
+        [Self::Explained, Self::Unexplained, Self::NotLocalising, Self::Denied, Self::NotCompared];
+
+    /// Returns the fit in plain English, such as `not localising`.
+    pub fn display_name(self) -> &'static str {
+        match self {
+            Self::Explained => "explained",
+            Self::Unexplained => "unexplained",
+            Self::NotLocalising => "not localising",
+            Self::Denied => "denied",
+            Self::NotCompared => "not compared",
+        }
+    }
+}
+
+/// A region and how likely it is.
+#[derive(Clone, Serialize)]
+pub struct RegionProbability {
+    /// Stable name, such as `frontal_left`.
+    pub region: String,
+    /// Plain English.
+    pub display_name: String,
+    /// Side of the region; null if unknown.
+    pub side: Option<Side>,
+    /// Probability or weight, 0 to 1.
+    pub probability: f64,
+}
+
+/// Whether image and symptoms agree.
+#[derive(Clone, Serialize)]
+pub struct Assessment {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Agreement of the two distributions over regions, 0 to 1; null without enough evidence.
+    pub concordance: Option<f64>,
+    /// Why, in sentences.
+    pub reasons: Vec<String>,
+    /// Where the symptoms alone point, by falling probability.
+    pub symptom_regions: Vec<RegionProbability>,
+    /// Where the image shows the lesion, by falling weight.
+    pub image_regions: Vec<RegionProbability>,
+    /// Site fused from both, such as `frontal_left`; empty if unknown.
+    pub confirmed_site: String,
+    /// The same in plain English.
+    pub confirmed_site_name: String,
+    /// Signs that need attention soon.
+    pub urgent_signs: Vec<String>,
+    /// What to do to know more.
+    pub next_checks: Vec<String>,
+    /// Version of the evidence table.
+    pub evidence_version: String,
+}
+
+/// Whether symptoms and image agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The symptoms point to the regions of the lesion.
+    Concordant,
+    /// Some do and some do not.
+    PartlyConcordant,
+    /// The symptoms point elsewhere.
+    Discordant,
+    /// Too little to compare.
+    InsufficientEvidence,
+}
+
+impl Verdict {
+    /// Returns the verdict in plain English, such as `partly concordant`.
+    pub fn display_name(self) -> &'static str {
+        match self {
+            Self::Concordant => "concordant",
+            Self::PartlyConcordant => "partly concordant",
+            Self::Discordant => "discordant",
+            Self::InsufficientEvidence => "not enough evidence",
+        }
+    }
+
+    /// Returns what the verdict means, in a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Concordant => "The symptoms point to the regions of the lesion.",
+            Self::PartlyConcordant => "Some symptoms fit the regions of the lesion, others do not.",
+            Self::Discordant => "The symptoms point to other regions than the lesion's.",
+            Self::InsufficientEvidence => {
+                "There is too little evidence to compare image and symptoms."
+            }
+        }
+    }
+}
+
+/// Where the patient could go.
+#[derive(Clone, Serialize)]
+pub struct Referral {
+    /// Best first.
+    pub hospitals: Vec<Hospital>,
+    /// Why the list is empty or shorter than asked; empty otherwise.
+    pub reason: String,
+}
+
+/// A hospital and why it stands where it does.
+#[derive(Clone, Serialize)]
+pub struct Hospital {
+    /// Stable key in the directory.
+    pub hospital_id: String,
+    /// Its name.
+    pub name: String,
+    /// City.
+    pub city: String,
+    /// What it offers, such as `neurosurgery`.
+    pub capabilities: Vec<String>,
+    /// Sum of the weighted factors, 0 to 1.
+    pub score: f64,
+    /// Every factor of the score.
+    pub factors: Vec<Factor>,
+    /// Great-circle distance from the patient's home, in kilometres; null if the home is unknown.
+    pub distance_km: Option<f64>,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// One factor of a hospital's score.
+#[derive(Clone, Serialize)]
+pub struct Factor {
+    /// Name, such as `capability`.
+    pub name: String,
+    /// Value, 0 to 1.
+    pub value: f64,
+    /// Weight, 0 to 1.
+    pub weight: f64,
+    /// What the value rests on.
+    pub explanation: String,
+}
+
+/// The model that marked the tumour.
+#[derive(Clone, Serialize)]
+pub struct Model {
+    /// Name and version.
+    pub model_id: String,
+    /// SHA-256 of its weights, in hexadecimal digits.
+    pub weights_sha256: String,
+    /// Device it ran on: `cpu` or `cuda:N`.
+    pub device: String,
+    /// Time the network took, in seconds.
+    pub inference_seconds: f64,
+    /// Preprocessing profile and version, such as `whole` and 1.
+    pub profile: String,
+    /// Version of the preprocessing profile.
+    pub profile_version: u32,
+}
+
+/// How the run went.
+#[derive(Clone, Serialize)]
+pub struct Run {
+    /// In the order they ran.
+    pub steps: Vec<Step>,
+    /// From start to report, in seconds.
+    pub total_seconds: f64,
+    /// Most memory that the process held, in bytes; null where the system does not tell.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// One step of the run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Name, such as `segment`.
+    pub name: &'static str,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// Regions named in the headline at most.
+const HEADLINE_REGIONS_MAX: usize = 3;
+/// Smallest share of a lesion that the headline mentions, 0 to 1.
+const HEADLINE_SHARE_MIN: f64 = 0.05;
+
+/// Returns the finding in one sentence, such as `Lesion of 84.2 ml: left frontal lobe (61 %).`
+pub fn headline(image: &Image) -> String {
+    let Some(largest) = image.lesions.first() else {
+        return "No tumour was found in the image.".to_owned();
+    };
+    let volume = if image.lesions.len() == 1 {
+        format!("Lesion of {:.1} ml", largest.volumes.whole_ml)
+    } else {
+        format!(
+            "{} lesions, {:.1} ml in all; the largest of {:.1} ml",
+            image.lesions.len(),
+            image.volumes.whole_ml,
+            largest.volumes.whole_ml
+        )
+    };
+    if image.space == Space::Unknown {
+        return format!("{volume}; the space of the image is unknown, so no region is named.");
+    }
+    let mut regions: Vec<&RegionShare> = largest.regions.iter().collect();
+    regions.sort_by(|a, b| b.share.total_cmp(&a.share));
+    let named: Vec<String> = regions
+        .iter()
+        .enumerate()
+        .take_while(|(rank, region)| *rank == 0 || region.share >= HEADLINE_SHARE_MIN)
+        .take(HEADLINE_REGIONS_MAX)
+        .map(|(_, region)| format!("{} ({})", region.display_name, text::percent(region.share)))
+        .collect();
+    if named.is_empty() {
+        return format!("{volume}; no region of the atlas is touched.");
+    }
+    let crossing = if largest.crosses_midline { "; crosses the midline" } else { "" };
+    format!("{volume}: {}{crossing}.", named.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

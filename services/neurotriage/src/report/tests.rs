@@ -1,0 +1,403 @@
+use neurotriage_proto::{
+    common::v1 as common, ingestion::v1 as ingestion, records::v1 as records,
+    referral::v1 as referral, segmentation::v1 as segmentation,
+};
+
+use super::{Report, Run, Step, from_proto, from_proto::Answers, html, json, terminal};
+
+const LEFT: i32 = common::Side::Left as i32;
+const RIGHT: i32 = common::Side::Right as i32;
+
+fn share(
+    region: &str,
+    display_name: &str,
+    side: i32,
+    share: f64,
+    core_share: f64,
+) -> segmentation::RegionShare {
+    segmentation::RegionShare {
+        region: region.into(),
+        display_name: display_name.into(),
+        side,
+        volume_ml: 84.2 * share,
+        share,
+        core_share,
+        site_weight: (share + core_share) / 2.0,
+        snomed_code: "83251001".into(),
+    }
+}
+
+fn probability(
+    region: &str,
+    display_name: &str,
+    side: i32,
+    probability: f64,
+) -> referral::RegionProbability {
+    referral::RegionProbability {
+        region: region.into(),
+        display_name: display_name.into(),
+        side,
+        probability,
+    }
+}
+
+fn coded(
+    finding_id: &str,
+    code: &str,
+    display_name: &str,
+    side: i32,
+    present: bool,
+) -> records::Finding {
+    records::Finding {
+        finding_id: finding_id.into(),
+        code: code.into(),
+        display_name: display_name.into(),
+        side,
+        present,
+        matched_text: format!("words of {display_name}"),
+    }
+}
+
+fn findings() -> Vec<(records::Finding, referral::Fit, &'static str)> {
+    vec![
+        (
+            coded("hemiparesis", "HP:0001269", "hemiparesis", RIGHT, true),
+            referral::Fit::Explained,
+            "Weakness of the right side points to the left frontal lobe, where 61 % of the lesion lies.",
+        ),
+        (
+            coded("expressive_aphasia", "HP:0002427", "expressive aphasia", 0, true),
+            referral::Fit::Explained,
+            "Points to the left frontal lobe in a right-handed patient.",
+        ),
+        (
+            coded("tinnitus", "HP:0000360", "tinnitus", LEFT, true),
+            referral::Fit::Unexplained,
+            "Points to the cerebellopontine angle, where no lesion lies.",
+        ),
+        (
+            coded("headache", "HP:0002315", "headache", 0, true),
+            referral::Fit::NotLocalising,
+            "Headache occurs with a tumour anywhere.",
+        ),
+        (
+            coded("seizure", "HP:0001250", "seizure", 0, false),
+            referral::Fit::Absent,
+            "The text denies it.",
+        ),
+    ]
+}
+
+fn hospital(
+    id: &str,
+    name: &str,
+    score: f64,
+    distance_km: Option<f64>,
+) -> referral::RankedHospital {
+    let factor = |name: &str, value, weight, explanation: &str| referral::RankingFactor {
+        name: name.into(),
+        value,
+        weight,
+        explanation: explanation.into(),
+    };
+    referral::RankedHospital {
+        hospital: Some(referral::Hospital {
+            hospital_id: id.into(),
+            name: name.into(),
+            city: "Seoul".into(),
+            location: None,
+            capabilities: vec![
+                "neurosurgery".into(),
+                "awake_mapping".into(),
+                "radiotherapy".into(),
+            ],
+            accepts_referrals: true,
+        }),
+        score,
+        factors: vec![
+            factor(
+                "capability",
+                1.0,
+                0.6,
+                "Offers neurosurgery and awake mapping, which the left frontal lobe asks for.",
+            ),
+            factor("distance", score / 2.0, 0.4, "12 km from the patient's home."),
+        ],
+        distance_km,
+        reason: "Treats tumours of the left frontal lobe with awake mapping.".into(),
+    }
+}
+
+/// Answers about one patient with everything that a report can show.
+fn answers() -> Answers {
+    let lesion = segmentation::Lesion {
+        volume_ml: 84.2,
+        necrotic_core_ml: 12.3,
+        oedema_ml: 50.1,
+        enhancing_ml: 21.8,
+        centroid_mm: vec![-31.0, 22.5, 40.0],
+        diameter_max_mm: 71.6,
+        side: LEFT,
+        crosses_midline: true,
+        share_across_midline: 0.22,
+        main_region: "frontal_left".into(),
+        regions: vec![
+            share("frontal_left", "left frontal lobe", LEFT, 0.61, 0.74),
+            share("frontal_right", "right frontal lobe", RIGHT, 0.22, 0.2),
+            share("corpus_callosum", "corpus callosum", 3, 0.11, 0.06),
+            share("insula_left", "left insula", LEFT, 0.04, 0.0),
+            share("caudate_left", "left caudate nucleus", LEFT, 0.002, 0.0),
+        ],
+        share_assigned_by_distance: 0.08,
+    };
+    let symptoms = records::SymptomReport {
+        symptom_report_id: "018f0000-0000-7000-8000-000000000004".into(),
+        text: "Right arm weak for a month, cannot find words.\nHeadache. No seizures. Ringing in the left ear. The cat is blue.".into(),
+        findings: findings().into_iter().map(|(finding, _, _)| finding).collect(),
+        not_understood: vec!["The cat is blue".into()],
+        lexicon_version: "lexicon-1".into(),
+        ..Default::default()
+    };
+    let volume = |modality: common::Modality| ingestion::StoredVolume {
+        modality: modality.into(),
+        file_name: format!("case_{}.nii.gz", modality.as_str_name().to_lowercase()),
+        blob: Some(common::BlobReference { digest: "ab".repeat(32), size_bytes: 9 }),
+    };
+    Answers {
+        case: "case-0001".into(),
+        phantom: false,
+        generated_at: "2026-11-22T20:00:00Z".into(),
+        study: ingestion::Study {
+            study_id: "018f0000-0000-7000-8000-000000000001".into(),
+            patient_id: "018f0000-0000-7000-8000-000000000002".into(),
+            geometry: Some(common::Geometry {
+                shape: vec![240, 240, 155],
+                affine_mm: Vec::new(),
+                orientation: "LPS".into(),
+                spacing_mm: vec![1.0, 1.0, 1.0],
+            }),
+            volumes: vec![volume(common::Modality::Flair), volume(common::Modality::T1)],
+            prepared: Some(ingestion::PreparedStudy {
+                blob: None,
+                profile: "whole".into(),
+                profile_version: 1,
+            }),
+            ..Default::default()
+        },
+        segmentation: segmentation::Segmentation {
+            segmentation_id: "018f0000-0000-7000-8000-000000000003".into(),
+            model_id: "default-2026-11".into(),
+            weights_sha256: "0123456789abcdef".repeat(4),
+            localisation: Some(segmentation::Localisation {
+                space: segmentation::Space::Sri24.into(),
+                lesions: vec![lesion],
+                components_ignored: 2,
+                atlas: "sri24-lobes-1".into(),
+                json: "{\"more\": 1}".into(),
+                ..Default::default()
+            }),
+            uncertainty: Some(0.21),
+            inference_seconds: 21.4,
+            ..Default::default()
+        },
+        model: segmentation::Model { device: "cpu".into(), ..Default::default() },
+        symptoms,
+        assessment: assessment(),
+        run: Run {
+            steps: vec![
+                Step { name: "upload", seconds: 1.2 },
+                Step { name: "segment", seconds: 22.9 },
+            ],
+            total_seconds: 25.0,
+            peak_memory_bytes: Some(1_500_000_000),
+        },
+    }
+}
+
+fn assessment() -> referral::Assessment {
+    referral::Assessment {
+        assessment_id: "018f0000-0000-7000-8000-000000000005".into(),
+        symptom_report_id: "018f0000-0000-7000-8000-000000000004".into(),
+        verdict: referral::Verdict::PartlyConcordant.into(),
+        concordance: Some(0.71),
+        reasons: vec![
+            "Weakness of the right side and expressive aphasia both point to the left frontal lobe, which holds most of the lesion.".into(),
+            "Tinnitus is not explained by the lesion.".into(),
+        ],
+        findings: findings()
+            .into_iter()
+            .map(|(finding, fit, reason)| referral::FindingFit {
+                finding: Some(finding), fit: fit.into(), reason: reason.into(), points_to: Vec::new(),
+            })
+            .collect(),
+        symptom_regions: vec![
+            probability("frontal_left", "left frontal lobe", LEFT, 0.55),
+            probability("cerebellopontine_angle_left", "left cerebellopontine angle", LEFT, 0.18),
+            probability("parietal_left", "left parietal lobe", LEFT, 0.1),
+        ],
+        image_regions: vec![
+            probability("frontal_left", "left frontal lobe", LEFT, 0.68),
+            probability("frontal_right", "right frontal lobe", RIGHT, 0.2),
+            probability("corpus_callosum", "corpus callosum", 3, 0.08),
+        ],
+        confirmed_site: "frontal_left".into(),
+        not_understood: vec!["The cat is blue".into()],
+        urgent_signs: vec!["Headache with vomiting in the morning can mean raised pressure.".into()],
+        hospitals: vec![hospital("first", "First Hospital", 0.91, Some(12.4)), hospital("second", "Second Hospital", 0.64, None)],
+        evidence_version: "evidence-3".into(),
+        model_id: "default-2026-11".into(),
+        next_checks: vec!["audiometry".into(), "functional MRI of language".into()],
+        ..Default::default()
+    }
+}
+
+fn report() -> Report {
+    from_proto::report(answers())
+}
+
+#[test]
+fn the_headline_names_volume_and_regions_by_share() {
+    let mut answers = answers();
+    assert_eq!(
+        report().headline,
+        "Lesion of 84.2 ml: left frontal lobe (61 %), right frontal lobe (22 %), corpus callosum (11 %); crosses the midline."
+    );
+    let localisation = answers.segmentation.localisation.as_mut().unwrap();
+    let mut second = localisation.lesions[0].clone();
+    second.volume_ml = 5.8;
+    localisation.lesions.push(second);
+    let two = from_proto::report(answers);
+    assert!(
+        two.headline.starts_with("2 lesions, 90.0 ml in all; the largest of 84.2 ml: left frontal"),
+        "{}",
+        two.headline
+    );
+}
+
+#[test]
+fn no_tumour_and_an_unknown_space_are_said_and_no_lobe_is_named() {
+    let mut none = answers();
+    none.segmentation.localisation.as_mut().unwrap().lesions.clear();
+    assert_eq!(from_proto::report(none).headline, "No tumour was found in the image.");
+    let mut unknown = answers();
+    let localisation = unknown.segmentation.localisation.as_mut().unwrap();
+    localisation.space = segmentation::Space::Unknown.into();
+    localisation.space_reason = "the affine is no template's".into();
+    let unknown = from_proto::report(unknown);
+    assert!(unknown.headline.contains("no region is named"), "{}", unknown.headline);
+    assert!(
+        terminal::render_plain(&unknown).contains("Space unknown: the affine is no template's")
+    );
+}
+
+#[test]
+fn every_rendering_says_what_it_is_and_what_it_was_made_with() {
+    let report = report();
+    let plain = terminal::render_plain(&report);
+    let page = html::render(&report, None);
+    let json = json::render(&report).unwrap();
+    for (name, text) in [("terminal", &plain), ("html", &page), ("json", &json)] {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for expected in [
+            "Not a medical device, not a diagnosis",
+            "case-0001",
+            "default-2026-11",
+            "0123456789ab",
+            "sri24-lobes-1",
+            "evidence-3",
+            "lexicon-1",
+            "left frontal lobe (61 %)",
+            "explained",
+            "unexplained",
+            "The cat is blue",
+            "First Hospital",
+            "audiometry",
+            "Headache with vomiting in the morning",
+            "Tinnitus is not explained by the lesion.",
+            "HP:0001269",
+            "83251001",
+        ] {
+            assert!(text.contains(expected), "{name} lacks `{expected}`");
+        }
+    }
+}
+
+#[test]
+fn the_json_keeps_its_schema() {
+    let json: serde_json::Value = serde_json::from_str(&json::render(&report()).unwrap()).unwrap();
+    let table = [
+        ("/schema_version", serde_json::json!(1)),
+        ("/study/shape", serde_json::json!([240, 240, 155])),
+        ("/image/volumes/whole_ml", serde_json::json!(84.2)),
+        ("/image/space", serde_json::json!("sri24")),
+        ("/image/lesions/0/side", serde_json::json!("left")),
+        ("/image/lesions/0/regions/0/region", serde_json::json!("frontal_left")),
+        ("/image/localiser_details/more", serde_json::json!(1)),
+        ("/symptoms/findings/2/fit", serde_json::json!("unexplained")),
+        ("/symptoms/findings/4/fit", serde_json::json!("denied")),
+        ("/assessment/verdict", serde_json::json!("partly_concordant")),
+        ("/assessment/confirmed_site_name", serde_json::json!("left frontal lobe")),
+        ("/referral/hospitals/0/hospital_id", serde_json::json!("first")),
+        ("/referral/hospitals/1/distance_km", serde_json::Value::Null),
+        ("/model/weights_sha256", serde_json::json!("0123456789abcdef".repeat(4))),
+        ("/run/peak_memory_bytes", serde_json::json!(1_500_000_000)),
+    ];
+    for (pointer, expected) in table {
+        assert_eq!(json.pointer(pointer), Some(&expected), "at {pointer}");
+    }
+}
+
+#[test]
+fn text_of_others_can_run_nothing() {
+    let mut hostile = answers();
+    let attack = "<script>alert(1)</script>\u{1b}[2J";
+    hostile.case = attack.into();
+    hostile.symptoms.text = attack.into();
+    hostile.symptoms.not_understood = vec![attack.into()];
+    hostile.symptoms.findings[0].display_name = attack.into();
+    hostile.assessment.findings[0].finding.as_mut().unwrap().display_name = attack.into();
+    hostile.assessment.reasons = vec![attack.into()];
+    hostile.assessment.urgent_signs = vec![attack.into()];
+    hostile.assessment.next_checks = vec![attack.into()];
+    hostile.assessment.confirmed_site = attack.into();
+    hostile.assessment.hospitals_reason = attack.into();
+    hostile.assessment.hospitals[0].hospital.as_mut().unwrap().name = attack.into();
+    hostile.study.volumes[0].file_name = attack.into();
+    let lesion = &mut hostile.segmentation.localisation.as_mut().unwrap().lesions[0];
+    lesion.regions[0].display_name = attack.into();
+    let hostile = from_proto::report(hostile);
+    let page = html::render(&hostile, Some(b"png"));
+    assert!(!page.to_lowercase().contains("<script"), "unescaped text in the page");
+    assert!(page.contains("&lt;script&gt;"));
+    assert!(
+        !terminal::render_plain(&hostile).contains('\u{1b}'),
+        "escape code reached the terminal"
+    );
+}
+
+#[test]
+fn the_page_needs_nothing_from_outside() {
+    let page = html::render(&report(), Some(b"png"));
+    assert!(page.contains("data:image/png;base64,cG5n"));
+    for outside in ["http://", "https://", "src=\"/", "<link", "@import", "url("] {
+        assert!(!page.contains(outside), "page refers to `{outside}`");
+    }
+}
+
+#[test]
+fn only_the_coloured_text_has_colours_and_both_say_the_same() {
+    let coloured = terminal::render_coloured(&report());
+    let plain = terminal::render_plain(&report());
+    assert!(coloured.contains("\u{1b}[1;33m"));
+    let mut stripped = String::new();
+    let mut rest = coloured.as_str();
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        stripped.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    stripped.push_str(rest);
+    let lines =
+        |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    assert_eq!(lines(&stripped), lines(&plain));
+    assert!(plain.lines().all(|line| line.chars().count() <= 110), "a line is too long");
+}
