@@ -1,1 +1,54 @@
-//! neurotriage-network.
+//! Networks: their shape, training, storage and use. The only crate that links libtorch.
+//!
+//! - [`NetworkConfig`] describes a network, [`TrainConfig`] a training run;
+//! - [`train`] turns a [`neurotriage_dataset::SampleSource`] into a [`Model`] and its [`ModelCard`];
+//! - [`segment`] turns a normalised study into a [`Segmentation`];
+//! - [`evaluate`] scores a model on whole cases.
+//!
+//! Arrays come and go as `ndarray`; no tensor leaves this crate. Volumes are `[x, y, z]`, tensors
+//! `[batch, channel, x, y, z]`. One thread should own a [`Model`]: libtorch's memory grows with
+//! every thread that calls it. Everything here is for research use and no medical device.
+
+mod card;
+mod checkpoint;
+mod config;
+mod device;
+mod error;
+mod layers;
+mod loader;
+mod loss;
+mod model;
+mod network;
+mod optimiser;
+mod parameters;
+mod postprocess;
+mod predict;
+mod residual;
+mod seed;
+mod segment;
+mod store;
+mod train;
+mod train_config;
+mod validate;
+mod window;
+
+pub use card::{
+    CARD_VERSION, CaseScores, INTENDED_USE, ModelCard, Provenance, RegionDice, ValidationReport,
+};
+pub use checkpoint::CHECKPOINT_FILE;
+pub use config::{Architecture, NetworkConfig};
+pub use device::{DeviceChoice, UnknownDevice, set_compute_threads};
+pub use error::NetworkError;
+pub use loss::{LossKind, SeedScores};
+pub use model::{CARD_FILE, Model, WEIGHTS_FILE};
+pub use optimiser::{OptimiserConfig, OptimiserKind, ScheduleConfig, ScheduleKind};
+pub use postprocess::PostProcessing;
+pub use segment::{Mirroring, SegmentOptions, Segmentation, Uncertainty, Window, segment};
+pub use train::{
+    METRICS_FILE, Start, TrainControl, TrainOutcome, TrainProgress, TrainRun, ValidationCase, train,
+};
+pub use train_config::TrainConfig;
+pub use validate::evaluate;
+
+#[cfg(test)]
+mod tests;

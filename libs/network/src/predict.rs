@@ -1,0 +1,292 @@
+//! Probabilities of every voxel of a volume, window by window.
+
+use ndarray::{Array4, ArrayView4, Axis, AxisDescription, Slice};
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    Architecture, NetworkError,
+    network::{Mode, Network},
+    parameters::Parameters,
+    segment::{Mirroring, SegmentOptions, Window},
+    window::{importance, starts},
+};
+
+/// Largest box computed in one piece, in voxels: a brain box of 176x208x176 has 6.4 million.
+const WHOLE_BOX_VOXELS_MAX: usize = 8_000_000;
+
+/// Largest volume accepted, in voxels of one channel.
+const VOLUME_VOXELS_MAX: usize = 512 * 512 * 512;
+
+/// What a caller wants to know, and may end, during a prediction.
+pub(crate) struct Watch<'a> {
+    /// Called with the number of passes done and the number of all passes.
+    pub(crate) progress: &'a mut dyn FnMut(usize, usize),
+    /// Asked before each pass.
+    pub(crate) cancel: &'a dyn Fn() -> bool,
+}
+
+/// A network, its weights and where they live.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Predictor<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) parameters: &'a Parameters,
+    pub(crate) device: Device,
+}
+
+/// Part of a volume: first voxel and sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Region {
+    first: [usize; 3],
+    sides: [usize; 3],
+}
+
+impl Region {
+    /// Returns the range along an axis of an array `[channel, x, y, z]`.
+    fn range(self, axis: usize) -> Slice {
+        match axis {
+            0 => Slice::from(..),
+            _ => Slice::from(self.first[axis - 1]..self.first[axis - 1] + self.sides[axis - 1]),
+        }
+    }
+}
+
+/// The windows of a volume: padding on both sides of each axis, sides, and starts per axis.
+struct Plan {
+    pad: [[usize; 2]; 3],
+    window: [usize; 3],
+    starts: [Vec<usize>; 3],
+}
+
+impl Predictor<'_> {
+    /// Returns softmax or sigmoid of the network's output.
+    ///
+    /// # Shapes
+    /// - `image`: `[channel, x, y, z]`
+    /// - returns: `[out_channel, x, y, z]`; 0 for every channel where no window was computed
+    pub(crate) fn probabilities(
+        &self,
+        image: ArrayView4<'_, f32>,
+        options: &SegmentOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<Array4<f32>, NetworkError> {
+        let _guard = tch::no_grad_guard();
+        self.check(image)?;
+        let (_, x, y, z) = image.dim();
+        let channels = self.network.config().out_channels.unsigned_abs() as usize;
+        let mut output = Array4::<f32>::zeros((channels, x, y, z));
+        let region = if options.skip_air {
+            occupied(image)
+        } else {
+            Some(Region { first: [0; 3], sides: [x, y, z] })
+        };
+        let Some(region) = region else {
+            (watch.progress)(1, 1);
+            return Ok(output);
+        };
+        let part = |axis: AxisDescription| region.range(axis.axis.index());
+        let plan = self.plan(region.sides, options);
+        let volume =
+            to_tensor(image.slice_each_axis(part))?.f_constant_pad_nd(torch_padding(&plan.pad))?;
+        let padded = self.windows(&volume, &plan, options, watch)?;
+        let mut inner = padded;
+        for (axis, (pad, side)) in plan.pad.iter().zip(region.sides).enumerate() {
+            inner = inner.f_narrow(axis as i64 + 1, pad[0] as i64, side as i64)?;
+        }
+        let inner = inner.f_contiguous()?;
+        let mut values = vec![0.0_f32; inner.numel()];
+        inner.f_copy_data(&mut values, inner.numel())?;
+        for (target, value) in output.slice_each_axis_mut(part).iter_mut().zip(values) {
+            *target = value;
+        }
+        Ok(output)
+    }
+
+    fn check(&self, image: ArrayView4<'_, f32>) -> Result<(), NetworkError> {
+        let (channels, x, y, z) = image.dim();
+        let want = self.network.config().in_channels;
+        let voxels = x.checked_mul(y).and_then(|area| area.checked_mul(z)).unwrap_or(usize::MAX);
+        if i64::try_from(channels) != Ok(want) || voxels == 0 || voxels > VOLUME_VOXELS_MAX {
+            return Err(NetworkError::Shape {
+                name: "image",
+                expected: format!("[{want}, x, y, z] with 1 to {VOLUME_VOXELS_MAX} voxels"),
+                got: image.shape().iter().map(|&side| side as i64).collect(),
+            });
+        }
+        if image.iter().any(|value| !value.is_finite()) {
+            return Err(NetworkError::NotFinite);
+        }
+        Ok(())
+    }
+
+    fn plan(&self, sides: [usize; 3], options: &SegmentOptions) -> Plan {
+        let stride = self.network.config().stride();
+        let whole = sides.map(|side| side.next_multiple_of(stride));
+        let window = match options.window {
+            Window::WholeBox { .. } if whole.iter().product::<usize>() <= WHOLE_BOX_VOXELS_MAX => {
+                whole
+            }
+            Window::WholeBox { otherwise: window } | Window::Sliding(window) => {
+                window.map(|side| side.max(1).next_multiple_of(stride))
+            }
+        };
+        let mut pad = [[0; 2]; 3];
+        let mut all = [const { Vec::new() }; 3];
+        for axis in 0..3 {
+            let missing = window[axis].saturating_sub(sides[axis]);
+            pad[axis] = [missing / 2, missing - missing / 2];
+            all[axis] = starts(sides[axis] + missing, window[axis], options.overlap);
+        }
+        Plan { pad, window, starts: all }
+    }
+
+    /// Returns probabilities `[out_channel, x, y, z]` of a padded volume `[1, channel, x, y, z]`.
+    fn windows(
+        &self,
+        volume: &Tensor,
+        plan: &Plan,
+        options: &SegmentOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<Tensor, NetworkError> {
+        let [px, py, pz] = plan.window.map(|side| side as i64);
+        let flips = options.mirroring.flips();
+        let [xs, ys, zs] = &plan.starts;
+        let total = xs.len() * ys.len() * zs.len() * flips.len();
+        let mut done = 0;
+        if xs.len() * ys.len() * zs.len() == 1 {
+            return self.mirrored(volume, flips, &mut done, total, watch);
+        }
+        let weights = Tensor::f_from_slice(&importance(plan.window))?.f_reshape([1, px, py, pz])?;
+        let size = volume.size();
+        let grid = [size[2], size[3], size[4]];
+        let on_cpu = (Kind::Float, Device::Cpu);
+        let channels = self.network.config().out_channels;
+        let sum = Tensor::f_zeros([channels, grid[0], grid[1], grid[2]], on_cpu)?;
+        let weight_sum = Tensor::f_zeros([1, grid[0], grid[1], grid[2]], on_cpu)?;
+        for &x in xs {
+            for &y in ys {
+                for &z in zs {
+                    let at = |tensor: &Tensor, axis: i64| {
+                        tensor
+                            .f_narrow(axis, x as i64, px)?
+                            .f_narrow(axis + 1, y as i64, py)?
+                            .f_narrow(axis + 2, z as i64, pz)
+                    };
+                    let _ = at(&weight_sum, 1)?.f_add_(&weights)?;
+                    let input = at(volume, 2)?;
+                    if options.skip_air && input.f_count_nonzero(None)?.f_int64_value(&[])? == 0 {
+                        done += flips.len();
+                        continue;
+                    }
+                    let found = self.mirrored(&input, flips, &mut done, total, watch)?;
+                    let _ = at(&sum, 1)?.f_add_(&found.f_mul(&weights)?)?;
+                }
+            }
+        }
+        Ok(sum.f_div(&weight_sum)?)
+    }
+
+    /// Returns the mean over flips of the probabilities of one window, on the CPU.
+    fn mirrored(
+        &self,
+        input: &Tensor,
+        flips: &[&[i64]],
+        done: &mut usize,
+        total: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<Tensor, NetworkError> {
+        let input = input.f_to(self.device)?;
+        let mut sum: Option<Tensor> = None;
+        for axes in flips {
+            if (watch.cancel)() {
+                return Err(NetworkError::Cancelled);
+            }
+            let found = self.forward(&input.f_flip(*axes)?)?.f_flip(*axes)?;
+            sum = Some(match sum {
+                Some(mut sum) => sum.f_add_(&found)?,
+                None => found,
+            });
+            *done += 1;
+            (watch.progress)(*done, total);
+        }
+        let sum = sum.ok_or(NetworkError::Cancelled)?;
+        Ok(sum.f_div_scalar(flips.len() as f64)?.f_squeeze_dim(0)?.f_to(Device::Cpu)?)
+    }
+
+    fn forward(&self, input: &Tensor) -> Result<Tensor, NetworkError> {
+        let mut outputs = self.network.forward(self.parameters, input, Mode::Inference)?;
+        let logits = outputs.swap_remove(0);
+        Ok(match self.network.config().architecture {
+            Architecture::Seed => logits.f_softmax(1, Kind::Float)?,
+            Architecture::Residual => logits.f_sigmoid()?,
+        })
+    }
+}
+
+impl Mirroring {
+    /// Returns the axes to flip in each pass, for tensors `[batch, channel, x, y, z]`.
+    fn flips(self) -> &'static [&'static [i64]] {
+        const ALL: &[&[i64]] = &[&[], &[2], &[3], &[4], &[2, 3], &[2, 4], &[3, 4], &[2, 3, 4]];
+        match self {
+            Self::Off => &ALL[..1],
+            Self::LeftRight => &ALL[..2],
+            Self::All => ALL,
+        }
+    }
+}
+
+/// Returns padding in the order of `constant_pad_nd`: last axis first.
+fn torch_padding(pad: &[[usize; 2]; 3]) -> Vec<i64> {
+    pad.iter().rev().flatten().map(|&voxels| voxels as i64).collect()
+}
+
+/// Copies an image to a tensor `[1, channel, x, y, z]` on the CPU, whatever its memory order.
+pub(crate) fn to_tensor(image: ArrayView4<'_, f32>) -> Result<Tensor, NetworkError> {
+    let (channels, x, y, z) = image.dim();
+    let shape = [1, channels as i64, x as i64, y as i64, z as i64];
+    let values: Vec<f32> = image.iter().copied().collect();
+    Ok(Tensor::f_from_slice(&values)?.f_reshape(shape)?)
+}
+
+/// Returns the smallest box that holds every value other than 0, or nothing if there is none.
+fn occupied(image: ArrayView4<'_, f32>) -> Option<Region> {
+    let mut region = Region { first: [0; 3], sides: [0; 3] };
+    for axis in 0..3 {
+        let mut slices = image.axis_iter(Axis(axis + 1));
+        let filled = |slice: ndarray::ArrayView3<'_, f32>| slice.iter().any(|&value| value != 0.0);
+        let first = slices.position(filled)?;
+        let after = image.len_of(Axis(axis + 1))
+            - slices.rev().position(filled).unwrap_or(
+                // Nothing after the first: it is the last as well.
+                image.len_of(Axis(axis + 1)) - first - 1,
+            );
+        region.first[axis] = first;
+        region.sides[axis] = after - first;
+    }
+    Some(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_occupied_box_is_tight() {
+        let mut image = Array4::<f32>::zeros((2, 6, 7, 8));
+        assert_eq!(occupied(image.view()), None);
+        image[[1, 2, 3, 7]] = -1.0;
+        assert_eq!(occupied(image.view()), Some(Region { first: [2, 3, 7], sides: [1, 1, 1] }));
+        image[[0, 4, 0, 5]] = 1.0;
+        assert_eq!(occupied(image.view()), Some(Region { first: [2, 0, 5], sides: [3, 4, 3] }));
+    }
+
+    #[test]
+    fn a_fortran_ordered_image_keeps_its_voxels_in_place() {
+        use ndarray::ShapeBuilder as _;
+        let mut image = Array4::<f32>::zeros((2, 3, 4, 5).f());
+        image[[1, 2, 3, 4]] = 7.0;
+        image[[0, 1, 0, 2]] = 5.0;
+        let tensor = to_tensor(image.view()).unwrap();
+        assert_eq!(tensor.f_double_value(&[0, 1, 2, 3, 4]).unwrap(), 7.0);
+        assert_eq!(tensor.f_double_value(&[0, 0, 1, 0, 2]).unwrap(), 5.0);
+    }
+}

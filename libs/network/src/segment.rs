@@ -1,0 +1,225 @@
+//! From a normalised study to a mask.
+
+use ndarray::{Array3, Array4, ArrayView3, ArrayView4, Axis, Zip};
+use neurotriage_domain::{TumourClass, TumourRegion};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Architecture, Model, ModelCard, NetworkError, PostProcessing, RegionDice,
+    postprocess::repair,
+    predict::{Predictor, Watch},
+};
+
+/// Probability above which a voxel belongs to a region.
+const THRESHOLD: f32 = 0.5;
+
+/// How a volume is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// The whole box at once, or windows of `otherwise` voxels if it is too large.
+    WholeBox {
+        /// Sides `[x, y, z]` of the windows of a box too large for one pass.
+        otherwise: [usize; 3],
+    },
+    /// Windows of these sides `[x, y, z]`, raised to what the network can take.
+    Sliding([usize; 3]),
+}
+
+/// Which mirror images are segmented too; probabilities are averaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mirroring {
+    /// None: one pass.
+    #[default]
+    Off,
+    /// Left and right swapped: two passes.
+    LeftRight,
+    /// Every combination of the three axes: eight passes.
+    All,
+}
+
+/// How a study is segmented.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SegmentOptions {
+    /// How the volume is cut.
+    pub window: Window,
+    /// Share of a window that the next one covers too, `[0, 0.9]`.
+    pub overlap: f64,
+    /// Mirror images.
+    pub mirroring: Mirroring,
+    /// Leaves out the air around the head, where every channel is 0.
+    pub skip_air: bool,
+    /// Repairs of the mask.
+    pub post_processing: PostProcessing,
+}
+
+impl SegmentOptions {
+    /// Returns the options that suit the model: the whole brain box at once, no mirror images.
+    pub fn for_model(card: &ModelCard) -> Self {
+        let original = card.network.architecture == Architecture::Seed;
+        Self {
+            window: Window::WholeBox { otherwise: card.window },
+            overlap: 0.5,
+            mirroring: Mirroring::Off,
+            skip_air: !original,
+            post_processing: PostProcessing::default(),
+        }
+    }
+}
+
+/// How sure the network was where it saw tumour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Uncertainty {
+    /// Mean binary entropy of the three regions over the voxels of the mask, in bits, `[0, 1]`;
+    /// 0 for an empty mask.
+    pub lesion_entropy_bits_mean: f64,
+    /// Share of the voxels of the mask whose probability of being tumour is below 0.75.
+    pub lesion_doubtful_share: f64,
+}
+
+/// A mask and what it rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segmentation {
+    /// Labels 0, 1, 2 or 4, `[x, y, z]`, grid of the image.
+    pub labels: Array3<u8>,
+    /// Probability of each region in the order of [`TumourRegion::ALL`], `[region, x, y, z]`;
+    /// before post-processing.
+    pub probabilities: Array4<f32>,
+    /// How sure the network was.
+    pub uncertainty: Uncertainty,
+    /// Voxels that post-processing changed.
+    pub repaired_voxels: usize,
+}
+
+/// Segments a normalised image.
+///
+/// `progress` is called after each pass with the passes done and all passes; `cancel` is asked
+/// before each pass.
+///
+/// # Shapes
+/// - `image`: `[channel, x, y, z]`, channels in the order of the model's card, any memory order
+///
+/// # Errors
+/// [`NetworkError::Shape`] if channels or size don't fit; [`NetworkError::NotFinite`] if a voxel
+/// is infinite or NaN; [`NetworkError::Cancelled`] if `cancel` said so; [`NetworkError::Torch`] if
+/// libtorch fails, such as out of memory.
+pub fn segment(
+    model: &Model,
+    image: ArrayView4<'_, f32>,
+    options: &SegmentOptions,
+    progress: &mut dyn FnMut(usize, usize),
+    cancel: &dyn Fn() -> bool,
+) -> Result<Segmentation, NetworkError> {
+    let predictor =
+        Predictor { network: &model.network, parameters: &model.parameters, device: model.device };
+    segment_with(predictor, image, options, &mut Watch { progress, cancel })
+}
+
+/// Segments with weights that are not yet a model.
+pub(crate) fn segment_with(
+    predictor: Predictor<'_>,
+    image: ArrayView4<'_, f32>,
+    options: &SegmentOptions,
+    watch: &mut Watch<'_>,
+) -> Result<Segmentation, NetworkError> {
+    let output = predictor.probabilities(image, options, watch)?;
+    let (mut labels, probabilities) = match predictor.network.config().architecture {
+        Architecture::Seed => (classes_to_labels(output.view()), classes_to_regions(output.view())),
+        Architecture::Residual => (regions_to_labels(output.view()), output),
+    };
+    let repaired_voxels = repair(&mut labels, options.post_processing);
+    let uncertainty = uncertainty(&labels, probabilities.view());
+    Ok(Segmentation { labels, probabilities, uncertainty, repaired_voxels })
+}
+
+/// Writes WT, then TC, then ET, each over the one before.
+fn regions_to_labels(regions: ArrayView4<'_, f32>) -> Array3<u8> {
+    let (_, x, y, z) = regions.dim();
+    let mut labels = Array3::<u8>::zeros((x, y, z));
+    let classes = [TumourClass::Oedema, TumourClass::NecroticCore, TumourClass::Enhancing];
+    for (region, class) in regions.axis_iter(Axis(0)).zip(classes) {
+        Zip::from(&mut labels).and(region).for_each(|label, &probability| {
+            if probability > THRESHOLD {
+                *label = class.label();
+            }
+        });
+    }
+    labels
+}
+
+/// Returns the label of the most probable of background, necrotic core, oedema, enhancing; the
+/// first of equals.
+fn classes_to_labels(classes: ArrayView4<'_, f32>) -> Array3<u8> {
+    let (_, x, y, z) = classes.dim();
+    let mut labels = Array3::<u8>::zeros((x, y, z));
+    let mut best = classes.index_axis(Axis(0), 0).to_owned();
+    for (channel, class) in classes.axis_iter(Axis(0)).skip(1).zip(TumourClass::ALL) {
+        Zip::from(&mut labels).and(&mut best).and(channel).for_each(|label, best, &probability| {
+            if probability > *best {
+                *best = probability;
+                *label = class.label();
+            }
+        });
+    }
+    labels
+}
+
+/// Returns `[wt, tc, et]` from `[background, necrotic core, oedema, enhancing]`.
+fn classes_to_regions(classes: ArrayView4<'_, f32>) -> Array4<f32> {
+    let (_, x, y, z) = classes.dim();
+    let mut regions = Array4::<f32>::zeros((TumourRegion::ALL.len(), x, y, z));
+    for (channel, class) in classes.axis_iter(Axis(0)).skip(1).zip(TumourClass::ALL) {
+        for (mut target, region) in regions.axis_iter_mut(Axis(0)).zip(TumourRegion::ALL) {
+            if region.contains(class.label()) {
+                target += &channel;
+            }
+        }
+    }
+    regions
+}
+
+fn uncertainty(labels: &Array3<u8>, regions: ArrayView4<'_, f32>) -> Uncertainty {
+    /// Probability of tumour below which a voxel of the mask is doubtful.
+    const SURE: f32 = 0.75;
+    let (mut entropy, mut doubtful, mut voxels) = (0.0_f64, 0_u64, 0_u64);
+    Zip::from(labels).and(regions.lanes(Axis(0))).for_each(|&label, lane| {
+        if label == 0 {
+            return;
+        }
+        let bits: f64 = lane.iter().map(|&p| binary_entropy_bits(f64::from(p))).sum();
+        entropy += bits / TumourRegion::ALL.len() as f64;
+        doubtful += u64::from(lane[0] < SURE);
+        voxels += 1;
+    });
+    if voxels == 0 {
+        return Uncertainty::default();
+    }
+    Uncertainty {
+        lesion_entropy_bits_mean: entropy / voxels as f64,
+        lesion_doubtful_share: doubtful as f64 / voxels as f64,
+    }
+}
+
+fn binary_entropy_bits(p: f64) -> f64 {
+    if p <= 0.0 || p >= 1.0 {
+        return 0.0;
+    }
+    -(p * p.log2() + (1.0 - p) * (1.0 - p).log2())
+}
+
+/// Returns the Dice overlap of two masks per region; 1 where both lack the region.
+///
+/// # Shapes
+/// - `predicted`, `truth`: `[x, y, z]`, labels 0, 1, 2, 3 or 4, the same grid
+pub(crate) fn region_dice(predicted: ArrayView3<'_, u8>, truth: ArrayView3<'_, u8>) -> RegionDice {
+    let [wt, tc, et] = TumourRegion::ALL.map(|region| {
+        let (mut both, mut sum) = (0_u64, 0_u64);
+        Zip::from(predicted).and(truth).for_each(|&a, &b| {
+            let (a, b) = (region.contains(a), region.contains(b));
+            both += u64::from(a && b);
+            sum += u64::from(a) + u64::from(b);
+        });
+        if sum == 0 { 1.0 } else { 2.0 * both as f64 / sum as f64 }
+    });
+    RegionDice { wt, tc, et }
+}

@@ -1,0 +1,287 @@
+//! Behaviour across modules: training, storing, resuming, segmenting.
+
+use std::{path::Path, sync::Arc};
+
+use ndarray::{Array3, Array4, Axis};
+use neurotriage_dataset::{DatasetError, Sample, SampleSource};
+use neurotriage_domain::{BlobDigest, Modality};
+
+use crate::*;
+
+const SIDE: usize = 16;
+
+/// A bright ball with a brighter core at a place that depends on the index.
+struct Balls;
+
+fn ball(side: usize, index: u64) -> Sample {
+    let middle = [6, 7 + (index % 3) as usize, 9 - (index % 2) as usize].map(|c| c * side / 16);
+    let labels = Array3::from_shape_fn((side, side, side), |(x, y, z)| {
+        let distance: f64 = [x, y, z]
+            .iter()
+            .zip(middle)
+            .map(|(&a, b)| (a as f64 - b as f64).powi(2))
+            .sum::<f64>()
+            .sqrt()
+            * 16.0
+            / side as f64;
+        match distance {
+            d if d < 1.5 => 1,
+            d if d < 3.0 => 4,
+            d if d < 5.0 => 2,
+            _ => 0,
+        }
+    });
+    let mut image = Array4::zeros((4, side, side, side));
+    for (channel, mut volume) in image.axis_iter_mut(Axis(0)).enumerate() {
+        volume.zip_mut_with(&labels, |value, &label| {
+            *value = 0.1 + f32::from(label) * (channel as f32 - 1.2);
+        });
+    }
+    Sample { image, labels, origin: "ball" }
+}
+
+impl SampleSource for Balls {
+    fn sample(&self, index: u64) -> Result<Sample, DatasetError> {
+        Ok(ball(SIDE, index))
+    }
+}
+
+/// A source whose samples make the loss infinite.
+struct Broken;
+
+impl SampleSource for Broken {
+    fn sample(&self, index: u64) -> Result<Sample, DatasetError> {
+        let mut sample = ball(SIDE, index);
+        sample.image.fill(f32::NAN);
+        Ok(sample)
+    }
+}
+
+fn small() -> NetworkConfig {
+    NetworkConfig { dropout: vec![0.1, 0.0, 0.0], ..NetworkConfig::residual(&[6, 8, 10]) }
+}
+
+fn quick(steps_max: u64) -> TrainConfig {
+    TrainConfig {
+        device: DeviceChoice::Cpu,
+        steps_max,
+        max_minutes: 0.0,
+        log_steps: 1,
+        validate_minutes: 0.0,
+        checkpoint_minutes: 0.0,
+        network: small(),
+        ..TrainConfig::default()
+    }
+}
+
+fn run_in(folder: &Path, start: Start) -> TrainRun {
+    TrainRun {
+        folder: folder.to_owned(),
+        start,
+        provenance: Provenance { name: "test".to_owned(), ..Provenance::default() },
+        profile: "whole/1".to_owned(),
+    }
+}
+
+fn train_balls(config: &TrainConfig, folder: &Path, start: Start) -> (TrainOutcome, Vec<f64>) {
+    let source: Arc<dyn SampleSource> = Arc::new(Balls);
+    let mut losses = Vec::new();
+    let sample = ball(SIDE, 3);
+    let case = ValidationCase { name: "ball".into(), image: sample.image, labels: sample.labels };
+    let outcome = train(
+        config,
+        &source,
+        &[case],
+        &run_in(folder, start),
+        &TrainControl::default(),
+        &mut |progress| losses.push(progress.loss),
+    )
+    .unwrap();
+    (outcome, losses)
+}
+
+#[test]
+fn training_lowers_the_loss_and_finds_the_ball() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = quick(150);
+    config.optimiser.learning_rate = 1e-2;
+    config.schedule.warmup_steps = 5;
+    config.ema_decay = 0.9;
+    let (outcome, losses) = train_balls(&config, folder.path(), Start::Fresh);
+    assert!(losses[140] < 0.5 * losses[0], "{} then {}", losses[0], losses[140]);
+    let report = outcome.card.validation.unwrap();
+    assert!(report.mean.wt > 0.8, "{report:?}");
+    assert_eq!((outcome.card.steps, outcome.card.window), (150, [SIDE; 3]));
+    let log = std::fs::read_to_string(folder.path().join(METRICS_FILE)).unwrap();
+    assert_eq!(log.lines().count(), 151);
+    let model = Model::load_folder(folder.path(), DeviceChoice::Cpu).unwrap();
+    let image = ball(SIDE, 3).image;
+    let options = SegmentOptions {
+        post_processing: PostProcessing { component_voxels_min: 0, enhancing_voxels_min: 0 },
+        ..SegmentOptions::for_model(model.card())
+    };
+    let found = segment(&model, image.view(), &options, &mut |_, _| (), &|| false).unwrap();
+    assert!(found.labels.iter().any(|&label| label == 4));
+    assert!((0.0..=1.0).contains(&found.uncertainty.lesion_entropy_bits_mean));
+}
+
+#[test]
+fn the_seed_network_trains_with_its_own_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut network = NetworkConfig::seed(3);
+    network.widths = vec![4, 8];
+    network.dropout = vec![0.1, 0.1, 0.1];
+    let config = TrainConfig {
+        network,
+        device: DeviceChoice::Cpu,
+        steps_max: 3,
+        log_steps: 1,
+        ..TrainConfig::seed_original()
+    };
+    let (outcome, losses) = train_balls(&config, folder.path(), Start::Fresh);
+    assert!(losses.iter().all(|loss| (0.75..1.5).contains(loss)), "{losses:?}");
+    assert!(outcome.card.validation.unwrap().cases[0].seed.is_some());
+}
+
+#[test]
+fn a_resumed_run_equals_an_unbroken_one() {
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let config = quick(6);
+    let (unbroken, losses) = train_balls(&config, whole.path(), Start::Fresh);
+    let source: Arc<dyn SampleSource> = Arc::new(Balls);
+    let control = TrainControl::default();
+    let mut count = 0;
+    let run = run_in(broken.path(), Start::Fresh);
+    let first = train(&config, &source, &[], &run, &control, &mut |_| {
+        count += 1;
+        if count == 3 {
+            control.cancel();
+        }
+    });
+    assert!(first.unwrap().cancelled);
+    let (resumed, rest) = train_balls(&config, broken.path(), Start::Resume);
+    assert_eq!(rest[..3], losses[3..6]);
+    assert_eq!(resumed.card.weights_sha256, unbroken.card.weights_sha256);
+    let log = std::fs::read_to_string(broken.path().join(METRICS_FILE)).unwrap();
+    assert_eq!(log.lines().count(), 7);
+}
+
+#[test]
+fn a_run_resumes_only_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let source: Arc<dyn SampleSource> = Arc::new(Balls);
+    let resume = |config: &TrainConfig| {
+        let run = run_in(folder.path(), Start::Resume);
+        train(config, &source, &[], &run, &TrainControl::default(), &mut |_| ()).unwrap_err()
+    };
+    assert!(matches!(resume(&quick(2)), NetworkError::Resume { .. }));
+    train_balls(&quick(1), folder.path(), Start::Fresh);
+    let table = [
+        TrainConfig { seed: 1, ..quick(2) },
+        TrainConfig { batch: 2, ..quick(2) },
+        TrainConfig { network: NetworkConfig::residual(&[6, 8, 12]), ..quick(2) },
+    ];
+    for config in table {
+        assert!(matches!(resume(&config), NetworkError::Resume { .. }));
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_skipped_and_then_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let source: Arc<dyn SampleSource> = Arc::new(Broken);
+    let config = TrainConfig { skipped_steps_max: 3, ..quick(10) };
+    let mut skipped = 0;
+    let run = run_in(folder.path(), Start::Fresh);
+    let control = TrainControl::default();
+    let error = train(&config, &source, &[], &run, &control, &mut |progress| {
+        skipped = progress.skipped;
+    });
+    assert!(matches!(error, Err(NetworkError::Diverged { steps: 3 })));
+    assert_eq!(skipped, 2);
+}
+
+fn card() -> ModelCard {
+    ModelCard::untrained(small(), Modality::ALL.to_vec(), [8; 3])
+}
+
+#[test]
+fn a_model_survives_its_files_and_refuses_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Model::untrained(&card(), DeviceChoice::Cpu).unwrap();
+    let saved = model.save(folder.path()).unwrap();
+    let read = Model::load_folder(folder.path(), DeviceChoice::Cpu).unwrap();
+    assert_eq!(read.card(), &saved);
+    let image = ball(SIDE, 0).image;
+    let options = SegmentOptions::for_model(&saved);
+    let run = |model: &Model| {
+        segment(model, image.view(), &options, &mut |_, _| (), &|| false).unwrap().probabilities
+    };
+    let gap = (run(&model) - run(&read)).iter().fold(0.0_f32, |most, gap| most.max(gap.abs()));
+    assert!(gap < 5e-3, "half precision moved a probability by {gap}");
+
+    let weights = std::fs::read(folder.path().join(WEIGHTS_FILE)).unwrap();
+    let other_hash = ModelCard { weights_sha256: BlobDigest::from_bytes([7; 32]), ..saved.clone() };
+    let other_shape = ModelCard { network: NetworkConfig::residual(&[6, 8, 12]), ..saved.clone() };
+    let other_depth = ModelCard { network: NetworkConfig::residual(&[6, 8]), ..saved.clone() };
+    let load = |card: &ModelCard| Model::load(&weights, card, DeviceChoice::Cpu).unwrap_err();
+    assert!(matches!(load(&other_hash), NetworkError::WeightsHash { .. }));
+    assert!(matches!(load(&other_shape), NetworkError::Weights { .. }));
+    assert!(matches!(load(&other_depth), NetworkError::Weights { .. }));
+    let old = ModelCard { card_version: 99, ..saved };
+    assert!(matches!(load(&old), NetworkError::Config { setting: "card_version", .. }));
+    assert!(ModelCard::from_json(b"{}").is_err());
+}
+
+#[test]
+fn windows_agree_with_each_other_where_the_image_is_the_same_everywhere() {
+    // Without normalisation and with padding cut off by the weights the seed network sees the
+    // same surroundings in the middle of every window.
+    let network = NetworkConfig { widths: vec![2, 3], dropout: vec![], ..NetworkConfig::seed(4) };
+    let card = ModelCard::untrained(network, Modality::ALL.to_vec(), [24; 3]);
+    let model = Model::untrained(&card, DeviceChoice::Cpu).unwrap();
+    let image = Array4::from_elem((4, 40, 37, 41), 0.7_f32);
+    let mut options = SegmentOptions::for_model(&card);
+    let mut run = |window, passes: usize| {
+        options.window = window;
+        let mut seen = (0, 0);
+        let found =
+            segment(&model, image.view(), &options, &mut |done, all| seen = (done, all), &|| false);
+        assert_eq!(seen, (passes, passes));
+        found.unwrap()
+    };
+    let whole = run(Window::WholeBox { otherwise: [24; 3] }, 1);
+    let cut = run(Window::Sliding([24; 3]), 27);
+    for region in 0..3 {
+        let middle = [region, 20, 18, 20];
+        let gap = whole.probabilities[middle] - cut.probabilities[middle];
+        assert!(gap.abs() < 1e-3, "{gap}");
+    }
+}
+
+#[test]
+fn segmenting_keeps_the_grid_stops_when_told_and_refuses_what_does_not_fit() {
+    let model = Model::untrained(&card(), DeviceChoice::Cpu).unwrap();
+    let mut options = SegmentOptions::for_model(model.card());
+    options.mirroring = Mirroring::All;
+    let run = |image: &Array4<f32>, cancel: bool| {
+        segment(&model, image.view(), &options, &mut |_, _| (), &|| cancel)
+    };
+    let mut image = Array4::<f32>::zeros((4, 13, 10, 9));
+    let air = run(&image, false).unwrap();
+    assert!(air.labels.iter().all(|&label| label == 0));
+    image
+        .slice_each_axis_mut(|axis| match axis.axis.index() {
+            0 => (..).into(),
+            _ => (3..8).into(),
+        })
+        .fill(1.0);
+    let found = run(&image, false).unwrap();
+    assert_eq!(found.labels.dim(), (13, 10, 9));
+    assert_eq!(found.probabilities.dim(), (3, 13, 10, 9));
+    assert!(found.probabilities[[0, 0, 0, 0]] == 0.0 && found.probabilities[[0, 5, 5, 5]] > 0.0);
+    assert!(matches!(run(&image, true), Err(NetworkError::Cancelled)));
+    assert!(matches!(run(&Array4::zeros((3, 8, 8, 8)), false), Err(NetworkError::Shape { .. })));
+    image[[0, 0, 0, 0]] = f32::NAN;
+    assert!(matches!(run(&image, false), Err(NetworkError::NotFinite)));
+}
