@@ -1,6 +1,9 @@
 //! Every check that a change must pass, in the order that fails soonest.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 
@@ -52,8 +55,10 @@ fn fmt(workspace: &Workspace) -> Result<()> {
 
 fn protocol(workspace: &Workspace) -> Result<()> {
     let buf = tools::tool("buf")?;
-    let mut command = std::process::Command::new(buf);
-    process::run(command.arg("lint").current_dir(workspace.root()))
+    for arguments in [&["lint"][..], &["format", "--diff", "--exit-code"]] {
+        process::run(Command::new(&buf).args(arguments).current_dir(workspace.root()))?;
+    }
+    Ok(())
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {

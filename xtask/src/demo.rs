@@ -6,14 +6,11 @@ use anyhow::Result;
 
 use crate::{libtorch, process, workspace::Workspace};
 
-/// Fits the tumour of the synthetic case.
-pub(crate) const SYMPTOMS: &str = "weakness of the right arm, seizures, difficulty speaking";
-
 /// Builds the program and diagnoses `case`, or a synthetic case where there is none.
 pub(crate) fn demo(
     workspace: &Workspace,
     case: Option<&Path>,
-    symptoms: &str,
+    symptoms: Option<&str>,
     out: Option<&Path>,
 ) -> Result<()> {
     let libtorch = libtorch::ensure(workspace)?;
@@ -23,9 +20,12 @@ pub(crate) fn demo(
     process::run(&mut build)?;
 
     let mut diagnose = Command::new(workspace.target_folder()?.join("release/neurotriage"));
-    diagnose.args(["diagnose", "--symptoms", symptoms]).envs(libtorch.environment());
+    diagnose.arg("diagnose").envs(libtorch.environment());
     if let Some(case) = case {
         diagnose.arg("--case").arg(case);
+    }
+    if let Some(symptoms) = symptoms {
+        diagnose.args(["--symptoms", symptoms]);
     }
     if let Some(out) = out {
         diagnose.arg("--out").arg(out);

@@ -42,9 +42,10 @@ enum Command {
         /// Folder with the four NIfTI files of a case; without it a synthetic case is made.
         #[arg(long)]
         case: Option<PathBuf>,
-        /// Symptoms as the patient wrote them, or a file that holds them.
-        #[arg(long, default_value = demo::SYMPTOMS)]
-        symptoms: String,
+        /// Symptoms as the patient wrote them, or a file that holds them; without a case and
+        /// without this, those of the synthetic case.
+        #[arg(long, value_name = "TEXT_OR_FILE")]
+        symptoms: Option<String>,
         /// Folder the report is written to.
         #[arg(long)]
         out: Option<PathBuf>,
@@ -84,7 +85,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Demo { case, symptoms, out } => {
-            demo::demo(&workspace, case.as_deref(), &symptoms, out.as_deref())
+            demo::demo(&workspace, case.as_deref(), symptoms.as_deref(), out.as_deref())
         }
         Command::Test { arguments } => test::test(&workspace, &arguments),
         Command::Ci => ci::ci(&workspace),

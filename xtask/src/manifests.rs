@@ -47,7 +47,7 @@ fn validate(rendered: &str) -> Result<()> {
     let file = scratch.path().join("rendered.yaml");
     fs::write(&file, rendered).context("write the rendered manifests")?;
     let mut command = Command::new(tools::tool("kubernetes-validate")?);
-    command.args(["--strict", "--kubernetes-version", KUBERNETES]).arg(&file);
+    command.args(["--quiet", "--strict", "--kubernetes-version", KUBERNETES]).arg(&file);
     let output = command.output().context("start kubernetes-validate")?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
