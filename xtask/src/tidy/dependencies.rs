@@ -19,8 +19,10 @@ enum Layer {
     Migrations,
     /// `services/*` but the command.
     Service,
-    /// `services/neurotriage`, the command, and `tests`: may know everything.
-    Whole,
+    /// `services/neurotriage`: starts every service.
+    Command,
+    /// `tests`: flows through everything.
+    Flows,
     /// `xtask`: depends on no other package.
     Xtask,
 }
@@ -31,7 +33,8 @@ impl Layer {
             "libs/domain" => Some(Self::Domain),
             "libs/testkit" => Some(Self::Testkit),
             "migrations" => Some(Self::Migrations),
-            "services/neurotriage" | "tests" => Some(Self::Whole),
+            "services/neurotriage" => Some(Self::Command),
+            "tests" => Some(Self::Flows),
             "xtask" => Some(Self::Xtask),
             _ if folder.starts_with("libs/") => Some(Self::Library),
             _ if folder.starts_with("services/") => Some(Self::Service),
@@ -47,7 +50,8 @@ impl Layer {
             Self::Service => {
                 matches!(other, Self::Domain | Self::Library | Self::Testkit | Self::Migrations)
             }
-            Self::Whole => !matches!(other, Self::Whole | Self::Xtask),
+            Self::Command => !matches!(other, Self::Command | Self::Flows | Self::Xtask),
+            Self::Flows => !matches!(other, Self::Flows | Self::Xtask),
         }
     }
 }
@@ -127,6 +131,8 @@ mod tests {
             ("service on service", "services/records", "services-referral", false),
             ("command on service", "services/neurotriage", "services-referral", true),
             ("flows on service", "tests", "services-referral", true),
+            ("flows on command", "tests", "services-neurotriage", true),
+            ("service on command", "services/records", "services-neurotriage", false),
             ("library on domain", "libs/blobs", "libs-domain", true),
             ("library on service", "libs/blobs", "services-referral", false),
             ("library on migrations", "libs/blobs", "migrations", false),
