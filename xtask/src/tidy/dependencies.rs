@@ -142,8 +142,14 @@ mod tests {
             ("torch in network", "libs/network", "tch", true),
             ("torch elsewhere", "services/records", "tch", false),
         ];
-        let others =
-            ["libs/blobs", "libs/domain", "libs/testkit", "migrations", "services/referral"];
+        let others = [
+            "libs/blobs",
+            "libs/domain",
+            "libs/testkit",
+            "migrations",
+            "services/neurotriage",
+            "services/referral",
+        ];
         for (case, folder, dependency, allowed) in table {
             let mut packages: Vec<Package> = others.map(|other| package(other, &[])).into();
             packages.retain(|other| other.folder != folder);
