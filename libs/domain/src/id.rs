@@ -118,8 +118,7 @@ impl FromStr for HospitalId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let plain =
-            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if text.is_empty() || text.len() > HOSPITAL_ID_LENGTH_MAX || !text.chars().all(plain) {
             return Err(invalid("hospital", text, "1 to 64 of a-z, 0-9 and -"));
         }
@@ -169,7 +168,8 @@ impl FromStr for BlobDigest {
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let refuse = || invalid("blob", text, "64 hexadecimal digits");
-        if text.len() != 64 || !text.is_ascii() {
+        // Looked at first: the number parser would take a sign for a digit.
+        if text.len() != 64 || !text.bytes().all(|letter| letter.is_ascii_hexdigit()) {
             return Err(refuse());
         }
         let mut bytes = [0_u8; 32];
@@ -221,10 +221,14 @@ mod tests {
         assert!("banana".parse::<StudyId>().unwrap_err().to_string().contains("study id"));
         let digest = BlobDigest::from_bytes([0xa5; 32]);
         assert_eq!(digest.to_string().parse(), Ok(digest));
-        for (case, text) in [("short", "a5"), ("not hex", &"g".repeat(64)), ("sign", &"+1".repeat(32))] {
+        for (case, text) in
+            [("short", "a5"), ("not hex", &"g".repeat(64)), ("sign", &"+1".repeat(32))]
+        {
             assert!(text.parse::<BlobDigest>().is_err(), "case: {case}");
         }
-        for (case, text, good) in [("plain", "sample-01", true), ("empty", "", false), ("upper", "A", false)] {
+        for (case, text, good) in
+            [("plain", "sample-01", true), ("empty", "", false), ("upper", "A", false)]
+        {
             assert_eq!(text.parse::<HospitalId>().is_ok(), good, "case: {case}");
         }
     }
