@@ -33,7 +33,7 @@ enum Command {
     ///
     /// A folder named by the environment variable LIBTORCH is used as it is.
     Libtorch {
-        /// Take the whole CUDA set (several gigabytes) in place of the CPU libraries.
+        /// Take the whole CUDA set (3.6 GB unpacked) in place of the CPU libraries.
         #[arg(long)]
         cuda: bool,
     },

@@ -1,4 +1,4 @@
--- Each service owns one database and sees no other.
+-- One database for each service.
 CREATE DATABASE ingestion;
 CREATE DATABASE segmentation;
 CREATE DATABASE records;
