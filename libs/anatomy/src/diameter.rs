@@ -1,0 +1,186 @@
+//! Diameters of a set of voxels, between the outer corners of the voxels.
+//!
+//! A diameter ends on the convex hull, so each axial slice is reduced to its hull first: a few
+//! dozen points instead of thousands of voxels.
+
+use ndarray::{ArrayView2, ArrayView3, Axis};
+use neurotriage_domain::VoxelSpacing;
+
+use crate::localisation::AxialDiameters;
+
+type Point = [f64; 2];
+
+/// Convex hulls of the axial slices of a lesion.
+#[derive(Clone, Debug)]
+pub(crate) struct Hulls {
+    /// Slice index, and its hull in millimetres, counter-clockwise.
+    slices: Vec<(usize, Vec<Point>)>,
+    slice_mm: f64,
+}
+
+impl Hulls {
+    /// Finds the hull of each slice.
+    ///
+    /// # Shapes
+    /// - `inside`: `[x, y, z]`; slices are taken across the last axis
+    pub(crate) fn of(inside: ArrayView3<'_, bool>, spacing: VoxelSpacing) -> Self {
+        let [x_mm, y_mm, slice_mm] = spacing.as_mm();
+        let mut slices = Vec::new();
+        for (index, slice) in inside.axis_iter(Axis(2)).enumerate() {
+            let hull = convex_hull(corners(slice, [x_mm, y_mm]));
+            if !hull.is_empty() {
+                slices.push((index, hull));
+            }
+        }
+        Self { slices, slice_mm }
+    }
+
+    /// Returns the longest diameter in three dimensions, in millimetres.
+    pub(crate) fn diameter_max_mm(&self) -> f64 {
+        let mut points: Vec<[f64; 3]> = Vec::new();
+        for (index, hull) in &self.slices {
+            let (low, high) = (*index as f64 * self.slice_mm, (*index + 1) as f64 * self.slice_mm);
+            for &[x, y] in hull {
+                points.push([x, y, low]);
+                points.push([x, y, high]);
+            }
+        }
+        let count = points.len().max(1) as f64;
+        let centre =
+            [0, 1, 2].map(|axis| points.iter().map(|point| point[axis]).sum::<f64>() / count);
+        // Furthest from the centre first: two points are never further apart than the sum of
+        // their distances from it, so the search ends early.
+        let mut by_radius: Vec<(f64, [f64; 3])> =
+            points.into_iter().map(|point| (distance(point, centre), point)).collect();
+        by_radius.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let radius_max = by_radius.first().map_or(0.0, |(radius, _)| *radius);
+        let mut best = 0.0;
+        for (number, &(radius, point)) in by_radius.iter().enumerate() {
+            if radius + radius_max <= best {
+                break;
+            }
+            for &(other_radius, other) in &by_radius[..number] {
+                if radius + other_radius <= best {
+                    break;
+                }
+                best = distance(point, other).max(best);
+            }
+        }
+        best
+    }
+
+    /// Returns the axial slice with the largest product of its longest diameter and the longest
+    /// one at right angles to it; `None` if there is no voxel.
+    ///
+    /// `first_slice` is the index of the first slice in the mask.
+    pub(crate) fn axial(&self, first_slice: usize) -> Option<AxialDiameters> {
+        let mut best: Option<AxialDiameters> = None;
+        for (index, hull) in &self.slices {
+            let Some((longest_mm, direction)) = longest(hull) else {
+                continue;
+            };
+            let perpendicular_mm = chord(hull, [-direction[1], direction[0]]);
+            let product_mm2 = longest_mm * perpendicular_mm;
+            if best.is_none_or(|best| product_mm2 > best.product_mm2) {
+                let slice = u32::try_from(first_slice + index).unwrap_or(u32::MAX);
+                best = Some(AxialDiameters { longest_mm, perpendicular_mm, product_mm2, slice });
+            }
+        }
+        best
+    }
+}
+
+fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
+    let squared: f64 = (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum();
+    squared.sqrt()
+}
+
+/// Returns the outer corners of the first and last voxel of each row.
+fn corners(slice: ArrayView2<'_, bool>, [x_mm, y_mm]: [f64; 2]) -> Vec<Point> {
+    let mut corners = Vec::new();
+    for (x, row) in slice.outer_iter().enumerate() {
+        let mut columns = row.iter().enumerate().filter(|(_, inside)| **inside).map(|(y, _)| y);
+        let Some(first) = columns.next() else {
+            continue;
+        };
+        let last = columns.next_back().unwrap_or(first);
+        for side in [x, x + 1] {
+            corners.push([side as f64 * x_mm, first as f64 * y_mm]);
+            corners.push([side as f64 * x_mm, (last + 1) as f64 * y_mm]);
+        }
+    }
+    corners
+}
+
+/// Andrew's monotone chain: the hull counter-clockwise, without points on its edges.
+fn convex_hull(mut points: Vec<Point>) -> Vec<Point> {
+    points.sort_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
+    points.dedup();
+    if points.len() < 3 {
+        return points;
+    }
+    let mut hull = half_hull(points.iter().copied());
+    let upper = half_hull(points.iter().rev().copied());
+    hull.pop();
+    hull.extend(upper);
+    hull.pop();
+    hull
+}
+
+fn half_hull(points: impl Iterator<Item = Point>) -> Vec<Point> {
+    let mut chain: Vec<Point> = Vec::new();
+    for point in points {
+        while let [.., before, last] = chain[..] {
+            let turn = (last[0] - before[0]) * (point[1] - before[1])
+                - (last[1] - before[1]) * (point[0] - before[0]);
+            if turn > 0.0 {
+                break;
+            }
+            chain.pop();
+        }
+        chain.push(point);
+    }
+    chain
+}
+
+/// Returns the longest diameter of a hull and its unit direction.
+fn longest(hull: &[Point]) -> Option<(f64, Point)> {
+    let mut best: Option<(f64, Point)> = None;
+    for (number, a) in hull.iter().enumerate() {
+        for b in &hull[..number] {
+            let away = [a[0] - b[0], a[1] - b[1]];
+            let length = away[0].hypot(away[1]);
+            if length > 0.0 && best.is_none_or(|(longest, _)| length > longest) {
+                best = Some((length, [away[0] / length, away[1] / length]));
+            }
+        }
+    }
+    best
+}
+
+/// Returns the longest chord of a convex hull along a unit direction.
+///
+/// The length of such chords is concave and piecewise linear across the hull, so the longest one
+/// goes through a vertex.
+fn chord(hull: &[Point], direction: Point) -> f64 {
+    let across = |p: &Point| p[1] * direction[0] - p[0] * direction[1];
+    let along = |p: &Point| p[0] * direction[0] + p[1] * direction[1];
+    let mut best = 0.0;
+    for vertex in hull {
+        let at = across(vertex);
+        let (mut low, mut high) = (along(vertex), along(vertex));
+        for (number, a) in hull.iter().enumerate() {
+            let b = &hull[(number + 1) % hull.len()];
+            let (from, to) = (across(a), across(b));
+            if (from - at) * (to - at) > 0.0 || from == to {
+                continue;
+            }
+            let part = (at - from) / (to - from);
+            let crossing = along(a) + part * (along(b) - along(a));
+            low = crossing.min(low);
+            high = crossing.max(high);
+        }
+        best = (high - low).max(best);
+    }
+    best
+}
