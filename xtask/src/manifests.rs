@@ -18,11 +18,10 @@ const KUBERNETES: &str = "1.32";
 /// Renders every kustomization and validates what comes out.
 pub(crate) fn manifests(workspace: &Workspace) -> Result<()> {
     if process::find("kubectl").is_none() {
-        bail!(
-            "the manifests are rendered by kubectl, which is not installed: install kubectl 1.27 or newer"
-        );
+        bail!("kubectl renders the manifests and is not installed: install 1.27 or newer");
     }
     let settings = objects::settings_known(workspace.root())?;
+    let mut problems_total = 0;
     for folder in FOLDERS {
         let mut kustomize = Command::new("kubectl");
         kustomize.args(["kustomize", folder]).current_dir(workspace.root());
@@ -33,10 +32,11 @@ pub(crate) fn manifests(workspace: &Workspace) -> Result<()> {
         for problem in &problems {
             println!("error: {folder}: {problem}");
         }
-        if !problems.is_empty() {
-            bail!("{folder} does not hold together");
-        }
-        println!("{folder}: {} objects are valid", objects.len());
+        println!("{folder}: {} objects, {} problems", objects.len(), problems.len());
+        problems_total += problems.len();
+    }
+    if problems_total > 0 {
+        bail!("the manifests do not hold together");
     }
     Ok(())
 }
