@@ -1,1 +1,10 @@
-//! neurotriage-service-kit.
+//! What every gRPC service of the suite shares: errors as statuses, telemetry, database
+//! connections, serving with health, reflection and drain, and clients of other services.
+//!
+//! Knows the transport and the database driver; knows no service and none of their messages.
+
+pub mod client;
+pub mod database;
+pub mod server;
+pub mod status;
+pub mod telemetry;

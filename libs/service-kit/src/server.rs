@@ -1,0 +1,149 @@
+//! Serving with health, reflection, traces and limits, and ending without cutting calls.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::Context as _;
+use http::{HeaderMap, Response};
+use tokio::{net::TcpListener, signal, sync::oneshot, time::timeout};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{service::Routes, transport::Server};
+use tonic_health::ServingStatus;
+use tower_http::trace::TraceLayer;
+use tracing::Span;
+
+use crate::telemetry::server_span;
+
+/// Most calls at a time on one connection; more wait at the client.
+const CONCURRENT_STREAMS_MAX: u32 = 256;
+/// Most bytes of a call's metadata.
+const METADATA_BYTES_MAX: u32 = 16 * 1024;
+/// How often an idle connection is checked, so that dead peers are noticed.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a peer may take to answer that check.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves `routes` on `listener` until `shutdown` completes, then drains.
+///
+/// Adds gRPC health (of the whole server and of each of `service_names`), reflection v1 and
+/// v1alpha, a span per call that continues the caller's trace, and limits; a message is limited to
+/// tonic's 4 MiB by the generated services themselves. At shutdown health turns to NOT_SERVING, no
+/// call is accepted any more, and running calls may go on for `drain_timeout`; what still runs
+/// then is left to end with the process.
+///
+/// `name` is for logs. The caller binds the socket: tests pass port 0 and read the address back.
+///
+/// # Errors
+/// If the reflection descriptor is broken or the listener fails.
+pub async fn serve(
+    name: &'static str,
+    listener: TcpListener,
+    routes: Routes,
+    service_names: &[&str],
+    drain_timeout: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr().context("read bound address")?;
+    let (mut health, health_service) = tonic_health::server::health_reporter();
+    for service_name in service_names {
+        health.set_service_status(service_name, ServingStatus::Serving).await;
+    }
+    let routes = with_reflection(routes)?.add_service(health_service);
+    let layer = TraceLayer::new_for_grpc()
+        .make_span_with(|request: &http::Request<_>| server_span(request))
+        .on_request(())
+        .on_response(answered)
+        // Errors are logged where they become a status.
+        .on_failure(());
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::builder()
+        .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+        .http2_max_header_list_size(METADATA_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .layer(layer)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            // A dropped sender stops the server too.
+            let _ = stopped.await;
+        });
+    tracing::info!(service = name, %address, "serving");
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended.context("serve gRPC"),
+        () = shutdown => {}
+    }
+
+    tracing::info!(service = name, "draining");
+    let watched: Vec<&str> = service_names.iter().copied().chain([""]).collect();
+    for service_name in &watched {
+        health.set_service_status(service_name, ServingStatus::NotServing).await;
+    }
+    // Ends the streams of those who watch health, which would keep the server busy for ever.
+    for service_name in &watched {
+        health.clear_service_status(service_name).await;
+    }
+    let _ = stop.send(());
+    match timeout(drain_timeout, server).await {
+        Ok(ended) => ended.context("drain gRPC")?,
+        Err(_) => tracing::warn!(service = name, ?drain_timeout, "calls still ran after the drain"),
+    }
+    tracing::info!(service = name, "stopped");
+    Ok(())
+}
+
+fn with_reflection(routes: Routes) -> anyhow::Result<Routes> {
+    let configured = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(neurotriage_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = configured().build_v1().context("load reflection descriptor")?;
+    let v1alpha = configured().build_v1alpha().context("load reflection descriptor")?;
+    Ok(routes.add_service(v1).add_service(v1alpha))
+}
+
+/// Notes the outcome of a call that has none to come in trailers: those are errors only.
+fn answered<B>(response: &Response<B>, latency: Duration, span: &Span) {
+    let code = grpc_status(response.headers());
+    span.record("rpc.grpc.status_code", code);
+    tracing::debug!(parent: span, code, latency_us = latency.as_micros() as u64, "call answered");
+}
+
+fn grpc_status(headers: &HeaderMap) -> i64 {
+    let status = headers.get("grpc-status").and_then(|value| value.to_str().ok());
+    status.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// Completes when the process is asked to end: SIGTERM or Ctrl-C.
+///
+/// If a signal can't be listened for, that is logged, and the other one still works.
+pub async fn shutdown_signal() {
+    tokio::select! {
+        () = terminated() => {}
+        result = signal::ctrl_c() => {
+            if let Err(error) = result {
+                tracing::error!(%error, "listen for Ctrl-C");
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(error) => {
+            tracing::error!(%error, "listen for SIGTERM");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending::<()>().await;
+}
