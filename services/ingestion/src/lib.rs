@@ -1,1 +1,59 @@
-//! neurotriage-ingestion.
+//! Ingestion: receives MRI studies, checks them, prepares them for segmentation, keeps them.
+//!
+//! `study` holds the rules and knows neither tonic nor sea-orm. `store` and `grpc` depend on it,
+//! never the other way round, and never on each other.
+
+pub mod config;
+pub mod grpc;
+pub mod store;
+pub mod study;
+
+use std::{future::Future, time::Duration};
+
+use neurotriage_blobs::BlobStore;
+use neurotriage_proto::ingestion::v1::ingestion_service_server::{
+    IngestionServiceServer, SERVICE_NAME,
+};
+use neurotriage_service_kit::server;
+use sea_orm::DatabaseConnection;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+use crate::{grpc::IngestionGrpc, store::SqlStudyStore};
+
+/// What the service works with.
+#[derive(Clone, Debug)]
+pub struct Dependencies {
+    /// A migrated database.
+    pub db: DatabaseConnection,
+    /// Where files and prepared studies are kept.
+    pub blobs: BlobStore,
+    /// Most uploads at a time; one more is refused with RESOURCE_EXHAUSTED.
+    pub uploads_max: usize,
+}
+
+/// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
+///
+/// The caller binds the socket: tests pass port 0 and read the address back.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn run(
+    listener: TcpListener,
+    dependencies: Dependencies,
+    drain_timeout: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let Dependencies { db, blobs, uploads_max } = dependencies;
+    let service = IngestionGrpc::new(SqlStudyStore::new(db), blobs, uploads_max);
+    let routes = Routes::new(IngestionServiceServer::new(service));
+    server::serve(
+        "neurotriage-ingestion",
+        listener,
+        routes,
+        &[SERVICE_NAME],
+        drain_timeout,
+        shutdown,
+    )
+    .await
+}

@@ -1,0 +1,28 @@
+//! Entry point of the ingestion service.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use neurotriage_blobs::BlobStore;
+use neurotriage_ingestion::{Dependencies, config::Config};
+use neurotriage_service_kit::{database, server, telemetry};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    let guard = telemetry::init("neurotriage-ingestion", &config.telemetry)?;
+    let db = database::connect(&config.database_url, config.database_connections_max).await?;
+    database::check_schema::<neurotriage_migrations::ingestion::Migrator>(&db).await?;
+    let blobs = BlobStore::open(&config.blobs_url).context("open blob store")?;
+    let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
+    let dependencies = Dependencies { db, blobs, uploads_max: config.uploads_max };
+    let served = neurotriage_ingestion::run(
+        listener,
+        dependencies,
+        config.drain_timeout,
+        server::shutdown_signal(),
+    )
+    .await;
+    guard.shutdown()?;
+    served
+}

@@ -1,0 +1,180 @@
+//! gRPC face of the service: decode, call one domain function, encode.
+
+mod convert;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+use neurotriage_proto::{
+    CHUNK_BYTES_MAX,
+    segmentation::v1::{
+        DownloadMaskRequest, DownloadMaskResponse, GetModelRequest, GetModelResponse,
+        GetSegmentationRequest, GetSegmentationResponse, LocaliseMaskRequest, LocaliseMaskResponse,
+        Model, SegmentStudyRequest, SegmentStudyResponse, segment_study_response::Content,
+        segmentation_service_server::SegmentationService,
+    },
+};
+use neurotriage_service_kit::status::to_status;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
+
+use crate::segmentation::{
+    MASK_BYTES_MAX, Progress, SegmentationError, SegmentationStore, Segmenter, StudySource,
+    localise_mask,
+};
+
+/// `ErrorInfo.domain` of every error this service returns.
+pub const ERROR_DOMAIN: &str = "segmentation.neurotriage.example";
+
+/// Longest silence of a caller in the middle of an upload.
+const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// Progress messages that wait for a slow caller; further ones are dropped.
+const PROGRESS_WAITING_MAX: usize = 16;
+
+/// `neurotriage.segmentation.v1.SegmentationService` over any store and source of studies.
+#[derive(Debug)]
+pub struct SegmentationGrpc<S, I> {
+    segmenter: Segmenter<S, I>,
+}
+
+impl<S, I> SegmentationGrpc<S, I> {
+    /// Serves with `segmenter`.
+    pub fn new(segmenter: Segmenter<S, I>) -> Self {
+        Self { segmenter }
+    }
+}
+
+fn refuse(error: SegmentationError) -> Status {
+    to_status(ERROR_DOMAIN, error)
+}
+
+type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationGrpc<S, I> {
+    type SegmentStudyStream = BoxStream<SegmentStudyResponse>;
+    type DownloadMaskStream = BoxStream<DownloadMaskResponse>;
+
+    #[tracing::instrument(skip_all)]
+    async fn segment_study(
+        &self,
+        request: Request<SegmentStudyRequest>,
+    ) -> Result<Response<Self::SegmentStudyStream>, Status> {
+        let study_id = convert::study_id(&request.get_ref().study_id).map_err(refuse)?;
+        let (messages, receiver) = mpsc::channel(PROGRESS_WAITING_MAX);
+        let segmenter = self.segmenter.clone();
+        let task = async move {
+            let report = messages.clone();
+            let progress = Arc::new(move |progress: Progress| {
+                let content = Some(Content::Progress(convert::progress(progress)));
+                // A caller that reads slowly misses progress, never the result.
+                let _ = report.try_send(Ok(SegmentStudyResponse { content }));
+            });
+            let outcome = tokio::select! {
+                outcome = segmenter.segment_study(study_id, progress) => outcome,
+                () = messages.closed() => Err(SegmentationError::Cancelled),
+            };
+            let message = match outcome {
+                Ok(segmentation) => {
+                    tracing::info!(segmentation_id = %segmentation.segmentation_id, "study segmented");
+                    let content = Some(Content::Segmentation(convert::segmentation(segmentation)));
+                    Ok(SegmentStudyResponse { content })
+                }
+                Err(error) => Err(refuse(error)),
+            };
+            // Fails only if the caller has gone; then nobody waits.
+            let _ = messages.send(message).await;
+        };
+        tokio::spawn(task.in_current_span());
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn get_segmentation(
+        &self,
+        request: Request<GetSegmentationRequest>,
+    ) -> Result<Response<GetSegmentationResponse>, Status> {
+        let id = convert::segmentation_id(&request.get_ref().segmentation_id).map_err(refuse)?;
+        let segmentation = self.segmenter.get(id).await.map_err(refuse)?;
+        let segmentation = Some(convert::segmentation(segmentation));
+        Ok(Response::new(GetSegmentationResponse { segmentation }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn download_mask(
+        &self,
+        request: Request<DownloadMaskRequest>,
+    ) -> Result<Response<Self::DownloadMaskStream>, Status> {
+        let id = convert::segmentation_id(&request.get_ref().segmentation_id).map_err(refuse)?;
+        let data = self.segmenter.mask(id).await.map_err(refuse)?;
+        let pieces: Vec<Bytes> = data.chunks(CHUNK_BYTES_MAX).map(Bytes::copy_from_slice).collect();
+        let messages =
+            pieces.into_iter().map(|piece| Ok(DownloadMaskResponse { data: piece.into() }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn localise_mask(
+        &self,
+        request: Request<Streaming<LocaliseMaskRequest>>,
+    ) -> Result<Response<LocaliseMaskResponse>, Status> {
+        let (name, data) = receive(request.into_inner()).await?;
+        let localisation = localise_mask(data, name).await.map_err(refuse)?;
+        let localisation = Some(convert::localisation(&localisation));
+        Ok(Response::new(LocaliseMaskResponse { localisation }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn get_model(
+        &self,
+        _request: Request<GetModelRequest>,
+    ) -> Result<Response<GetModelResponse>, Status> {
+        let engine = &self.segmenter.engine;
+        let card = engine.card();
+        let model = Model {
+            model_id: card.provenance.name.clone(),
+            weights_sha256: card.weights_sha256.to_string(),
+            card_json: convert::card_json(card).map_err(refuse)?,
+            device: engine.device().to_owned(),
+        };
+        Ok(Response::new(GetModelResponse { model: Some(model) }))
+    }
+}
+
+async fn receive(mut stream: Streaming<LocaliseMaskRequest>) -> Result<(String, Bytes), Status> {
+    let mut name = String::new();
+    let mut data = BytesMut::new();
+    loop {
+        let message = match timeout(UPLOAD_IDLE_MAX, stream.next()).await {
+            Ok(message) => message.transpose()?,
+            Err(_) => {
+                let text = format!("nothing arrived for {} s", UPLOAD_IDLE_MAX.as_secs());
+                return Err(refuse(SegmentationError::field("data", text)));
+            }
+        };
+        let Some(message) = message else { break };
+        if message.data.len() > CHUNK_BYTES_MAX {
+            let text = format!("at most {CHUNK_BYTES_MAX} bytes in one message");
+            return Err(refuse(SegmentationError::field("data", text)));
+        }
+        if data.len() + message.data.len() > MASK_BYTES_MAX {
+            let text = format!("at most {MASK_BYTES_MAX} bytes in all; send a compressed mask");
+            return Err(refuse(SegmentationError::field("data", text)));
+        }
+        if name.is_empty() {
+            name = convert::file_name(&message.file_name).map_err(refuse)?;
+        }
+        data.extend_from_slice(&message.data);
+    }
+    if data.is_empty() {
+        return Err(refuse(SegmentationError::field("data", "send the bytes of a mask file")));
+    }
+    if name.is_empty() {
+        name = "mask.nii.gz".to_owned();
+    }
+    Ok((name, data.freeze()))
+}

@@ -1,0 +1,372 @@
+//! From a prepared study to a stored mask with named regions.
+//!
+//! Knows neither tonic nor sea-orm: studies, rows and the network come in through traits and the
+//! [`Engine`].
+
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use neurotriage_anatomy::{AnatomyError, Localisation, LocaliseOptions, localise};
+use neurotriage_blobs::{BlobError, BlobStore};
+use neurotriage_domain::{
+    BlobDigest, DomainError, ErrorCode, FieldViolation, SegmentationId, StudyId,
+};
+use neurotriage_imaging::{ImagingError, nifti, prepare::Prepared};
+use time::OffsetDateTime;
+
+use crate::engine::{Engine, EngineError, Ticket};
+
+/// Most bytes of a prepared study: 512 x 512 x 512 voxels of four 16-bit channels.
+pub const PREPARED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Most bytes of a mask file.
+pub const MASK_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How long a caller waits before it tries again when the queue is full: about one study.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// A study's mask and what it shows.
+#[derive(Clone, Debug)]
+pub struct Segmentation {
+    /// Its identifier.
+    pub segmentation_id: SegmentationId,
+    /// Study that was segmented.
+    pub study_id: StudyId,
+    /// Model that made the mask.
+    pub model_id: String,
+    /// SHA-256 of its weights.
+    pub weights_sha256: String,
+    /// When it was stored.
+    pub created_at: OffsetDateTime,
+    /// The mask file, in the geometry of the uploaded files.
+    pub mask: StoredMask,
+    /// Where the lesions lie.
+    pub localisation: Localisation,
+    /// Mean entropy inside the tumour in bits, 0 to 1; `None` if no tumour was found.
+    pub uncertainty: Option<f64>,
+    /// Time the network took.
+    pub inference: Duration,
+}
+
+/// A mask file in the blob store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredMask {
+    /// Its content.
+    pub digest: BlobDigest,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+}
+
+/// Where a prepared study lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreparedStudy {
+    /// Its content in the blob store.
+    pub digest: BlobDigest,
+    /// Preprocessing profile.
+    pub profile: String,
+    /// Version of the profile.
+    pub profile_version: u32,
+}
+
+/// Steps of the work, for progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Waiting for the network.
+    Queue,
+    /// The network runs.
+    Segment,
+    /// Regions are looked up.
+    Localise,
+    /// The result is stored.
+    Store,
+}
+
+/// How far the work has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Step that runs.
+    pub step: Step,
+    /// Units done.
+    pub done: u64,
+    /// Units in all; 0 while unknown.
+    pub total: u64,
+}
+
+/// Why an operation on segmentations failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentationError {
+    /// Fields of the request are wrong.
+    #[error("request has invalid fields")]
+    Invalid(Vec<FieldViolation>),
+    /// A mask file cannot be used.
+    #[error("{0}")]
+    Image(#[from] ImagingError),
+    /// The mask cannot be localised.
+    #[error("{0}")]
+    Anatomy(#[from] AnatomyError),
+    /// No such segmentation.
+    #[error("segmentation {segmentation_id} not found")]
+    NotFound {
+        /// The segmentation asked for.
+        segmentation_id: SegmentationId,
+    },
+    /// The model was trained on another preprocessing.
+    #[error(
+        "study was prepared as {found}, the model needs {needed}; upload the study again or load \
+         a model of that profile"
+    )]
+    ProfileMismatch {
+        /// Profile and version of the study.
+        found: String,
+        /// Profile and version of the model.
+        needed: String,
+    },
+    /// The queue is full.
+    #[error("too many studies wait for the network; try again later")]
+    QueueFull,
+    /// The caller went away.
+    #[error("call was cancelled")]
+    Cancelled,
+    /// Another service failed or refused.
+    #[error("{0}")]
+    Upstream(Box<dyn DomainError>),
+    /// The network failed.
+    #[error("run network")]
+    Engine(#[source] EngineError),
+    /// The store failed; `operation` says what was tried.
+    #[error("{operation}")]
+    Store {
+        /// What was tried, such as `read segmentation`.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The blob store failed.
+    #[error("blob store")]
+    Blob(#[from] BlobError),
+}
+
+impl From<EngineError> for SegmentationError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::QueueFull => Self::QueueFull,
+            EngineError::Cancelled => Self::Cancelled,
+            EngineError::Stopped | EngineError::Network(_) => Self::Engine(error),
+        }
+    }
+}
+
+impl SegmentationError {
+    /// Returns the error of one wrong field.
+    pub fn field(field: &str, description: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldViolation {
+            field: field.to_owned(),
+            description: description.into(),
+        }])
+    }
+}
+
+impl DomainError for SegmentationError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(_) | Self::Image(_) | Self::Anatomy(_) => ErrorCode::InvalidArgument,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::ProfileMismatch { .. } => ErrorCode::FailedPrecondition,
+            Self::QueueFull => ErrorCode::ResourceExhausted,
+            Self::Cancelled => ErrorCode::Unavailable,
+            Self::Upstream(error) => error.code(),
+            Self::Engine(EngineError::Stopped) => ErrorCode::Unavailable,
+            Self::Engine(_) | Self::Store { .. } => ErrorCode::Internal,
+            Self::Blob(error) => error.code(),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "INVALID_FIELDS",
+            Self::Image(_) => "INVALID_IMAGE",
+            Self::Anatomy(_) => "INVALID_MASK",
+            Self::NotFound { .. } => "SEGMENTATION_NOT_FOUND",
+            Self::ProfileMismatch { .. } => "PROFILE_MISMATCH",
+            Self::QueueFull => "QUEUE_FULL",
+            Self::Cancelled => "CANCELLED",
+            Self::Upstream(error) => error.reason(),
+            Self::Engine(_) => "NETWORK_FAILED",
+            Self::Store { .. } => "STORE_FAILED",
+            Self::Blob(error) => error.reason(),
+        }
+    }
+
+    fn field_violations(&self) -> &[FieldViolation] {
+        if let Self::Invalid(violations) = self { violations } else { &[] }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        if let Self::Upstream(error) = self {
+            return error.retry_after();
+        }
+        matches!(self, Self::QueueFull).then_some(QUEUE_RETRY_AFTER)
+    }
+}
+
+/// Keeps segmentations.
+pub trait SegmentationStore: Clone + Send + Sync + 'static {
+    /// Returns one segmentation.
+    fn find(
+        &self,
+        segmentation_id: SegmentationId,
+    ) -> impl Future<Output = Result<Option<Segmentation>, SegmentationError>> + Send;
+
+    /// Returns the segmentation of a study by the model with these weights.
+    fn find_by_study(
+        &self,
+        study_id: StudyId,
+        weights_sha256: &str,
+    ) -> impl Future<Output = Result<Option<Segmentation>, SegmentationError>> + Send;
+
+    /// Keeps a segmentation; false if the study has one by the same model already.
+    fn insert(
+        &self,
+        segmentation: &Segmentation,
+    ) -> impl Future<Output = Result<bool, SegmentationError>> + Send;
+}
+
+/// Knows where prepared studies lie.
+pub trait StudySource: Clone + Send + Sync + 'static {
+    /// Returns where one prepared study lies.
+    fn prepared(
+        &self,
+        study_id: StudyId,
+    ) -> impl Future<Output = Result<PreparedStudy, SegmentationError>> + Send;
+}
+
+/// What segmentation works with.
+#[derive(Clone, Debug)]
+pub struct Segmenter<S, I> {
+    /// Keeps results.
+    pub store: S,
+    /// Knows studies.
+    pub studies: I,
+    /// Keeps files.
+    pub blobs: BlobStore,
+    /// Owns the network.
+    pub engine: Engine,
+}
+
+impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
+    /// Segments a study, localises what is found, stores the result.
+    ///
+    /// A study already segmented by the same weights is answered from the store. Dropping the
+    /// future cancels the network's work.
+    ///
+    /// # Errors
+    /// [`SegmentationError::Upstream`] if the study cannot be had,
+    /// [`SegmentationError::ProfileMismatch`], [`SegmentationError::QueueFull`], or a failure of
+    /// the network or a store.
+    pub async fn segment_study(
+        &self,
+        study_id: StudyId,
+        progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    ) -> Result<Segmentation, SegmentationError> {
+        let weights_sha256 = self.engine.card().weights_sha256.to_string();
+        if let Some(known) = self.store.find_by_study(study_id, &weights_sha256).await? {
+            return Ok(known);
+        }
+        let source = self.studies.prepared(study_id).await?;
+        self.check_profile(&source)?;
+        let bytes = self.blobs.get(source.digest, PREPARED_BYTES_MAX).await?;
+        let prepared =
+            blocking("read prepared study", move || Ok(Prepared::from_bytes(&bytes)?)).await?;
+
+        progress(Progress { step: Step::Queue, done: 0, total: 0 });
+        let report = Arc::clone(&progress);
+        let ticket = Ticket::new(move |done, total| {
+            report(Progress { step: Step::Segment, done, total });
+        });
+        let marked = self.engine.segment(prepared, ticket).await?;
+
+        progress(Progress { step: Step::Localise, done: 0, total: 1 });
+        let (mask, localisation) = blocking("localise", move || {
+            let mask = marked.prepared.restore_mask(&marked.labels)?;
+            let localisation = localise(&mask, &LocaliseOptions::default())?;
+            Ok((Bytes::from(nifti::write_mask_gz(&mask)?), localisation))
+        })
+        .await?;
+
+        progress(Progress { step: Step::Store, done: 0, total: 1 });
+        let size_bytes = mask.len() as u64;
+        let digest = self.blobs.put(mask).await?;
+        let segmentation = Segmentation {
+            segmentation_id: SegmentationId::generate(),
+            study_id,
+            model_id: self.engine.card().provenance.name.clone(),
+            weights_sha256: weights_sha256.clone(),
+            created_at: OffsetDateTime::now_utc(),
+            mask: StoredMask { digest, size_bytes },
+            localisation,
+            uncertainty: marked.uncertainty.map(|doubt| doubt.lesion_entropy_bits_mean),
+            inference: marked.elapsed,
+        };
+        if self.store.insert(&segmentation).await? {
+            return Ok(segmentation);
+        }
+        // Another call finished the same study first: its result is the one that counts.
+        let known = self.store.find_by_study(study_id, &weights_sha256).await?;
+        Ok(known.unwrap_or(segmentation))
+    }
+
+    fn check_profile(&self, source: &PreparedStudy) -> Result<(), SegmentationError> {
+        let found = format!("{}/{}", source.profile, source.profile_version);
+        let needed = &self.engine.card().profile;
+        if found == *needed {
+            return Ok(());
+        }
+        Err(SegmentationError::ProfileMismatch { found, needed: needed.clone() })
+    }
+
+    /// Returns one segmentation.
+    ///
+    /// # Errors
+    /// [`SegmentationError::NotFound`] if there is none.
+    pub async fn get(
+        &self,
+        segmentation_id: SegmentationId,
+    ) -> Result<Segmentation, SegmentationError> {
+        self.store
+            .find(segmentation_id)
+            .await?
+            .ok_or(SegmentationError::NotFound { segmentation_id })
+    }
+
+    /// Returns the mask file (`.nii.gz`).
+    ///
+    /// # Errors
+    /// [`SegmentationError::NotFound`] if there is no such segmentation.
+    pub async fn mask(&self, segmentation_id: SegmentationId) -> Result<Bytes, SegmentationError> {
+        let segmentation = self.get(segmentation_id).await?;
+        Ok(self.blobs.get(segmentation.mask.digest, MASK_BYTES_MAX as u64).await?)
+    }
+}
+
+/// Localises the mask in a file's bytes; `name` is the file's, for errors.
+///
+/// # Errors
+/// [`SegmentationError::Image`] if the file is no mask, [`SegmentationError::Anatomy`] if it cannot
+/// be localised.
+pub async fn localise_mask(data: Bytes, name: String) -> Result<Localisation, SegmentationError> {
+    blocking("localise", move || {
+        let mask = nifti::read_mask(&data, &name)?;
+        Ok(localise(&mask, &LocaliseOptions::default())?)
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T, SegmentationError> + Send + 'static,
+) -> Result<T, SegmentationError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(source) => Err(SegmentationError::Store { operation, source: source.into() }),
+    }
+}

@@ -1,0 +1,126 @@
+//! Segmentations in a database: PostgreSQL or SQLite.
+
+use std::{error::Error, time::Duration};
+
+use neurotriage_domain::{SegmentationId, StudyId};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, SqlErr,
+};
+
+use crate::segmentation::{Segmentation, SegmentationError, SegmentationStore, StoredMask};
+
+/// Table `segmentation`.
+pub mod segmentation_row {
+    #![expect(missing_docs, reason = "columns; documented in the migration")]
+
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "segmentation")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub segmentation_id: Uuid,
+        pub study_id: Uuid,
+        pub model_id: String,
+        pub weights_sha256: String,
+        pub created_at: TimeDateTimeWithTimeZone,
+        pub mask_digest: String,
+        pub mask_size_bytes: i64,
+        pub localisation: Json,
+        pub uncertainty: Option<f64>,
+        pub inference_seconds: f64,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// [`SegmentationStore`] over a connection pool.
+#[derive(Clone, Debug)]
+pub struct SqlSegmentationStore {
+    db: DatabaseConnection,
+}
+
+impl SqlSegmentationStore {
+    /// Stores in `db`, which must be migrated.
+    pub fn new(db: DatabaseConnection) -> Self {
+        Self { db }
+    }
+}
+
+fn failed<E: Error + Send + Sync + 'static>(
+    operation: &'static str,
+) -> impl Fn(E) -> SegmentationError {
+    move |source| SegmentationError::Store { operation, source: Box::new(source) }
+}
+
+impl SegmentationStore for SqlSegmentationStore {
+    async fn find(
+        &self,
+        segmentation_id: SegmentationId,
+    ) -> Result<Option<Segmentation>, SegmentationError> {
+        let row = segmentation_row::Entity::find_by_id(segmentation_id.as_uuid())
+            .one(&self.db)
+            .await
+            .map_err(failed("read segmentation"))?;
+        row.map(from_row).transpose()
+    }
+
+    async fn find_by_study(
+        &self,
+        study_id: StudyId,
+        weights_sha256: &str,
+    ) -> Result<Option<Segmentation>, SegmentationError> {
+        let row = segmentation_row::Entity::find()
+            .filter(segmentation_row::Column::StudyId.eq(study_id.as_uuid()))
+            .filter(segmentation_row::Column::WeightsSha256.eq(weights_sha256))
+            .one(&self.db)
+            .await
+            .map_err(failed("read segmentation of study"))?;
+        row.map(from_row).transpose()
+    }
+
+    async fn insert(&self, segmentation: &Segmentation) -> Result<bool, SegmentationError> {
+        let localisation = serde_json::to_value(&segmentation.localisation)
+            .map_err(failed("encode segmentation row"))?;
+        let mask_size_bytes = i64::try_from(segmentation.mask.size_bytes)
+            .map_err(failed("encode segmentation row"))?;
+        let row = segmentation_row::ActiveModel {
+            segmentation_id: Set(segmentation.segmentation_id.as_uuid()),
+            study_id: Set(segmentation.study_id.as_uuid()),
+            model_id: Set(segmentation.model_id.clone()),
+            weights_sha256: Set(segmentation.weights_sha256.clone()),
+            created_at: Set(segmentation.created_at),
+            mask_digest: Set(segmentation.mask.digest.to_string()),
+            mask_size_bytes: Set(mask_size_bytes),
+            localisation: Set(localisation),
+            uncertainty: Set(segmentation.uncertainty),
+            inference_seconds: Set(segmentation.inference.as_secs_f64()),
+        };
+        match segmentation_row::Entity::insert(row).exec_without_returning(&self.db).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.sql_err() {
+                Some(SqlErr::UniqueConstraintViolation(_)) => Ok(false),
+                _ => Err(failed("write segmentation")(error)),
+            },
+        }
+    }
+}
+
+fn from_row(row: segmentation_row::Model) -> Result<Segmentation, SegmentationError> {
+    const DECODE: &str = "decode segmentation row";
+    Ok(Segmentation {
+        segmentation_id: SegmentationId::from(row.segmentation_id),
+        study_id: StudyId::from(row.study_id),
+        model_id: row.model_id,
+        weights_sha256: row.weights_sha256,
+        created_at: row.created_at,
+        mask: StoredMask {
+            digest: row.mask_digest.parse().map_err(failed(DECODE))?,
+            size_bytes: u64::try_from(row.mask_size_bytes).map_err(failed(DECODE))?,
+        },
+        localisation: serde_json::from_value(row.localisation).map_err(failed(DECODE))?,
+        uncertainty: row.uncertainty,
+        inference: Duration::try_from_secs_f64(row.inference_seconds).map_err(failed(DECODE))?,
+    })
+}
