@@ -13,7 +13,8 @@ use crate::{
     grid::{Bounds, Oriented, Part, Transform},
     lesion::{LesionVoxels, find_lesions},
     localisation::{
-        BoundingBox, Caution, CompartmentVolumes, Lesion, Localisation, RegionDistance, Space,
+        AxialDiameters, BoundingBox, Caution, CompartmentVolumes, Lesion, Localisation,
+        RegionDistance, Site, Space,
     },
     space::reason_not_sri24,
 };
@@ -26,6 +27,10 @@ const OUTSIDE_CAUTION_SHARE: f64 = 0.1;
 
 /// With more than this share of the tumour outside, the mask cannot lie in the atlas's space.
 const OUTSIDE_SHARE_MAX: f64 = 0.5;
+
+/// Says so.
+const OUTSIDE_REASON: &str = "most of the tumour lies outside the brain of the template; register \
+                              the study to SRI24 first";
 
 /// How the space of a mask is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,48 +98,22 @@ pub fn localise_in(
     if let Some(&value) = oriented.labels.iter().find(|&&label| label > 4) {
         return Err(AnatomyError::Label { value });
     }
-    let mut space_reason = match options.space {
-        SpaceRule::Recognise => reason_not_sri24(&oriented),
-        SpaceRule::AssumeSri24 => None,
-    };
     let spacing = oriented.spacing;
     let inside = oriented.labels.indexed_iter().filter(|(_, label)| **label != 0);
     let bounds = Bounds::around(inside.map(|((x, y, z), _)| [x, y, z]));
-    let part = bounds.map(|bounds| oriented.crop(&bounds));
-    let found = part
-        .as_ref()
-        .map_or_else(Vec::new, |part| find_lesions(&part.labels, spacing, options.lesion_gap_mm));
-    let (listed, ignored) = split(found, spacing, options);
-
     let maps = Maps {
         world_from_voxel: oriented.world_from_voxel,
         atlas_from_voxel: atlas.voxel_map(&oriented.world_from_voxel),
     };
     let work = Work { atlas, oriented: &oriented, maps, options };
-    let mut tallies = Vec::new();
-    let mut all = Tally::new();
-    if let (Some(part), None) = (&part, &space_reason) {
-        for lesion in &listed {
-            let tally = work.tally(part, lesion);
-            all.merge(&tally);
-            tallies.push(tally);
-        }
-        if all.share_outside() > OUTSIDE_SHARE_MAX {
-            space_reason = Some(
-                "most of the tumour lies outside the brain of the template; register the study to \
-                 SRI24 first"
-                    .to_owned(),
-            );
-            tallies.clear();
-        }
+    let mut space_reason = match options.space {
+        SpaceRule::Recognise => reason_not_sri24(&oriented),
+        SpaceRule::AssumeSri24 => None,
+    };
+    let mut found = Found::default();
+    if let Some(bounds) = &bounds {
+        found = work.find(&oriented.crop(bounds), &mut space_reason);
     }
-    let mut lesions = Vec::new();
-    if let Some(part) = &part {
-        for (number, lesion) in listed.iter().enumerate() {
-            lesions.push(work.describe(part, lesion, tallies.get(number)));
-        }
-    }
-    let site = (!tallies.is_empty()).then(|| all.site(atlas, spacing, options));
     let mut cautions = Vec::new();
     if space_reason.is_some() {
         cautions.push(Caution::SpaceUnknown);
@@ -142,26 +121,35 @@ pub fn localise_in(
     if bounds.is_some_and(|bounds| touches_border(&bounds, oriented.shape())) {
         cautions.push(Caution::TouchesImageBorder);
     }
-    if site.as_ref().is_some_and(|site| site.share_outside > OUTSIDE_CAUTION_SHARE) {
+    if found.site.as_ref().is_some_and(|site| site.share_outside > OUTSIDE_CAUTION_SHARE) {
         cautions.push(Caution::FarFromRegions);
     }
-    if ignored.too_many {
+    if found.ignored.too_many {
         cautions.push(Caution::LesionsLeftOut);
     }
     Ok(Localisation {
         space: if space_reason.is_some() { Space::Unknown } else { Space::Sri24 },
         space_reason,
         atlas: ATLAS_VERSION.to_owned(),
-        volumes: total(&lesions),
-        lesions,
-        components_ignored: ignored.components,
-        ignored_ml: volume_ml(ignored.voxels, spacing),
-        site,
+        volumes: total(&found.lesions),
+        lesions: found.lesions,
+        components_ignored: found.ignored.components,
+        ignored_ml: volume_ml(found.ignored.voxels, spacing),
+        site: found.site,
         cautions,
     })
 }
 
+/// What a mask holds.
+#[derive(Default)]
+struct Found {
+    lesions: Vec<Lesion>,
+    site: Option<Site>,
+    ignored: Ignored,
+}
+
 /// What is not listed.
+#[derive(Default)]
 struct Ignored {
     components: u32,
     voxels: usize,
@@ -196,6 +184,35 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Describes the lesions of the part that holds them all.
+    ///
+    /// Writes a reason into `space_reason` if they lie where no brain is.
+    fn find(&self, part: &Part, space_reason: &mut Option<String>) -> Found {
+        let spacing = self.oriented.spacing;
+        let groups = find_lesions(&part.labels, spacing, self.options.lesion_gap_mm);
+        let (listed, ignored) = split(groups, spacing, self.options);
+        let mut tallies = Vec::new();
+        let mut all = Tally::new();
+        if space_reason.is_none() {
+            for lesion in &listed {
+                let tally = self.tally(part, lesion);
+                all.merge(&tally);
+                tallies.push(tally);
+            }
+        }
+        if all.share_outside() > OUTSIDE_SHARE_MAX {
+            *space_reason = Some(OUTSIDE_REASON.to_owned());
+            tallies.clear();
+        }
+        let lesions = listed
+            .iter()
+            .enumerate()
+            .map(|(number, lesion)| self.describe(part, lesion, tallies.get(number)))
+            .collect();
+        let site = (!tallies.is_empty()).then(|| all.site(self.atlas, spacing, self.options));
+        Found { lesions, site, ignored }
+    }
+
     fn tally(&self, part: &Part, lesion: &LesionVoxels) -> Tally {
         let mut tally = Tally::new();
         for &voxel in &lesion.voxels {
@@ -217,19 +234,13 @@ impl Work<'_> {
             core[at] = part.labels[voxel] != 2;
         }
         let hulls = Hulls::of(whole.view(), spacing);
-        let zero = crate::AxialDiameters {
-            longest_mm: 0.0,
-            perpendicular_mm: 0.0,
-            product_mm2: 0.0,
-            slice: 0,
-        };
         Lesion {
             volumes: volumes(part, lesion, spacing),
             components: lesion.components,
             centroid_mm: self.centroid_mm(part, lesion),
             bounding_box: bounding_box(&bounds, &self.maps.world_from_voxel),
             diameter_max_mm: hulls.diameter_max_mm(),
-            axial_whole: hulls.axial(bounds.start[2]).unwrap_or(zero),
+            axial_whole: hulls.axial(bounds.start[2]).unwrap_or(NO_DIAMETERS),
             axial_core: Hulls::of(core.view(), spacing).axial(bounds.start[2]),
             site: tally.map(|tally| tally.site(self.atlas, spacing, self.options)),
             nearby: tally.map_or_else(Vec::new, |tally| self.nearby(&whole, &bounds, tally)),
@@ -289,6 +300,10 @@ impl Work<'_> {
         nearby
     }
 }
+
+/// Of a lesion without voxels, which does not occur.
+const NO_DIAMETERS: AxialDiameters =
+    AxialDiameters { longest_mm: 0.0, perpendicular_mm: 0.0, product_mm2: 0.0, slice: 0 };
 
 fn in_mask(part: &Part, voxel: [usize; 3]) -> [usize; 3] {
     [0, 1, 2].map(|axis| voxel[axis] + part.start[axis])

@@ -7,36 +7,36 @@ use ndarray::{Array3, ShapeBuilder};
 use neurotriage_imaging::{Affine, Mask};
 
 /// Shape of the `BraTS` grid.
-pub const BRATS: [usize; 3] = [240, 240, 155];
+pub(crate) const BRATS: [usize; 3] = [240, 240, 155];
 
 /// Affine of the `BraTS` grid: LPS, 1 mm.
-pub const BRATS_AFFINE: [[f64; 4]; 3] =
+pub(crate) const BRATS_AFFINE: [[f64; 4]; 3] =
     [[-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 239.0], [0.0, 0.0, 1.0, 0.0]];
 
-pub fn affine(rows: [[f64; 4]; 3]) -> Affine {
+pub(crate) fn affine(rows: [[f64; 4]; 3]) -> Affine {
     let [x, y, z] = rows;
     Affine::from_rows([x, y, z, [0.0, 0.0, 0.0, 1.0]]).unwrap()
 }
 
-pub fn mask(voxels: Array3<u8>, rows: [[f64; 4]; 3]) -> Mask {
+pub(crate) fn mask(voxels: Array3<u8>, rows: [[f64; 4]; 3]) -> Mask {
     Mask { voxels, affine: affine(rows) }
 }
 
 /// A mask in the `BraTS` grid whose label at each index is what `label` says.
-pub fn brats(label: impl Fn([f64; 3]) -> u8) -> Mask {
+pub(crate) fn brats(label: impl Fn([f64; 3]) -> u8) -> Mask {
     let voxels =
         Array3::from_shape_fn(BRATS.f(), |(x, y, z)| label([x, y, z].map(|index| index as f64)));
     mask(voxels, BRATS_AFFINE)
 }
 
 /// Returns true within `radius` of `centre`, both in voxels.
-pub fn ball(at: [f64; 3], centre: [f64; 3], radius: f64) -> bool {
+pub(crate) fn ball(at: [f64; 3], centre: [f64; 3], radius: f64) -> bool {
     let squared: f64 = (0..3).map(|axis| (at[axis] - centre[axis]).powi(2)).sum();
     squared <= radius * radius
 }
 
 /// A tumour with necrosis, a rim and oedema around a voxel of the `BraTS` grid.
-pub fn tumour(at: [f64; 3], centre: [f64; 3]) -> u8 {
+pub(crate) fn tumour(at: [f64; 3], centre: [f64; 3]) -> u8 {
     if ball(at, centre, 6.0) {
         1
     } else if ball(at, centre, 10.0) {
@@ -49,10 +49,10 @@ pub fn tumour(at: [f64; 3], centre: [f64; 3]) -> u8 {
 }
 
 /// Centre of a tumour in the left frontal lobe, in voxels of the `BraTS` grid.
-pub const LEFT_FRONTAL: [f64; 3] = [150.0, 85.0, 100.0];
+pub(crate) const LEFT_FRONTAL: [f64; 3] = [150.0, 85.0, 100.0];
 
 /// The same world point as the index of `BRATS`, sampled on another grid of the same field of view.
-pub fn resampled(label: impl Fn([f64; 3]) -> u8, shape: [usize; 3]) -> Mask {
+pub(crate) fn resampled(label: impl Fn([f64; 3]) -> u8, shape: [usize; 3]) -> Mask {
     let step: Vec<f64> = (0..3).map(|axis| BRATS[axis] as f64 / shape[axis] as f64).collect();
     let first: Vec<f64> = step.iter().map(|step| step / 2.0 - 0.5).collect();
     let voxels = Array3::from_shape_fn(shape, |(x, y, z)| {
@@ -72,7 +72,7 @@ pub fn resampled(label: impl Fn([f64; 3]) -> u8, shape: [usize; 3]) -> Mask {
 /// The same image stored with another order and direction of its array axes.
 ///
 /// `order[n]` is the old axis that becomes axis `n`; `flips[n]` reverses the new axis `n`.
-pub fn reoriented(from: &Mask, order: [usize; 3], flips: [bool; 3]) -> Mask {
+pub(crate) fn reoriented(from: &Mask, order: [usize; 3], flips: [bool; 3]) -> Mask {
     let [x, y, z, _] = *from.affine.rows();
     let mut rows = [x, y, z].map(|row| [row[order[0]], row[order[1]], row[order[2]], row[3]]);
     let mut view = from.voxels.view().permuted_axes(order);
