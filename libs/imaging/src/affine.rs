@@ -315,7 +315,7 @@ mod tests {
         let mut zero_edge = good;
         zero_edge[2][2] = 0.0;
         let mut flat = good;
-        flat[1] = [-1.0, 0.0, 0.0, 239.0];
+        flat[1] = [0.0, 0.0, 0.0, 239.0];
         flat[0][1] = -1.0;
         let table = [
             ("nan", with_nan, "[1][3]"),

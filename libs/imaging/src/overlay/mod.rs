@@ -1,19 +1,56 @@
 //! Pictures of a study with its mask, for people to look at.
+//!
+//! Radiological convention: in axial and coronal slices the patient's right is on the left of the
+//! picture. For research use; not for diagnosis.
 
-use neurotriage_domain::Modality;
+mod canvas;
+mod font;
+mod slice;
 
-use crate::{ImagingError, Mask, Study};
+use ndarray::Axis;
+use neurotriage_domain::{Modality, TumourClass};
 
-/// How [`render_overlay`] draws.
+use self::{
+    canvas::{Canvas, Colour, text_height, text_width},
+    slice::{Slice, Window, class_colour},
+};
+use crate::{CropBox, ImagingError, Mask, Study};
+
+const GROUND: Colour = [16, 18, 22];
+const INK: Colour = [225, 229, 235];
+const FAINT: Colour = [150, 156, 166];
+
+/// Rows of [`render_overlay`], from the top.
+const ROWS: [Modality; 2] = [Modality::Flair, Modality::T1ce];
+
+/// Columns of [`render_overlay`], from the left.
+const COLUMNS: [Plane; 3] = [Plane::Axial, Plane::Coronal, Plane::Sagittal];
+
+/// Air around the head that is drawn.
+const MARGIN_MM: f64 = 6.0;
+
+/// Length of the scale bar.
+const SCALE_BAR_MM: f64 = 50.0;
+
+/// Pixels between panels.
+const GAP: usize = 12;
+
+/// Pixels of one dot of a letter: of names and numbers, of the letters that tell sides.
+const TEXT: usize = 2;
+const SIDE_TEXT: usize = 3;
+
+/// How pictures are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OverlayOptions {
-    /// Pixels for one millimetre.
+    /// Pixels for one millimetre, 0.5 to 8.
     pub pixels_per_mm: f64,
+    /// Opacity of the mask inside its outline, 0 to 1.
+    pub fill_opacity: f32,
 }
 
 impl Default for OverlayOptions {
     fn default() -> Self {
-        Self { pixels_per_mm: 2.0 }
+        Self { pixels_per_mm: 2.5, fill_opacity: 0.22 }
     }
 }
 
@@ -39,28 +76,210 @@ pub struct SliceView {
     pub index: usize,
 }
 
-/// Draws FLAIR and T1ce, one row each, in three planes, as a PNG.
+/// Draws FLAIR and T1ce, one row each, in three planes through the slices with most tumour, as a
+/// PNG with a legend and the volume of each class.
+///
+/// The mask is on the study's LPS grid: see [`crate::Prepared::canonical_mask`] and
+/// [`Study::align_mask`].
 ///
 /// # Errors
-/// [`ImagingError::Shape`] if the mask is not on the grid of the study.
+/// [`ImagingError::Shape`] if the mask has another shape, [`ImagingError::Picture`] if the options
+/// are out of range.
 pub fn render_overlay(
     study: &Study,
     mask: &Mask,
     options: &OverlayOptions,
 ) -> Result<Vec<u8>, ImagingError> {
-    let view = SliceView { modality: Modality::Flair, plane: Plane::Axial, index: 0 };
-    render_slice(study, mask, view, options)
+    let scene = Scene::new(study, mask, options)?;
+    let mut panels = Vec::new();
+    for modality in ROWS {
+        let window = Window::of(study.image(modality));
+        for plane in COLUMNS {
+            let index = busiest_slice(mask, plane).unwrap_or_else(|| scene.middle(plane));
+            panels.push(scene.panel(SliceView { modality, plane, index }, window)?);
+        }
+    }
+    let row_height = panels.iter().map(|panel| panel.size()[1]).max().unwrap_or(0);
+    let widths: Vec<usize> = panels[..COLUMNS.len()].iter().map(|panel| panel.size()[0]).collect();
+    let legend_height = 2 * text_height(TEXT) + 3 * GAP;
+    let width = widths.iter().sum::<usize>() + GAP * (widths.len() + 1);
+    let height = ROWS.len() * (row_height + GAP) + legend_height;
+    let mut canvas = Canvas::new(width.max(LEGEND_WIDTH_MIN), height, GROUND)?;
+    let mut x = GAP;
+    for (column, panel_width) in widths.iter().enumerate() {
+        for row in 0..ROWS.len() {
+            let panel = &panels[row * COLUMNS.len() + column];
+            let y = GAP + row * (row_height + GAP);
+            canvas.fill([x, y], [*panel_width, row_height], [0; 3]);
+            canvas.paste([x, y + (row_height - panel.size()[1]) / 2], panel);
+        }
+        x += panel_width + GAP;
+    }
+    draw_legend(&mut canvas, mask, ROWS.len() * (row_height + GAP) + GAP);
+    canvas.png()
 }
 
-/// Draws one slice as a PNG.
+/// Draws one slice as a PNG, without legend.
 ///
 /// # Errors
-/// [`ImagingError::Shape`] if the mask is not on the grid of the study.
+/// [`ImagingError::Shape`] if the mask has another shape, [`ImagingError::Picture`] if there is no
+/// such slice or the options are out of range.
 pub fn render_slice(
-    _study: &Study,
-    _mask: &Mask,
-    _view: SliceView,
-    _options: &OverlayOptions,
+    study: &Study,
+    mask: &Mask,
+    view: SliceView,
+    options: &OverlayOptions,
 ) -> Result<Vec<u8>, ImagingError> {
-    Err(ImagingError::Picture { detail: "not drawn".to_owned() })
+    let scene = Scene::new(study, mask, options)?;
+    scene.panel(view, Window::of(study.image(view.modality)))?.png()
+}
+
+/// Returns the slice with most tumour voxels, the lowest of equals, or `None` without tumour.
+pub fn busiest_slice(mask: &Mask, plane: Plane) -> Option<usize> {
+    let [_, _, through] = plane.axes();
+    let mut best: Option<(usize, usize)> = None;
+    for (index, slice) in mask.voxels.axis_iter(Axis(through)).enumerate() {
+        let count = slice.iter().filter(|&&label| label != 0).count();
+        if count > best.map_or(0, |(_, most)| most) {
+            best = Some((index, count));
+        }
+    }
+    best.map(|(index, _)| index)
+}
+
+/// What every panel of a picture shares.
+struct Scene<'a> {
+    study: &'a Study,
+    mask: &'a Mask,
+    options: &'a OverlayOptions,
+    crop: CropBox,
+}
+
+impl<'a> Scene<'a> {
+    fn new(
+        study: &'a Study,
+        mask: &'a Mask,
+        options: &'a OverlayOptions,
+    ) -> Result<Self, ImagingError> {
+        if mask.shape() != study.shape() {
+            return Err(ImagingError::Shape {
+                what: "mask to draw",
+                found: mask.shape().to_vec(),
+                expected: study.shape().to_vec(),
+            });
+        }
+        if !(0.5..=8.0).contains(&options.pixels_per_mm)
+            || !(0.0..=1.0).contains(&options.fill_opacity)
+        {
+            let detail = format!("{options:?} is out of range");
+            return Err(ImagingError::Picture { detail });
+        }
+        Ok(Self { study, mask, options, crop: head_box(study) })
+    }
+
+    fn middle(&self, plane: Plane) -> usize {
+        let [_, _, through] = plane.axes();
+        self.crop.start[through] + self.crop.shape[through] / 2
+    }
+
+    fn panel(&self, view: SliceView, window: Window) -> Result<Canvas, ImagingError> {
+        let SliceView { modality, plane, index } = view;
+        let [_, _, through] = plane.axes();
+        let count = self.study.shape()[through];
+        if index >= count {
+            let detail = format!("slice {index} of {count} does not exist");
+            return Err(ImagingError::Picture { detail });
+        }
+        let slice = Slice::cut(self.study.image(modality), self.mask, plane, index, &self.crop);
+        let scale = self.options.pixels_per_mm;
+        let [width, height] = slice.size(scale);
+        let mut canvas = Canvas::new(width, height, [0; 3])?;
+        let pixels = slice.pixels(window, scale, self.options.fill_opacity);
+        for (at, colour) in pixels.into_iter().enumerate() {
+            canvas.put(at % width, at / width, colour);
+        }
+        annotate(&mut canvas, view, count);
+        if plane == Plane::Axial {
+            draw_scale_bar(&mut canvas, scale);
+        }
+        Ok(canvas)
+    }
+}
+
+/// Returns the box of all voxels that are not 0 and a margin of air around it.
+fn head_box(study: &Study) -> CropBox {
+    let shape = study.shape();
+    let mut crop = CropBox::around(&study.image(Modality::Flair).voxels, |value| value != 0.0)
+        .unwrap_or(CropBox { start: [0; 3], shape });
+    for (axis, edge_mm) in study.spacing().as_mm().into_iter().enumerate() {
+        let margin = (MARGIN_MM / edge_mm).ceil() as usize;
+        let end = (crop.start[axis] + crop.shape[axis] + margin).min(shape[axis]);
+        crop.start[axis] = crop.start[axis].saturating_sub(margin);
+        crop.shape[axis] = end - crop.start[axis];
+    }
+    crop
+}
+
+/// Writes sequence, plane, slice and the four sides.
+fn annotate(canvas: &mut Canvas, view: SliceView, count: usize) {
+    const INSET: usize = 6;
+    let [width, height] = canvas.size();
+    let sequence = match view.modality {
+        Modality::Flair => "FLAIR",
+        Modality::T1 => "T1",
+        Modality::T1ce => "T1CE",
+        Modality::T2 => "T2",
+    };
+    canvas.text([INSET, INSET], sequence, TEXT, INK);
+    let caption = format!("{} {}/{count}", view.plane.name(), view.index + 1);
+    canvas.text([INSET, INSET + text_height(TEXT) + TEXT * 3], &caption, TEXT, FAINT);
+    let (letter_width, letter_height) = (text_width("R", SIDE_TEXT), text_height(SIDE_TEXT));
+    let across = width.saturating_sub(letter_width) / 2;
+    let down = height.saturating_sub(letter_height) / 2;
+    let [left, right, top, bottom] = view.plane.letters();
+    canvas.text([INSET, down], left, SIDE_TEXT, INK);
+    let right_edge = width.saturating_sub(letter_width + INSET);
+    canvas.text([right_edge, down], right, SIDE_TEXT, INK);
+    canvas.text([across, INSET], top, SIDE_TEXT, INK);
+    canvas.text([across, height.saturating_sub(letter_height + INSET)], bottom, SIDE_TEXT, INK);
+}
+
+fn draw_scale_bar(canvas: &mut Canvas, pixels_per_mm: f64) {
+    const INSET: usize = 8;
+    let length = (SCALE_BAR_MM * pixels_per_mm).round() as usize;
+    let [width, height] = canvas.size();
+    if length + 2 * INSET > width / 2 || height < 4 * INSET {
+        return;
+    }
+    let y = height - INSET - 3;
+    canvas.fill([INSET, y], [length, 3], INK);
+    for x in [INSET, INSET + length - 2] {
+        canvas.fill([x, y - 4], [2, 7], INK);
+    }
+    let text_y = y.saturating_sub(8 + text_height(TEXT));
+    canvas.text([INSET, text_y], &format!("{} MM", SCALE_BAR_MM), TEXT, FAINT);
+}
+
+/// Pixels that the legend needs.
+const LEGEND_WIDTH_MIN: usize = 760;
+
+fn draw_legend(canvas: &mut Canvas, mask: &Mask, y: usize) {
+    const MM3_PER_ML: f64 = 1000.0;
+    let voxel_ml = mask.spacing().voxel_volume_mm3() / MM3_PER_ML;
+    let mut x = GAP;
+    for class in [TumourClass::Enhancing, TumourClass::NecroticCore, TumourClass::Oedema] {
+        let name = match class {
+            TumourClass::NecroticCore => "NECROTIC CORE",
+            TumourClass::Oedema => "OEDEMA",
+            TumourClass::Enhancing => "ENHANCING TUMOUR",
+        };
+        let voxels = mask.voxels.iter().filter(|&&label| label == class.label()).count();
+        let text = format!("{name} {:.1} ML", voxels as f64 * voxel_ml);
+        canvas.fill([x, y], [text_height(TEXT); 2], class_colour(class));
+        x += text_height(TEXT) + 8;
+        canvas.text([x, y], &text, TEXT, INK);
+        x += text_width(&text, TEXT) + 3 * GAP;
+    }
+    let note = "PATIENT RIGHT IS LEFT IN AXIAL AND CORONAL. RESEARCH USE, NOT A MEDICAL DEVICE.";
+    canvas.text([GAP, y + text_height(TEXT) + GAP], note, TEXT, FAINT);
 }
