@@ -3,7 +3,7 @@
 use neurotriage_domain::{BlobDigest, Modality};
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkConfig, NetworkError, SeedScores};
+use crate::{NetworkConfig, NetworkError};
 
 /// Version of the card's format that this code writes and reads.
 pub const CARD_VERSION: u32 = 1;
@@ -24,6 +24,15 @@ impl RegionDice {
     pub fn mean(&self) -> f64 {
         (self.wt + self.tc + self.et) / 3.0
     }
+}
+
+/// The scores that the original reports, of one case.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeedScores {
+    /// Mean over four classes of the smoothed intersection over union at probability > 0.5.
+    pub iou: f64,
+    /// Share of voxels whose most probable class is right, background included.
+    pub accuracy: f64,
 }
 
 /// How a model did on one case that it did not train on.

@@ -91,6 +91,9 @@ pub enum NetworkError {
         /// How many steps in a row.
         steps: u32,
     },
+    /// A mask could not be compared with the truth.
+    #[error("score a validation case")]
+    Scores(#[from] neurotriage_metrics::MetricsError),
     /// There is no checkpoint, or it belongs to another configuration.
     #[error("can't resume: {problem}; start afresh or restore the configuration")]
     Resume {
@@ -108,7 +111,7 @@ pub enum NetworkError {
 impl DomainError for NetworkError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Shape { .. } | Self::Config { .. } | Self::NotFinite => {
+            Self::Shape { .. } | Self::Config { .. } | Self::NotFinite | Self::Scores(_) => {
                 ErrorCode::InvalidArgument
             }
             Self::WeightsHash { .. }
@@ -139,6 +142,7 @@ impl DomainError for NetworkError {
             Self::Device { .. } => "DEVICE_UNAVAILABLE",
             Self::Sample { .. } => "SAMPLE_FAILED",
             Self::LoaderStopped => "LOADER_STOPPED",
+            Self::Scores(_) => "MASKS_DO_NOT_COMPARE",
             Self::Diverged { .. } => "TRAINING_DIVERGED",
             Self::Resume { .. } => "CANNOT_RESUME",
             Self::Cancelled => "CANCELLED",

@@ -33,13 +33,14 @@ mod validate;
 mod window;
 
 pub use card::{
-    CARD_VERSION, CaseScores, INTENDED_USE, ModelCard, Provenance, RegionDice, ValidationReport,
+    CARD_VERSION, CaseScores, INTENDED_USE, ModelCard, Provenance, RegionDice, SeedScores,
+    ValidationReport,
 };
 pub use checkpoint::CHECKPOINT_FILE;
 pub use config::{Architecture, NetworkConfig};
 pub use device::{DeviceChoice, UnknownDevice, set_compute_threads};
 pub use error::NetworkError;
-pub use loss::{LossKind, SeedScores};
+pub use loss::LossKind;
 pub use model::{CARD_FILE, Model, WEIGHTS_FILE};
 pub use optimiser::{OptimiserConfig, OptimiserKind, ScheduleConfig, ScheduleKind};
 pub use postprocess::PostProcessing;

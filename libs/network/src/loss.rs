@@ -190,42 +190,6 @@ fn same_size(name: &'static str, got: &Tensor, expected: &Tensor) -> Result<(), 
     Err(NetworkError::Shape { name, expected: format!("{:?}", expected.size()), got: got.size() })
 }
 
-/// Intersection over union and voxel accuracy as the original reports them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SeedScores {
-    /// Mean over four classes of the smoothed intersection over union at probability > 0.5.
-    pub iou: f64,
-    /// Share of voxels whose most probable class is right, background included.
-    pub accuracy: f64,
-}
-
-/// Returns the original's scores of one batch.
-///
-/// # Shapes
-/// - `probabilities`: `[batch, 4, x, y, z]`, softmax
-/// - `labels`: `[batch, x, y, z]`, `u8`
-pub(crate) fn seed_scores(
-    probabilities: &Tensor,
-    labels: &Tensor,
-) -> Result<SeedScores, NetworkError> {
-    let classes = class_indices(labels)?;
-    let count = probabilities.size().get(1).copied().unwrap_or(0);
-    let g = channels_first(&classes.f_one_hot(count)?.f_to_kind(Kind::Float)?)?;
-    same_size("labels", &g, probabilities)?;
-    let p = probabilities.f_gt(0.5)?.f_to_kind(Kind::Float)?;
-    let over: &[i64] = &[0, 2, 3, 4];
-    let tp = g.f_mul(&p)?.f_sum_dim_intlist(over, false, Kind::Double)?;
-    let both = g.f_add(&p)?.f_sum_dim_intlist(over, false, Kind::Double)?;
-    let iou = tp
-        .f_add_scalar(SMOOTH)?
-        .f_div(&both.f_sub(&tp)?.f_add_scalar(SMOOTH)?)?
-        .f_mean(Kind::Double)?
-        .f_double_value(&[])?;
-    let right = probabilities.f_argmax(1, false)?.f_eq_tensor(&classes)?;
-    let accuracy = right.f_to_kind(Kind::Double)?.f_mean(Kind::Double)?.f_double_value(&[])?;
-    Ok(SeedScores { iou, accuracy })
-}
-
 #[cfg(test)]
 mod tests {
     use tch::Device;
@@ -319,18 +283,5 @@ mod tests {
         let logits = Tensor::f_zeros([1, 4, 2, 2, 4], (Kind::Float, Device::Cpu)).unwrap();
         let result = loss(LossKind::Seed, &[logits], &mask([0; 8]));
         assert!(matches!(result, Err(NetworkError::Shape { .. })));
-    }
-
-    #[test]
-    fn a_probability_of_exactly_one_half_is_not_counted() {
-        let labels = mask([0, 0, 0, 0, 0, 0, 0, 4]);
-        let halves = Tensor::f_from_slice(&[0.5_f32, 0.0, 0.0, 0.5]).unwrap();
-        let halves = halves.f_reshape([1, 4, 1, 1, 1]).unwrap().f_repeat([1, 1, 2, 2, 2]).unwrap();
-        let scores = seed_scores(&halves, &labels).unwrap();
-        // Nothing is predicted: absent classes score 1, present ones about 0.
-        assert!((scores.iou - 0.5).abs() < 1e-4, "{scores:?}");
-        assert!((scores.accuracy - 7.0 / 8.0).abs() < 1e-9);
-        let perfect = sure(&labels).f_softmax(1, Kind::Float).unwrap();
-        assert_eq!(seed_scores(&perfect, &labels).unwrap(), SeedScores { iou: 1.0, accuracy: 1.0 });
     }
 }

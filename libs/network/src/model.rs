@@ -104,6 +104,14 @@ impl Model {
         &self.card
     }
 
+    /// Returns the device the model is on: `cpu` or `cuda:N`.
+    pub fn device_name(&self) -> String {
+        match self.device {
+            Device::Cuda(index) => format!("cuda:{index}"),
+            Device::Cpu | Device::Mps | Device::Vulkan => "cpu".to_owned(),
+        }
+    }
+
     /// Returns the number of learnt values.
     pub fn parameter_count(&self) -> i64 {
         self.network.parameter_count()

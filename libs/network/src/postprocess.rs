@@ -1,7 +1,8 @@
 //! Repairs of a mask that hold for every glioma.
 
-use ndarray::{Array3, ArrayViewMut3, Ix3};
+use ndarray::{Array3, Zip};
 use neurotriage_domain::{TumourClass, TumourRegion};
+use neurotriage_imaging::components::{Connectivity, label_components};
 use serde::{Deserialize, Serialize};
 
 /// What is repaired. All 0: nothing.
@@ -22,7 +23,7 @@ impl Default for PostProcessing {
 
 /// Repairs the mask in place and returns the number of voxels changed.
 pub(crate) fn repair(labels: &mut Array3<u8>, settings: PostProcessing) -> usize {
-    let mut changed = remove_small_components(labels.view_mut(), settings.component_voxels_min);
+    let mut changed = remove_small_components(labels, settings.component_voxels_min);
     let enhancing = TumourRegion::Enhancing;
     let count = labels.iter().filter(|&&label| enhancing.contains(label)).count();
     if count < settings.enhancing_voxels_min {
@@ -36,47 +37,19 @@ pub(crate) fn repair(labels: &mut Array3<u8>, settings: PostProcessing) -> usize
 
 /// Sets to 0 every piece of fewer than `voxels_min` voxels, pieces joined by faces, edges or
 /// corners, and returns the number of voxels removed.
-fn remove_small_components(mut labels: ArrayViewMut3<'_, u8>, voxels_min: usize) -> usize {
+fn remove_small_components(labels: &mut Array3<u8>, voxels_min: usize) -> usize {
     if voxels_min <= 1 {
         return 0;
     }
+    let pieces = label_components(labels, |label| label != 0, Connectivity::Corners26);
     let mut removed = 0;
-    let mut seen = Array3::from_elem(labels.raw_dim(), false);
-    let mut piece: Vec<[usize; 3]> = Vec::new();
-    let starts: Vec<[usize; 3]> = labels
-        .indexed_iter()
-        .filter(|&(_, &label)| label != 0)
-        .map(|((x, y, z), _)| [x, y, z])
-        .collect();
-    for start in starts {
-        if seen[start] {
-            continue;
+    Zip::from(labels).and(&pieces.labels).for_each(|label, &piece| {
+        if piece != 0 && pieces.size(piece) < voxels_min {
+            *label = 0;
+            removed += 1;
         }
-        seen[start] = true;
-        piece.clear();
-        piece.push(start);
-        let mut next = 0;
-        while let Some(&voxel) = piece.get(next) {
-            next += 1;
-            for neighbour in neighbours(voxel, labels.raw_dim()) {
-                if labels[neighbour] != 0 && !seen[neighbour] {
-                    seen[neighbour] = true;
-                    piece.push(neighbour);
-                }
-            }
-        }
-        if piece.len() < voxels_min {
-            removed += piece.len();
-            piece.iter().for_each(|&voxel| labels[voxel] = 0);
-        }
-    }
+    });
     removed
-}
-
-/// Returns the up to 27 voxels around and including `voxel` that lie in the grid.
-fn neighbours(voxel: [usize; 3], grid: Ix3) -> impl Iterator<Item = [usize; 3]> {
-    let range = move |axis: usize| voxel[axis].saturating_sub(1)..(voxel[axis] + 2).min(grid[axis]);
-    range(0).flat_map(move |x| range(1).flat_map(move |y| range(2).map(move |z| [x, y, z])))
 }
 
 #[cfg(test)]
@@ -94,10 +67,10 @@ mod tests {
         labels[[8, 8, 8]] = 4; // touches by a corner
         fill(&mut labels, 15..17, 1);
         labels[[19, 0, 19]] = 2;
-        assert_eq!(remove_small_components(labels.view_mut(), 9), 9);
+        assert_eq!(remove_small_components(&mut labels, 9), 9);
         assert_eq!(labels.iter().filter(|&&label| label != 0).count(), 217);
         assert_eq!(labels[[8, 8, 8]], 4);
-        assert_eq!(remove_small_components(labels.view_mut(), 0), 0);
+        assert_eq!(remove_small_components(&mut labels, 0), 0);
     }
 
     #[test]

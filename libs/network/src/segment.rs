@@ -1,11 +1,11 @@
 //! From a normalised study to a mask.
 
-use ndarray::{Array3, Array4, ArrayView3, ArrayView4, Axis, Zip};
+use ndarray::{Array3, Array4, ArrayView4, Axis, Zip};
 use neurotriage_domain::{TumourClass, TumourRegion};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Architecture, Model, ModelCard, NetworkError, PostProcessing, RegionDice,
+    Architecture, Model, ModelCard, NetworkError, PostProcessing,
     postprocess::repair,
     predict::{Predictor, Watch},
 };
@@ -112,18 +112,8 @@ pub fn segment(
 ) -> Result<Segmentation, NetworkError> {
     let predictor =
         Predictor { network: &model.network, parameters: &model.parameters, device: model.device };
-    segment_with(predictor, image, options, &mut Watch { progress, cancel })
-}
-
-/// Segments with weights that are not yet a model.
-pub(crate) fn segment_with(
-    predictor: Predictor<'_>,
-    image: ArrayView4<'_, f32>,
-    options: &SegmentOptions,
-    watch: &mut Watch<'_>,
-) -> Result<Segmentation, NetworkError> {
-    let output = predictor.probabilities(image, options, watch)?;
-    let (mut labels, probabilities) = match predictor.network.config().architecture {
+    let output = predictor.probabilities(image, options, &mut Watch { progress, cancel })?;
+    let (mut labels, probabilities) = match model.network.config().architecture {
         Architecture::Seed => (classes_to_labels(output.view()), classes_to_regions(output.view())),
         Architecture::Residual => (regions_to_labels(output.view()), output),
     };
@@ -133,7 +123,7 @@ pub(crate) fn segment_with(
 }
 
 /// Writes WT, then TC, then ET, each over the one before.
-fn regions_to_labels(regions: ArrayView4<'_, f32>) -> Array3<u8> {
+pub(crate) fn regions_to_labels(regions: ArrayView4<'_, f32>) -> Array3<u8> {
     let (_, x, y, z) = regions.dim();
     let mut labels = Array3::<u8>::zeros((x, y, z));
     let classes = [TumourClass::Oedema, TumourClass::NecroticCore, TumourClass::Enhancing];
@@ -149,7 +139,7 @@ fn regions_to_labels(regions: ArrayView4<'_, f32>) -> Array3<u8> {
 
 /// Returns the label of the most probable of background, necrotic core, oedema, enhancing; the
 /// first of equals.
-fn classes_to_labels(classes: ArrayView4<'_, f32>) -> Array3<u8> {
+pub(crate) fn classes_to_labels(classes: ArrayView4<'_, f32>) -> Array3<u8> {
     let (_, x, y, z) = classes.dim();
     let mut labels = Array3::<u8>::zeros((x, y, z));
     let mut best = classes.index_axis(Axis(0), 0).to_owned();
@@ -205,21 +195,4 @@ fn binary_entropy_bits(p: f64) -> f64 {
         return 0.0;
     }
     -(p * p.log2() + (1.0 - p) * (1.0 - p).log2())
-}
-
-/// Returns the Dice overlap of two masks per region; 1 where both lack the region.
-///
-/// # Shapes
-/// - `predicted`, `truth`: `[x, y, z]`, labels 0, 1, 2, 3 or 4, the same grid
-pub(crate) fn region_dice(predicted: ArrayView3<'_, u8>, truth: ArrayView3<'_, u8>) -> RegionDice {
-    let [wt, tc, et] = TumourRegion::ALL.map(|region| {
-        let (mut both, mut sum) = (0_u64, 0_u64);
-        Zip::from(predicted).and(truth).for_each(|&a, &b| {
-            let (a, b) = (region.contains(a), region.contains(b));
-            both += u64::from(a && b);
-            sum += u64::from(a) + u64::from(b);
-        });
-        if sum == 0 { 1.0 } else { 2.0 * both as f64 / sum as f64 }
-    });
-    RegionDice { wt, tc, et }
 }

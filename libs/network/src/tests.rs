@@ -64,6 +64,7 @@ fn small() -> NetworkConfig {
 fn quick(steps_max: u64) -> TrainConfig {
     TrainConfig {
         device: DeviceChoice::Cpu,
+        threads: 1,
         steps_max,
         max_minutes: 0.0,
         log_steps: 1,
@@ -134,6 +135,7 @@ fn the_seed_network_trains_with_its_own_loss() {
     let config = TrainConfig {
         network,
         device: DeviceChoice::Cpu,
+        threads: 1,
         steps_max: 3,
         log_steps: 1,
         ..TrainConfig::seed_original()
@@ -202,6 +204,7 @@ fn a_loss_that_is_not_finite_is_skipped_and_then_ends_the_run() {
 }
 
 fn card() -> ModelCard {
+    set_compute_threads(1); // tiny tensors: a second thread only waits
     ModelCard::untrained(small(), Modality::ALL.to_vec(), [8; 3])
 }
 
@@ -238,7 +241,7 @@ fn windows_agree_with_each_other_where_the_image_is_the_same_everywhere() {
     // Without normalisation and with padding cut off by the weights the seed network sees the
     // same surroundings in the middle of every window.
     let network = NetworkConfig { widths: vec![2, 3], dropout: vec![], ..NetworkConfig::seed(4) };
-    let card = ModelCard::untrained(network, Modality::ALL.to_vec(), [24; 3]);
+    let card = ModelCard { network, window: [24; 3], ..card() };
     let model = Model::untrained(&card, DeviceChoice::Cpu).unwrap();
     let image = Array4::from_elem((4, 40, 37, 41), 0.7_f32);
     let mut options = SegmentOptions::for_model(&card);
@@ -284,4 +287,11 @@ fn segmenting_keeps_the_grid_stops_when_told_and_refuses_what_does_not_fit() {
     assert!(matches!(run(&Array4::zeros((3, 8, 8, 8)), false), Err(NetworkError::Shape { .. })));
     image[[0, 0, 0, 0]] = f32::NAN;
     assert!(matches!(run(&image, false), Err(NetworkError::NotFinite)));
+}
+
+#[test]
+fn a_model_can_be_handed_to_the_thread_that_owns_it() {
+    fn sendable<T: Send>() {}
+    sendable::<Model>();
+    sendable::<NetworkError>();
 }

@@ -65,7 +65,7 @@ impl Default for TrainConfig {
             max_minutes: 60.0,
             loss: LossKind::Region,
             channels: Modality::ALL.to_vec(),
-            gradient_norm_max: 12.0,
+            gradient_norm_max: 3.0,
             ema_decay: 0.998,
             skipped_steps_max: 20,
             log_steps: 10,
@@ -73,7 +73,7 @@ impl Default for TrainConfig {
             checkpoint_minutes: 5.0,
             optimiser: OptimiserConfig::default(),
             schedule: ScheduleConfig::default(),
-            network: NetworkConfig::residual(&[24, 48, 96, 160]),
+            network: NetworkConfig::residual(&[16, 32, 64, 128, 192]),
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Scores of a network on held-out cases.
 
 use ndarray::Axis;
-use neurotriage_domain::Modality;
+use neurotriage_domain::{Modality, TumourRegion};
+use neurotriage_metrics::{original::iou_score_of_probabilities, overlap::confusion};
 use tch::Device;
 
 use crate::{
-    Architecture, CaseScores, Model, ModelCard, NetworkError, PostProcessing, RegionDice,
+    Architecture, CaseScores, Model, ModelCard, NetworkError, RegionDice, SeedScores,
     SegmentOptions, TrainControl, ValidationCase, ValidationReport,
-    loss::seed_scores,
     network::Network,
     parameters::Parameters,
-    predict::{Predictor, Watch, to_tensor},
-    segment::{region_dice, segment_with},
+    predict::{Predictor, Watch},
+    segment::{classes_to_labels, regions_to_labels},
 };
 
 /// Returns the scores of a model on whole cases, without repairs of the mask, or nothing if
@@ -38,8 +38,7 @@ pub(crate) fn validate(
     control: &TrainControl,
 ) -> Result<Option<ValidationReport>, NetworkError> {
     let predictor = Predictor { network, parameters, device };
-    let nothing = PostProcessing { component_voxels_min: 0, enhancing_voxels_min: 0 };
-    let options = SegmentOptions { post_processing: nothing, ..SegmentOptions::for_model(card) };
+    let options = SegmentOptions::for_model(card);
     let mut scores = Vec::with_capacity(cases.len());
     for case in cases {
         let (mut ignore, cancel) = (|_, _| (), || control.is_cancelled());
@@ -78,17 +77,17 @@ fn score(
     }
     let indices: Vec<usize> = card.channels.iter().map(|modality| modality.channel()).collect();
     let image = case.image.select(Axis(0), &indices);
-    let found = segment_with(predictor, image.view(), options, watch)?;
-    let dice = region_dice(found.labels.view(), case.labels.view());
-    let seed = match card.network.architecture {
-        Architecture::Residual => None,
+    let output = predictor.probabilities(image.view(), options, watch)?;
+    let truth = case.labels.view();
+    let (labels, seed_iou) = match card.network.architecture {
+        Architecture::Residual => (regions_to_labels(output.view()), None),
         Architecture::Seed => {
-            let classes = predictor.probabilities(image.view(), options, watch)?;
-            let labels: Vec<u8> = case.labels.iter().copied().collect();
-            let shape = [1, x as i64, y as i64, z as i64];
-            let labels = tch::Tensor::f_from_slice(&labels)?.f_reshape(shape)?;
-            Some(seed_scores(&to_tensor(classes.view())?, &labels)?)
+            let iou = iou_score_of_probabilities(truth, output.view())?;
+            (classes_to_labels(output.view()), Some(iou))
         }
     };
-    Ok(CaseScores { name: case.name.clone(), dice, seed })
+    let counts = confusion(truth, labels.view())?;
+    let [wt, tc, et] = TumourRegion::ALL.map(|region| counts.region(region).dice());
+    let seed = seed_iou.map(|iou| SeedScores { iou, accuracy: counts.accuracy() });
+    Ok(CaseScores { name: case.name.clone(), dice: RegionDice { wt, tc, et }, seed })
 }
