@@ -184,3 +184,66 @@ fn chord(hull: &[Point], direction: Point) -> f64 {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Longest distance between outer corners of voxels, by trying every pair.
+    fn brute_force(inside: &Array3<bool>, spacing_mm: [f64; 3], slice: Option<usize>) -> f64 {
+        let mut corners = Vec::new();
+        for ((x, y, z), &inside) in inside.indexed_iter() {
+            if !inside || slice.is_some_and(|slice| slice != z) {
+                continue;
+            }
+            for corner in 0..8 {
+                let at = [x + (corner & 1), y + (corner >> 1 & 1), z + (corner >> 2)];
+                let in_plane = if slice.is_some() { [at[0], at[1], 0] } else { at };
+                corners.push([0, 1, 2].map(|axis| in_plane[axis] as f64 * spacing_mm[axis]));
+            }
+        }
+        let pairs = corners.iter().flat_map(|&a| corners.iter().map(move |&b| distance(a, b)));
+        pairs.fold(0.0, f64::max)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn diameters_match_every_pair_of_corners(
+            voxels in proptest::collection::vec(proptest::bool::weighted(0.15), 6 * 5 * 4),
+            spacing_mm in (0.4..2.0_f64, 0.4..2.0_f64, 0.4..6.0_f64),
+        ) {
+            let spacing_mm: [f64; 3] = spacing_mm.into();
+            let inside = Array3::from_shape_vec([6, 5, 4], voxels).unwrap();
+            let hulls = Hulls::of(inside.view(), VoxelSpacing::from_mm(spacing_mm).unwrap());
+            let found_mm = hulls.diameter_max_mm();
+            prop_assert!((found_mm - brute_force(&inside, spacing_mm, None)).abs() < 1e-9);
+            let Some(axial) = hulls.axial(10) else {
+                prop_assert!(!inside.iter().any(|&inside| inside));
+                return Ok(());
+            };
+            let slice = axial.slice as usize - 10;
+            let longest_mm = brute_force(&inside, spacing_mm, Some(slice));
+            prop_assert!((axial.longest_mm - longest_mm).abs() < 1e-9);
+            prop_assert!(axial.perpendicular_mm > 0.0);
+            prop_assert!(axial.perpendicular_mm <= axial.longest_mm + 1e-9);
+            prop_assert!(axial.longest_mm <= found_mm);
+        }
+    }
+
+    #[test]
+    fn an_ellipse_has_its_two_axes() {
+        let inside = Array3::from_shape_fn([81, 81, 1], |(x, y, _)| {
+            let (x, y) = (x as f64 - 40.0, y as f64 - 40.0);
+            (x / 36.0).powi(2) + (y / 18.0).powi(2) <= 1.0
+        });
+        let spacing = VoxelSpacing::from_mm([0.5, 0.5, 3.0]).unwrap();
+        let axial = Hulls::of(inside.view(), spacing).axial(0).unwrap();
+        assert!((axial.longest_mm - 36.0).abs() < 1.0, "{axial:?}");
+        assert!((axial.perpendicular_mm - 18.0).abs() < 1.0, "{axial:?}");
+    }
+}
