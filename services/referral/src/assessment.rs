@@ -1,0 +1,482 @@
+//! Assessments: what is read from the other services, how it is compared, what is stored.
+//!
+//! Knows neither tonic nor sea-orm.
+
+use std::{error::Error, future::Future, time::Duration};
+
+use neurotriage_domain::{
+    AssessmentId, DomainError, ErrorCode, FieldViolation, HospitalId, PatientId, SegmentationId,
+    StudyId, SymptomReportId,
+};
+use serde::{Deserialize, Serialize};
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{
+    crosscheck::{self, Comparison, ImageEvidence, ReportedFinding},
+    evidence::{EvidenceTable, Handedness},
+    hospital::{Coordinates, Hospital},
+    ranking::{self, Need, Ranking},
+};
+
+/// Most hospitals that are ranked for one patient.
+pub const HOSPITALS_MAX: u32 = 50;
+
+/// Hospitals that are ranked if the caller does not say.
+pub const HOSPITALS_DEFAULT: u32 = 5;
+
+/// Most hospitals on one page of the directory.
+pub const PAGE_SIZE_MAX: u32 = 200;
+
+/// Hospitals on a page if the caller does not say.
+pub const PAGE_SIZE_DEFAULT: u32 = 50;
+
+/// Most hospitals of the directory that are considered for one patient.
+pub const DIRECTORY_MAX: u32 = 2_000;
+
+/// Age in years from which a patient is an adult.
+const ADULT_YEARS: i32 = 18;
+
+/// Groups of the evidence table whose findings call for epilepsy surgery.
+const SEIZURE_GROUPS: [&str; 1] = ["seizure"];
+
+/// Groups of the evidence table whose findings call for neuro-ophthalmology.
+const VISUAL_GROUPS: [&str; 2] = ["visual_field", "visual_perception"];
+
+/// What to assess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AssessmentRequest {
+    /// Chosen by the caller, unique to this request.
+    pub request_id: Uuid,
+    /// The symptoms.
+    pub symptom_report_id: SymptomReportId,
+    /// The image.
+    pub segmentation_id: SegmentationId,
+    /// Most hospitals to rank, 1 to [`HOSPITALS_MAX`].
+    pub hospitals_max: u32,
+}
+
+/// A symptom report, as far as it is needed here.
+#[derive(Clone, PartialEq)]
+pub struct SymptomReport {
+    /// Whose symptoms.
+    pub patient_id: PatientId,
+    /// What was understood.
+    pub findings: Vec<ReportedFinding>,
+    /// What was not.
+    pub not_understood: Vec<String>,
+}
+
+/// A patient, as far as is needed here.
+#[derive(Clone, PartialEq)]
+pub struct Patient {
+    /// Hand the patient writes with.
+    pub handedness: Handedness,
+    /// Where the patient lives.
+    pub home: Option<Coordinates>,
+    /// When the patient was born.
+    pub birth_date: Option<Date>,
+}
+
+/// A segmentation, as far as it is needed here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segmentation {
+    /// The study that was segmented.
+    pub study_id: StudyId,
+    /// Model that made the mask.
+    pub model_id: String,
+    /// What the image shows.
+    pub image: ImageEvidence,
+}
+
+/// What was found, as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Findings {
+    /// Image and symptoms compared.
+    pub comparison: Comparison,
+    /// Hospitals, best first.
+    pub ranking: Ranking,
+    /// Pieces of the symptom text that were not understood.
+    pub not_understood: Vec<String>,
+    /// Version of the evidence table.
+    pub evidence_version: String,
+    /// Model that made the mask.
+    pub model_id: String,
+}
+
+/// One stored assessment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// Its identifier.
+    pub assessment_id: AssessmentId,
+    /// When it was stored.
+    pub created_at: OffsetDateTime,
+    /// Whose it is.
+    pub patient_id: PatientId,
+    /// What was asked.
+    pub request: AssessmentRequest,
+    /// What was found.
+    pub findings: Findings,
+}
+
+/// A thing that another service keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A symptom report of the records service.
+    SymptomReport,
+    /// A patient of the records service.
+    Patient,
+    /// A segmentation of the segmentation service.
+    Segmentation,
+    /// A study of the ingestion service.
+    Study,
+}
+
+impl Kept {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SymptomReport => "symptom report",
+            Self::Patient => "patient",
+            Self::Segmentation => "segmentation",
+            Self::Study => "study",
+        }
+    }
+}
+
+/// Why an operation on assessments failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AssessmentError {
+    /// Fields of the request are wrong.
+    #[error("request has invalid fields: {}", list(.0))]
+    Invalid(Vec<FieldViolation>),
+    /// No such assessment.
+    #[error("assessment {assessment_id} not found")]
+    NotFound {
+        /// The assessment asked for.
+        assessment_id: AssessmentId,
+    },
+    /// Another service does not have what is needed.
+    #[error("{} {id} not found", .kept.name())]
+    Missing {
+        /// What is needed.
+        kept: Kept,
+        /// Its identifier.
+        id: Uuid,
+    },
+    /// Report and study are of two patients.
+    #[error("symptom report and study are of different patients; choose both of one patient")]
+    DifferentPatients,
+    /// The request id was used for something else.
+    #[error("request id {request_id} was used for another assessment; choose a new one")]
+    RequestReused {
+        /// The id.
+        request_id: Uuid,
+    },
+    /// Another service failed.
+    #[error("{0}")]
+    Upstream(Box<dyn DomainError>),
+    /// Another service answered something that its contract rules out.
+    #[error("read the answer of the {service} service: {what}")]
+    Malformed {
+        /// Which service.
+        service: &'static str,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The store failed.
+    #[error("{operation}")]
+    Store {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+fn list(violations: &[FieldViolation]) -> String {
+    let parts: Vec<String> = violations
+        .iter()
+        .map(|violation| format!("{}: {}", violation.field, violation.description))
+        .collect();
+    parts.join("; ")
+}
+
+impl AssessmentError {
+    /// Returns the error for one wrong field.
+    pub fn field(field: &str, description: impl Into<String>) -> Self {
+        let (field, description) = (field.to_owned(), description.into());
+        Self::Invalid(vec![FieldViolation { field, description }])
+    }
+}
+
+impl DomainError for AssessmentError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(_) => ErrorCode::InvalidArgument,
+            Self::NotFound { .. } | Self::Missing { .. } => ErrorCode::NotFound,
+            Self::DifferentPatients => ErrorCode::FailedPrecondition,
+            Self::RequestReused { .. } => ErrorCode::AlreadyExists,
+            Self::Upstream(error) => error.code(),
+            Self::Malformed { .. } | Self::Store { .. } => ErrorCode::Internal,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "INVALID_FIELDS",
+            Self::NotFound { .. } => "ASSESSMENT_NOT_FOUND",
+            Self::Missing { kept: Kept::SymptomReport, .. } => "SYMPTOM_REPORT_NOT_FOUND",
+            Self::Missing { kept: Kept::Patient, .. } => "PATIENT_NOT_FOUND",
+            Self::Missing { kept: Kept::Segmentation, .. } => "SEGMENTATION_NOT_FOUND",
+            Self::Missing { kept: Kept::Study, .. } => "STUDY_NOT_FOUND",
+            Self::DifferentPatients => "DIFFERENT_PATIENTS",
+            Self::RequestReused { .. } => "REQUEST_ID_REUSED",
+            Self::Upstream(error) => error.reason(),
+            Self::Malformed { .. } => "UPSTREAM_MALFORMED",
+            Self::Store { .. } => "STORE_FAILED",
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::NotFound { assessment_id } => vec![("assessmentId", assessment_id.to_string())],
+            Self::Missing { id, .. } => vec![("id", id.to_string())],
+            Self::RequestReused { request_id } => vec![("requestId", request_id.to_string())],
+            Self::Upstream(error) => error.metadata(),
+            Self::Invalid(_)
+            | Self::DifferentPatients
+            | Self::Malformed { .. }
+            | Self::Store { .. } => Vec::new(),
+        }
+    }
+
+    fn field_violations(&self) -> &[FieldViolation] {
+        match self {
+            Self::Invalid(violations) => violations,
+            Self::NotFound { .. }
+            | Self::Missing { .. }
+            | Self::DifferentPatients
+            | Self::RequestReused { .. }
+            | Self::Upstream(_)
+            | Self::Malformed { .. }
+            | Self::Store { .. } => &[],
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Upstream(error) => error.retry_after(),
+            Self::Invalid(_)
+            | Self::NotFound { .. }
+            | Self::Missing { .. }
+            | Self::DifferentPatients
+            | Self::RequestReused { .. }
+            | Self::Malformed { .. }
+            | Self::Store { .. } => None,
+        }
+    }
+}
+
+/// What the other services know. Every call has a deadline.
+pub trait Sources: Send + Sync + 'static {
+    /// Returns a symptom report.
+    fn symptom_report(
+        &self,
+        symptom_report_id: SymptomReportId,
+    ) -> impl Future<Output = Result<SymptomReport, AssessmentError>> + Send;
+
+    /// Returns a patient.
+    fn patient(
+        &self,
+        patient_id: PatientId,
+    ) -> impl Future<Output = Result<Patient, AssessmentError>> + Send;
+
+    /// Returns a segmentation.
+    fn segmentation(
+        &self,
+        segmentation_id: SegmentationId,
+    ) -> impl Future<Output = Result<Segmentation, AssessmentError>> + Send;
+
+    /// Returns whose study it is.
+    fn patient_of_study(
+        &self,
+        study_id: StudyId,
+    ) -> impl Future<Output = Result<PatientId, AssessmentError>> + Send;
+}
+
+/// Where assessments and hospitals are kept.
+pub trait ReferralStore: Send + Sync + 'static {
+    /// Returns an assessment; `None` if there is none.
+    fn find(
+        &self,
+        assessment_id: AssessmentId,
+    ) -> impl Future<Output = Result<Option<Assessment>, AssessmentError>> + Send;
+
+    /// Returns the assessment that a request made; `None` if it made none.
+    fn find_by_request(
+        &self,
+        request_id: Uuid,
+    ) -> impl Future<Output = Result<Option<Assessment>, AssessmentError>> + Send;
+
+    /// Stores an assessment. Returns false if its request already made one.
+    fn insert(
+        &self,
+        assessment: &Assessment,
+    ) -> impl Future<Output = Result<bool, AssessmentError>> + Send;
+
+    /// Returns at most `limit` hospitals by id, those after `after`.
+    fn hospitals(
+        &self,
+        after: Option<HospitalId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Hospital>, AssessmentError>> + Send;
+}
+
+/// Assesses one patient and stores the answer. A repeated request returns what is stored.
+///
+/// # Errors
+/// [`AssessmentError::Missing`] names what another service lacks;
+/// [`AssessmentError::DifferentPatients`]; [`AssessmentError::RequestReused`];
+/// [`AssessmentError::Upstream`] if a service is away; [`AssessmentError::Store`].
+pub async fn assess(
+    store: &impl ReferralStore,
+    sources: &impl Sources,
+    table: &EvidenceTable,
+    request: AssessmentRequest,
+) -> Result<Assessment, AssessmentError> {
+    if let Some(stored) = stored_answer(store, request).await? {
+        return Ok(stored);
+    }
+    let (report, segmentation) = tokio::try_join!(
+        sources.symptom_report(request.symptom_report_id),
+        sources.segmentation(request.segmentation_id),
+    )?;
+    let (patient, study_patient_id) = tokio::try_join!(
+        sources.patient(report.patient_id),
+        sources.patient_of_study(segmentation.study_id),
+    )?;
+    if study_patient_id != report.patient_id {
+        return Err(AssessmentError::DifferentPatients);
+    }
+    let directory = store.hospitals(None, DIRECTORY_MAX).await?;
+    let created_at = OffsetDateTime::now_utc();
+    let patient_id = report.patient_id;
+    let hospitals_max = usize::try_from(request.hospitals_max).unwrap_or(usize::MAX);
+    let comparison =
+        crosscheck::compare(table, &report.findings, patient.handedness, &segmentation.image);
+    let need = need(table, &comparison, &patient, created_at.date());
+    let ranking = ranking::rank(&need, &directory, hospitals_max);
+    let assessment = Assessment {
+        assessment_id: AssessmentId::generate(),
+        created_at,
+        patient_id,
+        request,
+        findings: Findings {
+            comparison,
+            ranking,
+            not_understood: report.not_understood,
+            evidence_version: table.version().to_owned(),
+            model_id: segmentation.model_id,
+        },
+    };
+    // A request that ran at the same time may have been faster: the stored answer is the answer.
+    store.insert(&assessment).await?;
+    match stored_answer(store, request).await? {
+        Some(stored) => Ok(stored),
+        None => Err(AssessmentError::NotFound { assessment_id: assessment.assessment_id }),
+    }
+}
+
+async fn stored_answer(
+    store: &impl ReferralStore,
+    request: AssessmentRequest,
+) -> Result<Option<Assessment>, AssessmentError> {
+    match store.find_by_request(request.request_id).await? {
+        Some(stored) if stored.request == request => Ok(Some(stored)),
+        Some(_) => Err(AssessmentError::RequestReused { request_id: request.request_id }),
+        None => Ok(None),
+    }
+}
+
+fn need(table: &EvidenceTable, comparison: &Comparison, patient: &Patient, today: Date) -> Need {
+    let reported = |groups: &[&str]| {
+        comparison.findings.iter().any(|fit| {
+            fit.finding.present
+                && table
+                    .finding(&fit.finding.finding_id)
+                    .is_some_and(|row| groups.contains(&row.group.as_str()))
+        })
+    };
+    Need {
+        site: comparison.confirmed_site,
+        language_left: table.language_left(patient.handedness),
+        urgency: comparison.urgency,
+        is_child: patient.birth_date.is_some_and(|birth| age_years(birth, today) < ADULT_YEARS),
+        has_seizures: reported(&SEIZURE_GROUPS),
+        has_visual_signs: reported(&VISUAL_GROUPS),
+        home: patient.home,
+    }
+}
+
+/// Returns completed years.
+fn age_years(birth: Date, today: Date) -> i32 {
+    let birthday_to_come =
+        (u8::from(today.month()), today.day()) < (u8::from(birth.month()), birth.day());
+    today.year() - birth.year() - i32::from(birthday_to_come)
+}
+
+/// Returns one assessment.
+///
+/// # Errors
+/// [`AssessmentError::NotFound`] if there is none; [`AssessmentError::Store`].
+pub async fn get_assessment(
+    store: &impl ReferralStore,
+    assessment_id: AssessmentId,
+) -> Result<Assessment, AssessmentError> {
+    store.find(assessment_id).await?.ok_or(AssessmentError::NotFound { assessment_id })
+}
+
+/// Returns a page of hospitals after `after`, and whether there are more.
+///
+/// # Errors
+/// [`AssessmentError::Invalid`] if `page_size` is above [`PAGE_SIZE_MAX`];
+/// [`AssessmentError::Store`].
+pub async fn list_hospitals(
+    store: &impl ReferralStore,
+    page_size: u32,
+    after: Option<HospitalId>,
+) -> Result<(Vec<Hospital>, bool), AssessmentError> {
+    let page_size = match page_size {
+        0 => PAGE_SIZE_DEFAULT,
+        1..=PAGE_SIZE_MAX => page_size,
+        _ => {
+            return Err(AssessmentError::field("page_size", format!("at most {PAGE_SIZE_MAX}")));
+        }
+    };
+    let mut hospitals = store.hospitals(after, page_size + 1).await?;
+    let limit = usize::try_from(page_size).unwrap_or(usize::MAX);
+    let more = hospitals.len() > limit;
+    hospitals.truncate(limit);
+    Ok((hospitals, more))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::*;
+
+    #[test]
+    fn age_counts_completed_years() {
+        // (what the row is for, born, today, years)
+        let table = [
+            ("day before", date!(2008 - 11 - 22), date!(2026 - 11 - 21), 17),
+            ("birthday", date!(2008 - 11 - 22), date!(2026 - 11 - 22), 18),
+            ("leap day", date!(2008 - 02 - 29), date!(2026 - 02 - 28), 17),
+            ("after leap day", date!(2008 - 02 - 29), date!(2026 - 03 - 01), 18),
+        ];
+        for (case, birth, today, years) in table {
+            assert_eq!(age_years(birth, today), years, "case: {case}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Entry point of the referral service.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use neurotriage_referral::{Dependencies, config::Config};
+use neurotriage_service_kit::{client, database, server, telemetry};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    let guard = telemetry::init("neurotriage-referral", &config.telemetry)?;
+    let db = database::connect(&config.database_url, config.database_connections_max).await?;
+    database::check_schema::<neurotriage_migrations::referral::Migrator>(&db).await?;
+    let dependencies = Dependencies {
+        db,
+        records: client::channel(&config.records_endpoint)?,
+        segmentation: client::channel(&config.segmentation_endpoint)?,
+        ingestion: client::channel(&config.ingestion_endpoint)?,
+    };
+    let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
+    let served = neurotriage_referral::run(
+        listener,
+        dependencies,
+        config.drain_timeout,
+        server::shutdown_signal(),
+    )
+    .await;
+    guard.shutdown()?;
+    served
+}

@@ -1,0 +1,106 @@
+//! What the other services know, over gRPC.
+
+mod convert;
+
+use std::time::Duration;
+
+use neurotriage_domain::{PatientId, SegmentationId, StudyId, SymptomReportId};
+use neurotriage_proto::{
+    ingestion::v1::{GetStudyRequest, ingestion_service_client::IngestionServiceClient},
+    records::v1::{
+        GetPatientRequest, GetSymptomReportRequest, records_service_client::RecordsServiceClient,
+    },
+    segmentation::v1::{
+        GetSegmentationRequest, segmentation_service_client::SegmentationServiceClient,
+    },
+};
+use neurotriage_service_kit::client::{TracedChannel, Upstream, traced};
+use tonic::{Code, Request, Status, transport::Channel};
+use uuid::Uuid;
+
+use crate::assessment::{AssessmentError, Kept, Patient, Segmentation, Sources, SymptomReport};
+
+/// Deadline of every call: each reads one row, and two calls at most follow one another.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// [`Sources`] over channels to the services.
+#[derive(Clone, Debug)]
+pub struct GrpcSources {
+    records: RecordsServiceClient<TracedChannel>,
+    segmentation: SegmentationServiceClient<TracedChannel>,
+    ingestion: IngestionServiceClient<TracedChannel>,
+}
+
+impl GrpcSources {
+    /// Asks the services at the other ends of the channels.
+    pub fn new(records: Channel, segmentation: Channel, ingestion: Channel) -> Self {
+        Self {
+            records: RecordsServiceClient::new(traced(records)),
+            segmentation: SegmentationServiceClient::new(traced(segmentation)),
+            ingestion: IngestionServiceClient::new(traced(ingestion)),
+        }
+    }
+}
+
+fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_DEADLINE);
+    request
+}
+
+fn failed(service: &'static str, kept: Kept, id: Uuid) -> impl Fn(Status) -> AssessmentError {
+    move |status| match status.code() {
+        Code::NotFound => AssessmentError::Missing { kept, id },
+        _ => AssessmentError::Upstream(Box::new(Upstream::new(service, status))),
+    }
+}
+
+impl Sources for GrpcSources {
+    async fn symptom_report(
+        &self,
+        symptom_report_id: SymptomReportId,
+    ) -> Result<SymptomReport, AssessmentError> {
+        let message = GetSymptomReportRequest { symptom_report_id: symptom_report_id.to_string() };
+        let answer = self
+            .records
+            .clone()
+            .get_symptom_report(request(message))
+            .await
+            .map_err(failed("records", Kept::SymptomReport, symptom_report_id.as_uuid()))?;
+        convert::symptom_report(answer.into_inner())
+    }
+
+    async fn patient(&self, patient_id: PatientId) -> Result<Patient, AssessmentError> {
+        let message = GetPatientRequest { patient_id: patient_id.to_string() };
+        let answer = self.records.clone().get_patient(request(message)).await.map_err(failed(
+            "records",
+            Kept::Patient,
+            patient_id.as_uuid(),
+        ))?;
+        convert::patient(answer.into_inner())
+    }
+
+    async fn segmentation(
+        &self,
+        segmentation_id: SegmentationId,
+    ) -> Result<Segmentation, AssessmentError> {
+        let message = GetSegmentationRequest { segmentation_id: segmentation_id.to_string() };
+        let answer = self
+            .segmentation
+            .clone()
+            .get_segmentation(request(message))
+            .await
+            .map_err(failed("segmentation", Kept::Segmentation, segmentation_id.as_uuid()))?;
+        convert::segmentation(answer.into_inner())
+    }
+
+    async fn patient_of_study(&self, study_id: StudyId) -> Result<PatientId, AssessmentError> {
+        let message = GetStudyRequest { study_id: study_id.to_string() };
+        let answer = self.ingestion.clone().get_study(request(message)).await.map_err(failed(
+            "ingestion",
+            Kept::Study,
+            study_id.as_uuid(),
+        ))?;
+        convert::patient_of_study(answer.into_inner())
+    }
+}

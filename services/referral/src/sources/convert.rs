@@ -1,0 +1,196 @@
+//! From the messages of other services to what an assessment needs.
+
+use neurotriage_domain::{PatientId, Side};
+use neurotriage_proto::{
+    common::v1 as common, ingestion::v1 as ingestion, records::v1 as records,
+    segmentation::v1 as segmentation,
+};
+use time::{Date, macros::format_description};
+
+use crate::{
+    assessment::{AssessmentError, Patient, Segmentation, SymptomReport},
+    crosscheck::{ImageEvidence, LesionSite, ReportedFinding},
+    evidence::Handedness,
+    hospital::Coordinates,
+};
+
+/// Said if the segmentation service gives no reason of its own.
+const SPACE_UNKNOWN: &str = "the images are in an unknown coordinate space";
+
+fn malformed(service: &'static str, what: &'static str) -> AssessmentError {
+    AssessmentError::Malformed { service, what }
+}
+
+pub(super) fn symptom_report(
+    answer: records::GetSymptomReportResponse,
+) -> Result<SymptomReport, AssessmentError> {
+    let report = answer.report.ok_or_else(|| malformed("records", "no report"))?;
+    Ok(SymptomReport {
+        patient_id: patient_id("records", &report.patient_id)?,
+        findings: report.findings.into_iter().map(finding).collect(),
+        not_understood: report.not_understood,
+    })
+}
+
+fn patient_id(service: &'static str, text: &str) -> Result<PatientId, AssessmentError> {
+    text.parse().map_err(|_| malformed(service, "patient id is no UUID"))
+}
+
+fn finding(finding: records::Finding) -> ReportedFinding {
+    let side = match finding.side() {
+        common::Side::Left => Some(Side::Left),
+        common::Side::Right => Some(Side::Right),
+        common::Side::Midline => Some(Side::Midline),
+        common::Side::Unspecified => None,
+    };
+    ReportedFinding {
+        finding_id: finding.finding_id,
+        code: finding.code,
+        display_name: finding.display_name,
+        side,
+        present: finding.present,
+        matched_text: finding.matched_text,
+    }
+}
+
+pub(super) fn patient(answer: records::GetPatientResponse) -> Result<Patient, AssessmentError> {
+    let patient = answer.patient.ok_or_else(|| malformed("records", "no patient"))?;
+    let handedness = match patient.handedness() {
+        records::Handedness::Right => Handedness::Right,
+        records::Handedness::Left => Handedness::Left,
+        records::Handedness::Both => Handedness::Both,
+        records::Handedness::Unspecified => Handedness::Unknown,
+    };
+    let home = match patient.home {
+        Some(home) => Some(
+            Coordinates::from_degrees(home.latitude_degrees, home.longitude_degrees)
+                .map_err(|_| malformed("records", "home is not on earth"))?,
+        ),
+        None => None,
+    };
+    Ok(Patient { handedness, home, birth_date: birth_date(&patient.birth_date)? })
+}
+
+fn birth_date(text: &str) -> Result<Option<Date>, AssessmentError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Date::parse(text, format_description!("[year]-[month]-[day]"))
+        .map(Some)
+        .map_err(|_| malformed("records", "birth date is no date"))
+}
+
+pub(super) fn segmentation(
+    answer: segmentation::GetSegmentationResponse,
+) -> Result<Segmentation, AssessmentError> {
+    let segmentation =
+        answer.segmentation.ok_or_else(|| malformed("segmentation", "no segmentation"))?;
+    let localisation =
+        segmentation.localisation.ok_or_else(|| malformed("segmentation", "no localisation"))?;
+    Ok(Segmentation {
+        study_id: segmentation
+            .study_id
+            .parse()
+            .map_err(|_| malformed("segmentation", "study id is no UUID"))?,
+        model_id: segmentation.model_id,
+        image: image(localisation),
+    })
+}
+
+fn image(localisation: segmentation::Localisation) -> ImageEvidence {
+    let known = localisation.space() == segmentation::Space::Sri24;
+    let space_reason = match (known, localisation.space_reason.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => SPACE_UNKNOWN.to_owned(),
+        (false, false) => localisation.space_reason,
+    };
+    let lesions =
+        localisation.lesions.into_iter().map(|lesion| lesion_site(lesion, known)).collect();
+    ImageEvidence { lesions, space_reason }
+}
+
+fn lesion_site(lesion: segmentation::Lesion, known: bool) -> LesionSite {
+    let regions = if known {
+        // A region that this version does not know cannot be compared: the others still can.
+        let named = |share: segmentation::RegionShare| {
+            share.region.parse().ok().map(|region| (region, share.site_weight))
+        };
+        lesion.regions.into_iter().filter_map(named).collect()
+    } else {
+        Vec::new()
+    };
+    LesionSite { volume_ml: lesion.volume_ml, regions }
+}
+
+pub(super) fn patient_of_study(
+    answer: ingestion::GetStudyResponse,
+) -> Result<PatientId, AssessmentError> {
+    let study = answer.study.ok_or_else(|| malformed("ingestion", "no study"))?;
+    patient_id("ingestion", &study.patient_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_against_the_contract_is_refused() {
+        let report = |patient_id: &str| records::GetSymptomReportResponse {
+            report: Some(records::SymptomReport {
+                patient_id: patient_id.to_owned(),
+                ..Default::default()
+            }),
+        };
+        assert!(symptom_report(records::GetSymptomReportResponse { report: None }).is_err());
+        assert!(symptom_report(report("banana")).is_err());
+        assert!(symptom_report(report("01900000-0000-7000-8000-000000000000")).is_ok());
+        let patient_of = |birth_date: &str, latitude_degrees| records::GetPatientResponse {
+            patient: Some(records::Patient {
+                birth_date: birth_date.to_owned(),
+                home: Some(records::Coordinates { latitude_degrees, longitude_degrees: 0.0 }),
+                ..Default::default()
+            }),
+        };
+        assert!(patient(records::GetPatientResponse { patient: None }).is_err());
+        assert!(patient(patient_of("1970-02-30", 0.0)).is_err());
+        assert!(patient(patient_of("", 91.0)).is_err());
+        assert!(patient(patient_of("1970-02-28", 90.0)).is_ok());
+        assert!(
+            segmentation(segmentation::GetSegmentationResponse { segmentation: None }).is_err()
+        );
+        assert!(patient_of_study(ingestion::GetStudyResponse { study: None }).is_err());
+    }
+
+    #[test]
+    fn an_unknown_space_names_no_region_and_says_why() {
+        let localisation = |space: segmentation::Space, reason: &str| segmentation::Localisation {
+            space: space.into(),
+            space_reason: reason.to_owned(),
+            lesions: vec![segmentation::Lesion {
+                volume_ml: 2.0,
+                regions: vec![share("frontal_left", 0.6), share("region_of_a_later_version", 0.4)],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        fn share(region: &str, site_weight: f64) -> segmentation::RegionShare {
+            segmentation::RegionShare {
+                region: region.to_owned(),
+                site_weight,
+                ..Default::default()
+            }
+        }
+        let known = image(localisation(segmentation::Space::Sri24, ""));
+        assert_eq!(known.lesions[0].regions, [("frontal_left".parse().unwrap(), 0.6)]);
+        assert_eq!(known.space_reason, "");
+        for (space, reason, expected) in [
+            (segmentation::Space::Unknown, "", SPACE_UNKNOWN),
+            (segmentation::Space::Unspecified, "", SPACE_UNKNOWN),
+            (segmentation::Space::Unknown, "too few slices", "too few slices"),
+        ] {
+            let unknown = image(localisation(space, reason));
+            assert!(unknown.lesions[0].regions.is_empty());
+            assert_eq!(unknown.space_reason, expected);
+        }
+    }
+}
