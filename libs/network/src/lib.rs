@@ -1,8 +1,8 @@
 //! Networks: their shape, training, storage and use. The only crate that links libtorch.
 //!
 //! - [`NetworkConfig`] describes a network, [`TrainConfig`] a training run;
-//! - [`train`] turns a [`neurotriage_dataset::SampleSource`] into a [`Model`] and its [`ModelCard`];
-//! - [`segment`] turns a normalised study into a [`Segmentation`];
+//! - [`train()`] turns a [`neurotriage_dataset::SampleSource`] into a [`Model`] and its [`ModelCard`];
+//! - [`segment()`] turns a normalised study into a [`Segmentation`];
 //! - [`evaluate`] scores a model on whole cases.
 //!
 //! Arrays come and go as `ndarray`; no tensor leaves this crate. Volumes are `[x, y, z]`, tensors

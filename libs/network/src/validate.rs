@@ -18,7 +18,7 @@ use crate::{
 /// `control` ended it or there is no case.
 ///
 /// # Errors
-/// As [`crate::segment`].
+/// As [`crate::segment()`].
 pub fn evaluate(
     model: &Model,
     cases: &[ValidationCase],
