@@ -10,7 +10,7 @@
 //! | read and write files | [`nifti`] |
 //! | bring to LPS and back | [`orientation`] |
 //! | find and check the files of a study | [`case`] |
-//! | resample, crop, normalise, store | [`prepare`], [`seed`] |
+//! | resample, crop, normalise, store | [`mod@prepare`], [`seed`] |
 //! | draw | [`overlay`] |
 //! | filter | [`smooth`], [`components`], [`resample`] |
 //!

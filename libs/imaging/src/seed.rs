@@ -1,6 +1,6 @@
 //! The preparation of the original system, for comparison with it and nothing else.
 
-use ndarray::{Array3, Array4, ArrayView2, Axis};
+use ndarray::{Array3, Array4, Axis};
 use neurotriage_domain::Modality;
 
 use crate::{CropBox, Grid, ImagingError, Study};
@@ -34,10 +34,12 @@ pub fn seed_volume(study: &Study) -> Result<Array4<f32>, ImagingError> {
         let Some(cropped) = SEED_CROP.view(voxels) else {
             return Err(ImagingError::SeedShape { found: study.shape(), expected });
         };
+        let ranges = slice_ranges(voxels);
         channel.assign(&cropped);
-        for (slice, mut out) in channel.axis_iter_mut(Axis(2)).enumerate() {
-            let (low, scale) = range(voxels.index_axis(Axis(2), SEED_CROP.start[2] + slice));
-            out.mapv_inplace(|value| (value - low) * scale);
+        for mut row in channel.rows_mut() {
+            for (value, &(low, scale)) in row.iter_mut().zip(&ranges[SEED_CROP.start[2]..]) {
+                *value = (*value - low) * scale;
+            }
         }
     }
     Ok(channels)
@@ -58,10 +60,18 @@ pub fn seed_labels(labels: &Array3<u8>) -> Result<Array3<u8>, ImagingError> {
     }
 }
 
-/// Returns the smallest value of a slice and what its range is multiplied by to become 1.
-fn range(slice: ArrayView2<'_, f32>) -> (f32, f32) {
-    let (low, high) = slice
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
-    (low, if high > low { 1.0 / (high - low) } else { 1.0 })
+/// Returns, for each axial slice, its smallest value and what its range is multiplied by to become
+/// 1.
+fn slice_ranges(voxels: &Array3<f32>) -> Vec<(f32, f32)> {
+    let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); voxels.len_of(Axis(2))];
+    for row in voxels.rows() {
+        for ((low, high), &value) in ranges.iter_mut().zip(row) {
+            *low = low.min(value);
+            *high = high.max(value);
+        }
+    }
+    for (low, high) in &mut ranges {
+        *high = if high > low { 1.0 / (*high - *low) } else { 1.0 };
+    }
+    ranges
 }

@@ -17,19 +17,13 @@ pub fn gaussian(volume: &Array3<f32>, sigma_voxels: [f64; 3]) -> Array3<f32> {
     let mut result = volume.as_standard_layout().into_owned();
     for (axis, sigma) in sigma_voxels.into_iter().enumerate() {
         if sigma > 0.0 && result.len_of(ndarray::Axis(axis)) > 1 {
-            let weights = half_kernel(sigma);
-            result = along_axis(&result, axis, |line_in, line_out, stride| {
-                convolve(line_in, line_out, stride, &weights);
+            let kernel = Kernel::new(sigma, result.len_of(ndarray::Axis(axis)));
+            result = along_axis(&result, axis, |input, output, stride| {
+                kernel.convolve(input, output, stride);
             });
         }
     }
     result
-}
-
-/// Returns the weights of a Gaussian at distance 0, 1, 2, ..., not normalised.
-fn half_kernel(sigma: f64) -> Vec<f32> {
-    let reach = ((REACH_SIGMA * sigma).ceil() as usize).clamp(1, REACH_VOXELS_MAX);
-    (0..=reach).map(|d| (-0.5 * (d as f64 / sigma).powi(2)).exp() as f32).collect()
 }
 
 /// Calls `work(input, output, stride)` on every block of memory in which the lines along `axis`
@@ -55,18 +49,61 @@ fn along_axis(
     result
 }
 
-fn convolve(input: &[f32], output: &mut [f32], stride: usize, half: &[f32]) {
-    let length = input.len() / stride;
-    for (at, row) in output.chunks_exact_mut(stride).enumerate() {
-        let first = at.saturating_sub(half.len() - 1);
-        let last = (at + half.len() - 1).min(length - 1);
-        let total: f32 = (first..=last).map(|from| half[from.abs_diff(at)]).sum();
-        for from in first..=last {
-            let weight = half[from.abs_diff(at)] / total;
-            let source = &input[from * stride..(from + 1) * stride];
-            row.iter_mut().zip(source).for_each(|(out, &value)| *out += weight * value);
+/// A Gaussian for lines of one length.
+struct Kernel {
+    /// Weights at distance 0, 1, 2, ...
+    half: Vec<f32>,
+    /// One over the sum of the weights that lie inside the line, at each place.
+    scales: Vec<f32>,
+}
+
+impl Kernel {
+    fn new(sigma: f64, length: usize) -> Self {
+        let reach = ((REACH_SIGMA * sigma).ceil() as usize).clamp(1, REACH_VOXELS_MAX);
+        let half: Vec<f32> =
+            (0..=reach).map(|d| (-0.5 * (d as f64 / sigma).powi(2)).exp() as f32).collect();
+        let mut kernel = Self { half, scales: Vec::with_capacity(length) };
+        for at in 0..length {
+            let sum: f32 = kernel.window(at, length).map(|from| kernel.weight(from, at)).sum();
+            kernel.scales.push(1.0 / sum);
+        }
+        kernel
+    }
+
+    fn weight(&self, from: usize, to: usize) -> f32 {
+        self.half[from.abs_diff(to)]
+    }
+
+    fn window(&self, at: usize, length: usize) -> std::ops::Range<usize> {
+        let reach = self.half.len() - 1;
+        at.saturating_sub(reach)..(at + reach + 1).min(length)
+    }
+
+    /// Smooths lines that are interleaved with `stride`.
+    fn convolve(&self, input: &[f32], output: &mut [f32], stride: usize) {
+        let length = self.scales.len();
+        if stride == 1 {
+            // Shifting the whole line keeps the inner loop long.
+            for (distance, &weight) in self.half.iter().enumerate().take(length) {
+                add_scaled(&mut output[distance..], input, weight);
+                if distance > 0 {
+                    add_scaled(output, &input[distance..], weight);
+                }
+            }
+            output.iter_mut().zip(&self.scales).for_each(|(value, &scale)| *value *= scale);
+            return;
+        }
+        for (at, row) in output.chunks_exact_mut(stride).enumerate() {
+            for from in self.window(at, length) {
+                let weight = self.weight(from, at) * self.scales[at];
+                add_scaled(row, &input[from * stride..(from + 1) * stride], weight);
+            }
         }
     }
+}
+
+fn add_scaled(output: &mut [f32], input: &[f32], weight: f32) {
+    output.iter_mut().zip(input).for_each(|(out, &value)| *out += weight * value);
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub const FILE_BYTES_MAX: u64 = 512 << 20;
 /// Most voxels in one volume: 400 a side.
 pub const VOXELS_MAX: u64 = 64_000_000;
 
+/// Deflate packs at most this many bytes into one.
+const DEFLATE_RATIO_MAX: usize = 1032;
+
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Returns the image in a NIfTI-1 file, gzip or not, with the header's slope and intercept
@@ -104,9 +107,12 @@ fn decode(bytes: &[u8], name: &str) -> Result<Image, FileProblem> {
         if bytes.len() >= 4 && !header::has_known_size(bytes) {
             return Err(foreign(bytes, name));
         }
-        return decode_stream(bytes, |error| FileProblem::Header { detail: error.to_string() });
+        return decode_stream(bytes, bytes.len(), |error| FileProblem::Header {
+            detail: error.to_string(),
+        });
     }
-    decode_stream(MultiGzDecoder::new(bytes), |error| FileProblem::DamagedGzip {
+    let unpacked_max = bytes.len().saturating_mul(DEFLATE_RATIO_MAX);
+    decode_stream(MultiGzDecoder::new(bytes), unpacked_max, |error| FileProblem::DamagedGzip {
         detail: error.to_string(),
     })
 }
@@ -124,9 +130,11 @@ fn foreign(bytes: &[u8], name: &str) -> FileProblem {
     if name.ends_with(".gz") { FileProblem::NotGzip } else { FileProblem::NotNifti }
 }
 
-/// Reads header and voxels; memory is taken only for what the checked header promises.
+/// Reads header and voxels; memory is taken only for what the checked header promises and the
+/// source, of at most `source_max` bytes, can hold.
 fn decode_stream(
     mut source: impl Read,
+    source_max: usize,
     unreadable: impl Fn(std::io::Error) -> FileProblem,
 ) -> Result<Image, FileProblem> {
     let mut start = Vec::with_capacity(HEADER_BYTES);

@@ -27,7 +27,10 @@ const ROWS: [Modality; 2] = [Modality::Flair, Modality::T1ce];
 const COLUMNS: [Plane; 3] = [Plane::Axial, Plane::Coronal, Plane::Sagittal];
 
 /// Air around the head that is drawn.
-const MARGIN_MM: f64 = 6.0;
+const MARGIN_MM: f64 = 2.0;
+
+/// Black around the image of a panel, in pixels, for captions and letters.
+const STRIP: [usize; 2] = [28, 46];
 
 /// Length of the scale bar.
 const SCALE_BAR_MM: f64 = 50.0;
@@ -50,7 +53,7 @@ pub struct OverlayOptions {
 
 impl Default for OverlayOptions {
     fn default() -> Self {
-        Self { pixels_per_mm: 2.5, fill_opacity: 0.22 }
+        Self { pixels_per_mm: 2.5, fill_opacity: 0.4 }
     }
 }
 
@@ -91,15 +94,15 @@ pub fn render_overlay(
     options: &OverlayOptions,
 ) -> Result<Vec<u8>, ImagingError> {
     let scene = Scene::new(study, mask, options)?;
+    let row_height = COLUMNS.map(|plane| scene.panel_size(plane)[1]).into_iter().max().unwrap_or(0);
     let mut panels = Vec::new();
     for modality in ROWS {
         let window = Window::of(study.image(modality));
         for plane in COLUMNS {
             let index = busiest_slice(mask, plane).unwrap_or_else(|| scene.middle(plane));
-            panels.push(scene.panel(SliceView { modality, plane, index }, window)?);
+            panels.push(scene.panel(SliceView { modality, plane, index }, window, row_height)?);
         }
     }
-    let row_height = panels.iter().map(|panel| panel.size()[1]).max().unwrap_or(0);
     let widths: Vec<usize> = panels[..COLUMNS.len()].iter().map(|panel| panel.size()[0]).collect();
     let legend_height = 2 * text_height(TEXT) + 3 * GAP;
     let width = widths.iter().sum::<usize>() + GAP * (widths.len() + 1);
@@ -109,9 +112,7 @@ pub fn render_overlay(
     for (column, panel_width) in widths.iter().enumerate() {
         for row in 0..ROWS.len() {
             let panel = &panels[row * COLUMNS.len() + column];
-            let y = GAP + row * (row_height + GAP);
-            canvas.fill([x, y], [*panel_width, row_height], [0; 3]);
-            canvas.paste([x, y + (row_height - panel.size()[1]) / 2], panel);
+            canvas.paste([x, GAP + row * (row_height + GAP)], panel);
         }
         x += panel_width + GAP;
     }
@@ -131,7 +132,8 @@ pub fn render_slice(
     options: &OverlayOptions,
 ) -> Result<Vec<u8>, ImagingError> {
     let scene = Scene::new(study, mask, options)?;
-    scene.panel(view, Window::of(study.image(view.modality)))?.png()
+    let height = scene.panel_size(view.plane)[1];
+    scene.panel(view, Window::of(study.image(view.modality)), height)?.png()
 }
 
 /// Returns the slice with most tumour voxels, the lowest of equals, or `None` without tumour.
@@ -182,7 +184,24 @@ impl<'a> Scene<'a> {
         self.crop.start[through] + self.crop.shape[through] / 2
     }
 
-    fn panel(&self, view: SliceView, window: Window) -> Result<Canvas, ImagingError> {
+    /// Returns width and height of a panel, in pixels.
+    fn panel_size(&self, plane: Plane) -> [usize; 2] {
+        let [down, right, _] = plane.axes();
+        let edges_mm = self.study.spacing().as_mm();
+        let length = |axis: usize| {
+            let pixels = self.crop.shape[axis] as f64 * edges_mm[axis] * self.options.pixels_per_mm;
+            (pixels.round() as usize).max(1)
+        };
+        [length(right) + 2 * STRIP[0], length(down) + 2 * STRIP[1]]
+    }
+
+    /// Draws one slice in the middle of a panel of `height` pixels.
+    fn panel(
+        &self,
+        view: SliceView,
+        window: Window,
+        height: usize,
+    ) -> Result<Canvas, ImagingError> {
         let SliceView { modality, plane, index } = view;
         let [_, _, through] = plane.axes();
         let count = self.study.shape()[through];
@@ -191,17 +210,16 @@ impl<'a> Scene<'a> {
             return Err(ImagingError::Picture { detail });
         }
         let slice = Slice::cut(self.study.image(modality), self.mask, plane, index, &self.crop);
-        let scale = self.options.pixels_per_mm;
-        let [width, height] = slice.size(scale);
+        let [width, own_height] = self.panel_size(plane);
+        let size = [width - 2 * STRIP[0], own_height - 2 * STRIP[1]];
         let mut canvas = Canvas::new(width, height, [0; 3])?;
-        let pixels = slice.pixels(window, scale, self.options.fill_opacity);
+        let top = height.saturating_sub(size[1]) / 2;
+        let pixels = slice.pixels(window, size, self.options.fill_opacity);
         for (at, colour) in pixels.into_iter().enumerate() {
-            canvas.put(at % width, at / width, colour);
+            canvas.put(STRIP[0] + at % size[0], top + at / size[0], colour);
         }
         annotate(&mut canvas, view, count);
-        if plane == Plane::Axial {
-            draw_scale_bar(&mut canvas, scale);
-        }
+        draw_scale_bar(&mut canvas, self.options.pixels_per_mm);
         Ok(canvas)
     }
 }
@@ -248,7 +266,7 @@ fn draw_scale_bar(canvas: &mut Canvas, pixels_per_mm: f64) {
     const INSET: usize = 8;
     let length = (SCALE_BAR_MM * pixels_per_mm).round() as usize;
     let [width, height] = canvas.size();
-    if length + 2 * INSET > width / 2 || height < 4 * INSET {
+    if length + 2 * INSET > width * 9 / 20 || height < 4 * INSET {
         return;
     }
     let y = height - INSET - 3;
@@ -280,6 +298,6 @@ fn draw_legend(canvas: &mut Canvas, mask: &Mask, y: usize) {
         canvas.text([x, y], &text, TEXT, INK);
         x += text_width(&text, TEXT) + 3 * GAP;
     }
-    let note = "PATIENT RIGHT IS LEFT IN AXIAL AND CORONAL. RESEARCH USE, NOT A MEDICAL DEVICE.";
+    let note = "RADIOLOGICAL CONVENTION. DECISION SUPPORT FOR RESEARCH USE, NOT A MEDICAL DEVICE.";
     canvas.text([GAP, y + text_height(TEXT) + GAP], note, TEXT, FAINT);
 }

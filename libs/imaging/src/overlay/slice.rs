@@ -16,8 +16,6 @@ const SUBPIXELS: usize = 2;
 pub(super) struct Slice {
     grey: Array2<f32>,
     labels: Array2<u8>,
-    /// Height and width of a voxel in the picture.
-    voxel_mm: [f64; 2],
 }
 
 /// Grey value that becomes black, and the one that becomes white.
@@ -93,30 +91,19 @@ impl Slice {
             voxel[down] = crop.start[down] + from_top;
             voxel
         };
-        let spacing_mm = image.spacing().as_mm();
         Self {
             grey: Array2::from_shape_fn(shape, |at| image.voxels[place(at)]),
             labels: Array2::from_shape_fn(shape, |at| mask.voxels[place(at)]),
-            voxel_mm: [spacing_mm[down], spacing_mm[right]],
         }
     }
 
-    /// Returns width and height of the picture, in pixels.
-    pub(super) fn size(&self, pixels_per_mm: f64) -> [usize; 2] {
-        let (rows, columns) = self.grey.dim();
-        [(columns, self.voxel_mm[1]), (rows, self.voxel_mm[0])].map(|(count, edge_mm)| {
-            ((count as f64 * edge_mm * pixels_per_mm).round() as usize).max(1)
-        })
-    }
-
-    /// Returns the colours of the picture, row after row.
+    /// Returns the colours of a picture of `[width, height]` pixels, row after row.
     pub(super) fn pixels(
         &self,
         window: Window,
-        pixels_per_mm: f64,
+        [width, height]: [usize; 2],
         fill_opacity: f32,
     ) -> Vec<Colour> {
-        let [width, height] = self.size(pixels_per_mm);
         let classes = self.classes([width * SUBPIXELS, height * SUBPIXELS]);
         let step = self.step([width, height]);
         let mut pixels = Vec::with_capacity(width * height);
@@ -125,9 +112,7 @@ impl Slice {
                 let [row, column] = centre([x, y], step);
                 let value = cubic(&self.grey, row, column);
                 let share = ((value - window.low) / (window.high - window.low)).clamp(0.0, 1.0);
-                let (colour, opacity) = tint(&classes, [x, y], fill_opacity);
-                let grey = 255.0 * share * (1.0 - opacity);
-                pixels.push(colour.map(|part| (grey + part).round().clamp(0.0, 255.0) as u8));
+                pixels.push(blend(&classes, [x, y], 255.0 * share, fill_opacity));
             }
         }
         pixels
@@ -180,29 +165,47 @@ pub(super) fn class_colour(class: TumourClass) -> Colour {
     }
 }
 
-/// Returns the mean colour of the mask in a pixel, multiplied by its opacity, and the opacity.
-fn tint(classes: &Array2<u8>, [x, y]: [usize; 2], fill_opacity: f32) -> ([f32; 3], f32) {
-    let (mut colour, mut opacity) = ([0.0; 3], 0.0);
-    let samples = (SUBPIXELS * SUBPIXELS) as f32;
-    for row in y * SUBPIXELS..(y + 1) * SUBPIXELS {
-        for column in x * SUBPIXELS..(x + 1) * SUBPIXELS {
+/// Returns the colour of a pixel: its grey value under the mask's mean colour.
+fn blend(classes: &Array2<u8>, [x, y]: [usize; 2], grey: f32, fill_opacity: f32) -> Colour {
+    let (rows, columns) = (y * SUBPIXELS..(y + 1) * SUBPIXELS, x * SUBPIXELS..(x + 1) * SUBPIXELS);
+    let mut sum = [0.0_f32; 3];
+    for row in rows {
+        for column in columns.clone() {
             let label = classes[[row, column]];
-            let Ok(Some(class)) = TumourClass::from_label(f32::from(label)) else { continue };
-            let here = if on_border(classes, row, column) { OUTLINE_OPACITY } else { fill_opacity };
-            opacity += here / samples;
-            for (sum, part) in colour.iter_mut().zip(class_colour(class)) {
-                *sum += f32::from(part) * here / samples;
+            let Ok(Some(class)) = TumourClass::from_label(f32::from(label)) else {
+                sum.iter_mut().for_each(|part| *part += grey);
+                continue;
+            };
+            let border = on_border(classes, row, column);
+            for (part, of_class) in sum.iter_mut().zip(class_colour(class)) {
+                let colour = f32::from(of_class);
+                *part += if border {
+                    grey + (colour - grey) * OUTLINE_OPACITY
+                } else {
+                    stain(grey, colour, fill_opacity)
+                };
             }
         }
     }
-    (colour, opacity)
+    let samples = (SUBPIXELS * SUBPIXELS) as f32;
+    sum.map(|part| (part / samples).round().clamp(0.0, 255.0) as u8)
 }
 
-/// Returns true if another class lies within one pixel.
+/// Stains like glass, so that structure shows in bright tissue, with a little of the colour itself,
+/// so that it shows in dark tissue.
+fn stain(grey: f32, colour: f32, opacity: f32) -> f32 {
+    const GLOW: f32 = 0.35;
+    let through_glass = grey * (1.0 - opacity + opacity * colour / 255.0);
+    through_glass + (colour - through_glass).max(0.0) * opacity * GLOW
+}
+
+/// Returns true if another class lies within a pixel and a half.
 fn on_border(classes: &Array2<u8>, row: usize, column: usize) -> bool {
-    let reach = SUBPIXELS as isize;
-    [(0, -reach), (0, reach), (-reach, 0), (reach, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+    let far = (SUBPIXELS * 3 / 2) as isize;
+    let near = SUBPIXELS as isize;
+    [(0, -far), (0, far), (-far, 0), (far, 0)]
         .into_iter()
+        .chain([(-near, -near), (-near, near), (near, -near), (near, near)])
         .any(|(down, right)| {
             let place = [row.wrapping_add_signed(down), column.wrapping_add_signed(right)];
             classes.get(place).is_some_and(|&other| other != classes[[row, column]])
