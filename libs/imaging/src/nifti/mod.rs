@@ -149,7 +149,7 @@ fn decode_stream(
     let capacity = usize::try_from(expected).unwrap_or(usize::MAX);
     if skipped == gap {
         // One byte more, so that too long a file is noticed and gzip's checksum is read.
-        data.try_reserve_exact(capacity.saturating_add(1))
+        data.try_reserve_exact(capacity.saturating_add(1).min(source_max))
             .map_err(|_| FileProblem::TooLarge { bytes: expected, bytes_max: FILE_BYTES_MAX })?;
         source.take(expected + 1).read_to_end(&mut data).map_err(&unreadable)?;
     }
