@@ -1,1 +1,7 @@
-//! neurotriage-tests.
+//! What the end-to-end flows share: the built programs, processes that end with the test, and a
+//! look into what services have stored. The flows themselves are in `tests/`.
+
+pub mod database;
+pub mod programs;
+pub mod server;
+pub mod stored;

@@ -1,3 +1,21 @@
 //! The command `neurotriage`: diagnose a case, run the services, train and evaluate models.
+//!
+//! Each command is a module: [`case`] (`diagnose`), [`up`], [`phantom`], [`train`], [`evaluate`],
+//! [`localise`]. [`suite`] runs the four services in this process; [`diagnose`] talks to them over
+//! gRPC alone, so it works with deployed ones too; [`report`] is what a reader sees.
 
+pub mod case;
+pub mod cli;
+pub mod diagnose;
+pub mod evaluate;
+pub mod localise;
+mod model;
+mod output;
+pub mod phantom;
+pub mod progress;
 pub mod report;
+pub mod services;
+mod signal;
+pub mod suite;
+pub mod train;
+pub mod up;

@@ -3,6 +3,7 @@
 //! [`Report`] is the schema of `report.json`; the terminal and HTML renderings are made from it and
 //! add nothing to it. Knows nothing of gRPC clients or files: [`from_proto`] makes it from messages.
 
+pub mod from_anatomy;
 pub mod from_proto;
 pub mod html;
 pub mod json;

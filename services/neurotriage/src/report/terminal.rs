@@ -24,6 +24,17 @@ pub fn render_plain(report: &Report) -> String {
     Page::new(false).report(report)
 }
 
+/// Returns what the image shows alone, without colours.
+pub fn render_image(image: &Image) -> String {
+    let mut page = Page::new(false);
+    page.hanging("", &super::headline(image));
+    page.image(image);
+    page.line("");
+    page.hanging("atlas ", &image.atlas);
+    page.hanging("", super::NOTICE);
+    page.text
+}
+
 #[derive(Clone, Copy)]
 enum Ink {
     Bold,

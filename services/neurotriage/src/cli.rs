@@ -1,0 +1,248 @@
+//! The command line: what can be asked, and which module answers.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use neurotriage_network::DeviceChoice;
+use neurotriage_service_kit::telemetry::{self, TelemetryConfig};
+
+/// Marks a brain tumour in MRI, names the regions it touches, compares them with the symptoms and
+/// ranks hospitals.
+///
+/// Decision support for research use. Not a medical device, not a diagnosis.
+#[derive(Parser)]
+#[command(name = "neurotriage", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// What is logged to stderr, such as `info` or `warn,neurotriage_segmentation=debug`.
+    #[arg(long, env = "LOG_FILTER", global = true, default_value = LOG_FILTER)]
+    log_filter: String,
+
+    /// Collector of traces, such as `http://localhost:4317`; none are sent if not given.
+    #[arg(long, env = "OTLP_ENDPOINT", global = true)]
+    otlp_endpoint: Option<String>,
+}
+
+/// Warnings but for the one about the invented hospitals of a fresh directory: the report names it.
+const LOG_FILTER: &str = "warn,neurotriage_referral=error";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Takes one case through the whole system and writes its report.
+    Diagnose(DiagnoseArgs),
+    /// Runs the four services on loopback until Ctrl-C.
+    Up(UpArgs),
+    /// Writes synthetic cases with known truth.
+    Phantom(PhantomArgs),
+    /// Trains a model as a TOML file says.
+    Train(TrainArgs),
+    /// Scores a model on cases with known truth.
+    Evaluate(EvaluateArgs),
+    /// Names the brain regions that a mask touches.
+    Localise(LocaliseArgs),
+}
+
+/// What `diagnose` takes.
+#[derive(Args)]
+pub struct DiagnoseArgs {
+    /// Folder with one NIfTI file for each of FLAIR, T1, T1ce and T2; a phantom if not given.
+    #[arg(long)]
+    pub case: Option<PathBuf>,
+
+    /// The symptoms in English or Korean, or a text file that holds them; those of the phantom if
+    /// neither case nor symptoms are given.
+    #[arg(long, value_name = "TEXT_OR_FILE")]
+    pub symptoms: Option<String>,
+
+    /// Folder for report.json, report.html, overlay.png and mask.nii.gz; default
+    /// ./out/<case>-<time>.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+
+    /// Write the report as JSON to stdout, and nothing else there.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Folder in which the services keep patients, studies and masks; forgotten afterwards if not
+    /// given.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+
+    /// Hand the patient writes with: hints at the side of language.
+    #[arg(long, value_enum)]
+    pub handedness: Option<HandednessArg>,
+
+    /// Where the patient lives, for distances to hospitals: degrees north and east, such as
+    /// 37.57,126.98.
+    #[arg(long, value_name = "LATITUDE,LONGITUDE", value_parser = coordinates, allow_hyphen_values = true)]
+    pub home: Option<(f64, f64)>,
+
+    /// Most hospitals to rank.
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub hospitals: u32,
+
+    /// Which model runs, and where.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Hand the patient writes with.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum HandednessArg {
+    /// Right-handed.
+    Right,
+    /// Left-handed.
+    Left,
+    /// Uses both hands.
+    Both,
+}
+
+/// Which model runs, and where.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// Folder with model.safetensors and card.json; the built-in model if not given.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+
+    /// Device of the network: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// What `up` takes.
+#[derive(Args)]
+pub struct UpArgs {
+    /// Folder in which the services keep what they store; forgotten afterwards if not given.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+
+    /// First of four ports in a row: ingestion, segmentation, records, referral.
+    #[arg(long, default_value = "50051")]
+    pub port_base: u16,
+
+    /// Which model runs, and where.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// What `phantom` takes.
+#[derive(Args)]
+pub struct PhantomArgs {
+    /// Folder for the cases: one folder each, in BraTS layout.
+    #[arg(long)]
+    pub out: PathBuf,
+
+    /// How many cases.
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+
+    /// The same seed makes the same cases.
+    #[arg(long, default_value = "1")]
+    pub seed: u64,
+
+    /// Where the tumour lies: a region such as frontal_left, or x,y,z in RAS+ millimetres.
+    #[arg(long, value_name = "REGION_OR_MM", allow_hyphen_values = true)]
+    pub at: Option<String>,
+}
+
+/// What `train` takes.
+#[derive(Args)]
+pub struct TrainArgs {
+    /// TOML file that says what to train, on which cases, and where to put the model.
+    #[arg(long)]
+    pub config: PathBuf,
+
+    /// Go on from the last checkpoint in the output folder.
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// What `evaluate` takes.
+#[derive(Args)]
+pub struct EvaluateArgs {
+    /// Folder of case folders, each with the four sequences and a `seg` file.
+    #[arg(long)]
+    pub cases: PathBuf,
+
+    /// Where to write the scores as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Only these cases, by folder name.
+    #[arg(long, value_delimiter = ',', value_name = "ID")]
+    pub only: Vec<String>,
+
+    /// Which model runs, and where.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// What `localise` takes.
+#[derive(Args)]
+pub struct LocaliseArgs {
+    /// Mask with labels 0, 1, 2 and 4 (or 3), as `.nii` or `.nii.gz`.
+    #[arg(long)]
+    pub mask: PathBuf,
+
+    /// Write everything that is known as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn coordinates(text: &str) -> Result<(f64, f64), String> {
+    let wrong = || "expected degrees north and east, such as 37.57,126.98".to_owned();
+    let (latitude, longitude) = text.split_once(',').ok_or_else(wrong)?;
+    let parse = |part: &str| part.trim().parse::<f64>().map_err(|_| wrong());
+    let (latitude, longitude) = (parse(latitude)?, parse(longitude)?);
+    if !(-90.0..=90.0).contains(&latitude) || !(-180.0..=180.0).contains(&longitude) {
+        return Err(wrong());
+    }
+    Ok((latitude, longitude))
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// Why it could not be done, for a person to read.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("start runtime")?;
+    let telemetry =
+        TelemetryConfig { otlp_endpoint: cli.otlp_endpoint, log_filter: cli.log_filter };
+    let guard = {
+        let _entered = runtime.enter();
+        telemetry::init("neurotriage", &telemetry)?
+    };
+    let outcome = match cli.command {
+        Command::Diagnose(args) => crate::case::run(&runtime, args),
+        Command::Up(args) => crate::up::run(&runtime, &args),
+        Command::Phantom(args) => crate::phantom::run(&args),
+        Command::Train(args) => crate::train::run(&runtime, &args),
+        Command::Evaluate(args) => crate::evaluate::run(&args),
+        Command::Localise(args) => crate::localise::run(&args),
+    };
+    outcome.and(guard.shutdown())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_home_is_two_numbers_on_earth() {
+        assert_eq!(coordinates("37.57,126.98"), Ok((37.57, 126.98)));
+        assert_eq!(coordinates("-33.9, 18.4"), Ok((-33.9, 18.4)));
+        for text in ["", "1", "91,0", "0,181", "a,b", "NaN,0"] {
+            assert!(coordinates(text).is_err(), "{text}");
+        }
+    }
+}

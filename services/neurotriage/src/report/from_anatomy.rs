@@ -1,0 +1,60 @@
+//! Makes the image part of a report from the localiser's own answer, without services.
+
+use neurotriage_anatomy as anatomy;
+
+use super::{Image, Lesion, RegionShare, Space, Volumes};
+
+/// Returns what a localised mask shows; nothing is known of its uncertainty.
+pub fn image(localisation: &anatomy::Localisation) -> Image {
+    Image {
+        volumes: volumes(localisation.volumes),
+        uncertainty: None,
+        space: match localisation.space {
+            anatomy::Space::Sri24 => Space::Sri24,
+            anatomy::Space::Unknown => Space::Unknown,
+        },
+        space_reason: localisation.space_reason.clone().unwrap_or_default(),
+        atlas: localisation.atlas.clone(),
+        components_ignored: localisation.components_ignored,
+        lesions: localisation.lesions.iter().map(lesion).collect(),
+        localiser_details: serde_json::Value::Null,
+    }
+}
+
+fn volumes(volumes: anatomy::CompartmentVolumes) -> Volumes {
+    Volumes {
+        whole_ml: volumes.whole_ml,
+        necrotic_core_ml: volumes.necrotic_core_ml,
+        oedema_ml: volumes.oedema_ml,
+        enhancing_ml: volumes.enhancing_ml,
+    }
+}
+
+fn lesion(lesion: &anatomy::Lesion) -> Lesion {
+    let site = lesion.site.as_ref();
+    let main_region = site.and_then(|site| site.main_region);
+    Lesion {
+        volumes: volumes(lesion.volumes),
+        centroid_mm: lesion.centroid_mm.to_vec(),
+        diameter_max_mm: lesion.diameter_max_mm,
+        side: site.map(anatomy::Site::side),
+        crosses_midline: site.is_some_and(|site| site.midline.crosses_midline),
+        share_across_midline: site.map_or(0.0, |site| site.midline.share_across),
+        main_region: main_region.map_or_else(String::new, |region| region.to_string()),
+        share_assigned_by_distance: site.map_or(0.0, |site| site.share_assigned_by_distance),
+        regions: site.map_or_else(Vec::new, |site| site.regions.iter().map(region).collect()),
+    }
+}
+
+fn region(share: &anatomy::RegionShare) -> RegionShare {
+    RegionShare {
+        region: share.region.to_string(),
+        display_name: share.display_name.clone(),
+        side: Some(share.region.side),
+        volume_ml: share.volume_ml,
+        share: share.share,
+        core_share: share.core_share,
+        site_weight: share.site_weight,
+        snomed_code: share.snomed_code.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,116 @@
+//! Clients of the four services, and their errors in words that help.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::anyhow;
+use neurotriage_proto::{
+    ingestion::v1::ingestion_service_client::IngestionServiceClient,
+    records::v1::records_service_client::RecordsServiceClient,
+    referral::v1::referral_service_client::ReferralServiceClient,
+    segmentation::v1::segmentation_service_client::SegmentationServiceClient,
+};
+use neurotriage_service_kit::client;
+use tonic::{Request, Response, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+/// How long a call that only reads or writes rows may take.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the four services answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Of ingestion, such as `http://127.0.0.1:50051`.
+    pub ingestion: String,
+    /// Of segmentation.
+    pub segmentation: String,
+    /// Of records.
+    pub records: String,
+    /// Of referral.
+    pub referral: String,
+}
+
+/// Clients of the four services.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Of ingestion.
+    pub ingestion: IngestionServiceClient<Channel>,
+    /// Of segmentation.
+    pub segmentation: SegmentationServiceClient<Channel>,
+    /// Of records.
+    pub records: RecordsServiceClient<Channel>,
+    /// Of referral.
+    pub referral: ReferralServiceClient<Channel>,
+}
+
+impl Services {
+    /// Returns clients that connect when they are first used.
+    ///
+    /// # Errors
+    /// If an endpoint is no URL.
+    pub fn connect(endpoints: &Endpoints) -> anyhow::Result<Self> {
+        Ok(Self {
+            ingestion: IngestionServiceClient::new(client::channel(&endpoints.ingestion)?),
+            segmentation: SegmentationServiceClient::new(client::channel(&endpoints.segmentation)?),
+            records: RecordsServiceClient::new(client::channel(&endpoints.records)?),
+            referral: ReferralServiceClient::new(client::channel(&endpoints.referral)?),
+        })
+    }
+}
+
+/// Returns a request whose call may take `timeout`.
+pub(crate) fn within<T>(timeout: Duration, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+/// Returns the answer of `call`, or an error that says what `action` was tried.
+pub(crate) async fn answer<T>(
+    action: &'static str,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> anyhow::Result<T> {
+    call.await.map(Response::into_inner).map_err(|status| refused(action, &status))
+}
+
+/// Returns an error that says what was tried, what the service said and which fields were wrong.
+pub(crate) fn refused(action: &'static str, status: &Status) -> anyhow::Error {
+    let details = status.get_error_details();
+    let mut text = status.message().to_owned();
+    if text.is_empty() {
+        text = status.code().description().to_owned();
+    }
+    if let Some(request) = details.bad_request() {
+        for violation in &request.field_violations {
+            text.push_str(&format!("; {}: {}", violation.field, violation.description));
+        }
+    }
+    if let Some(info) = details.error_info() {
+        text.push_str(&format!(" [{}]", info.reason));
+    }
+    anyhow!(text).context(action)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_action_message_fields_and_reason() {
+        let mut details = ErrorDetails::with_error_info("INVALID_FIELDS", "records", []);
+        details.add_bad_request_violation("text", "must not be empty");
+        let status = Status::with_error_details(
+            Code::InvalidArgument,
+            "request has invalid fields",
+            details,
+        );
+        assert_eq!(
+            format!("{:#}", refused("store symptoms", &status)),
+            "store symptoms: request has invalid fields; text: must not be empty [INVALID_FIELDS]"
+        );
+        let bare = Status::new(Code::Unavailable, "");
+        assert!(format!("{:#}", refused("upload", &bare)).starts_with("upload: "));
+    }
+}

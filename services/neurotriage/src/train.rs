@@ -1,0 +1,193 @@
+//! Trains a model as a TOML file says.
+
+mod config;
+mod data;
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use neurotriage_network::{
+    CARD_FILE, Provenance, Start, TrainConfig, TrainControl, TrainOutcome, TrainProgress, TrainRun,
+    ValidationReport, WEIGHTS_FILE, train,
+};
+use tokio::runtime::Runtime;
+
+use self::config::Config;
+use crate::{cli::TrainArgs, output::print, progress::style, signal};
+
+/// Parts of the bar: the share done is a fraction.
+const BAR_PARTS: u64 = 10_000;
+/// Pause between two plain lines where stderr is no terminal.
+const LINE_PAUSE: Duration = Duration::from_secs(60);
+
+/// Trains, and leaves weights, card, checkpoint and log in the output folder. Ctrl-C ends the run
+/// after the step at hand; `--resume` goes on from there.
+///
+/// # Errors
+/// If the file, a case or a setting is wrong, or the training fails.
+pub fn run(runtime: &Runtime, args: &TrainArgs) -> anyhow::Result<()> {
+    let config = Config::read(&args.config)?;
+    config.train.validate().with_context(|| format!("check {}", args.config.display()))?;
+    eprintln!("reading cases");
+    let data = data::load(&config.data, config.train.seed)?;
+    eprintln!("{}", data.summary);
+    let training = TrainRun {
+        folder: config.out.clone(),
+        start: if args.resume { Start::Resume } else { Start::Fresh },
+        provenance: Provenance {
+            name: config.model.name.clone(),
+            data: format!("{}; {}", config.model.data, data.summary),
+            git_revision: git_revision(),
+            licence: config.model.licence.clone(),
+        },
+        profile: data.profile.clone(),
+    };
+    let train_config = config.train.clone();
+    let outcome = signal::until_stopped(runtime, TrainControl::cancel, move |control| {
+        let mut shown = Shown::new(&train_config);
+        let outcome =
+            train(&train_config, &data.source, &data.validation, &training, control, &mut |at| {
+                shown.update(at);
+            });
+        shown.end();
+        outcome
+    })?;
+    tell(&config.out, &outcome.context("train")?)
+}
+
+fn tell(out: &Path, outcome: &TrainOutcome) -> anyhow::Result<()> {
+    let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    let mut text = String::new();
+    if outcome.cancelled {
+        text.push_str("stopped early; go on with --resume\n");
+    }
+    if let Some(validation) = &outcome.card.validation {
+        text.push_str(&scores(validation));
+    }
+    text.push_str(&format!(
+        "{} steps in {:.1} minutes\n{}\n{}\n",
+        outcome.card.steps,
+        outcome.card.minutes,
+        out.join(WEIGHTS_FILE).display(),
+        out.join(CARD_FILE).display()
+    ));
+    print(&text)
+}
+
+fn scores(report: &ValidationReport) -> String {
+    let mut text = format!("Dice at step {}          WT     TC     ET\n", report.step);
+    for case in &report.cases {
+        let dice = case.dice;
+        text.push_str(&format!(
+            "{:28} {:.3}  {:.3}  {:.3}\n",
+            case.name, dice.wt, dice.tc, dice.et
+        ));
+    }
+    let mean = report.mean;
+    text.push_str(&format!("{:28} {:.3}  {:.3}  {:.3}\n", "mean", mean.wt, mean.tc, mean.et));
+    text
+}
+
+/// Progress on stderr: a bar on a terminal, else a line a minute.
+struct Shown {
+    bar: ProgressBar,
+    on_terminal: bool,
+    began: Instant,
+    done_before: Option<f64>,
+    last_line: Option<Instant>,
+}
+
+impl Shown {
+    fn new(config: &TrainConfig) -> Self {
+        let on_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let target =
+            if on_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(BAR_PARTS), target);
+        bar.set_style(style("[{bar:40}] {percent:>3} % {msg}"));
+        eprintln!(
+            "training on {} with {} threads, until {} steps or {} minutes",
+            config.device, config.threads, config.steps_max, config.max_minutes
+        );
+        Self { bar, on_terminal, began: Instant::now(), done_before: None, last_line: None }
+    }
+
+    fn update(&mut self, at: &TrainProgress) {
+        let before = *self.done_before.get_or_insert(at.done);
+        let left = time_left(self.began.elapsed(), before, at.done)
+            .map_or_else(String::new, |left| format!(", {} left", minutes(left)));
+        let line = format!(
+            "step {} loss {:.4} rate {:.1e}{left}",
+            at.step, at.loss_mean, at.learning_rate
+        );
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to BAR_PARTS"
+        )]
+        let part = (at.done.clamp(0.0, 1.0) * BAR_PARTS as f64) as u64;
+        self.bar.set_position(part);
+        self.bar.set_message(line.clone());
+        let due = self.last_line.is_none_or(|last| last.elapsed() >= LINE_PAUSE);
+        if !self.on_terminal && due {
+            eprintln!("{:>3.0} % {line}", at.done * 100.0);
+            self.last_line = Some(Instant::now());
+        }
+        if let Some(validation) = &at.validation {
+            let text = scores(validation);
+            self.bar.suspend(|| eprint!("{text}"));
+        }
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Returns the time left if the rest goes as the part since `before`; `None` while unknown.
+fn time_left(elapsed: Duration, before: f64, done: f64) -> Option<Duration> {
+    let share = done - before;
+    if share <= 0.0 {
+        return None;
+    }
+    Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - done).max(0.0) / share).ok()
+}
+
+fn minutes(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    if minutes < 60 {
+        format!("{minutes} min")
+    } else {
+        format!("{} h {:02} min", minutes / 60, minutes % 60)
+    }
+}
+
+/// Returns the commit of the working folder, for the model's card.
+fn git_revision() -> String {
+    let output = Command::new("git").args(["rev-parse", "HEAD"]).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
+        Ok(_) | Err(_) => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_follows_the_share_done_since_the_start() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(time_left(hour, 0.0, 0.5), Some(hour));
+        assert_eq!(time_left(hour, 0.5, 0.75), Some(hour), "a resumed run starts at its share");
+        assert_eq!(time_left(hour, 0.0, 0.0), None);
+        assert_eq!(time_left(hour, 0.0, 1.0), Some(Duration::ZERO));
+        assert_eq!(minutes(Duration::from_secs(7500)), "2 h 05 min");
+    }
+}

@@ -1,0 +1,142 @@
+//! The four services as processes of their own over Postgres, as they are deployed.
+
+use std::path::Path;
+
+use neurotriage::{
+    diagnose::{Case, diagnose, upload},
+    phantom,
+    progress::Progress,
+    report::from_proto,
+    services::{Endpoints, Services},
+};
+use neurotriage_proto::{
+    records::v1::{CreateSymptomReportRequest, Handedness},
+    segmentation::v1::{SegmentStudyRequest, segment_study_response::Content},
+};
+use neurotriage_tests::{
+    database::FlowDatabase,
+    programs::program,
+    server::{Server, free_ports},
+};
+use tonic::Code;
+use uuid::Uuid;
+
+struct Deployment {
+    servers: Vec<Server>,
+    segmentation: Server,
+    endpoints: Endpoints,
+}
+
+async fn deploy(database: &FlowDatabase, blobs: &Path) -> Deployment {
+    let ports = free_ports(4).unwrap();
+    let endpoint = |index: usize| format!("http://127.0.0.1:{}", ports[index]);
+    let listen = |index: usize| format!("127.0.0.1:{}", ports[index]);
+    let endpoints = Endpoints {
+        ingestion: endpoint(0),
+        segmentation: endpoint(1),
+        records: endpoint(2),
+        referral: endpoint(3),
+    };
+    let blobs = format!("file://{}", blobs.display());
+    let mut environment: Vec<(&str, String)> = vec![
+        ("INGESTION_LISTEN", listen(0)),
+        ("SEGMENTATION_LISTEN", listen(1)),
+        ("RECORDS_LISTEN", listen(2)),
+        ("REFERRAL_LISTEN", listen(3)),
+        ("BLOBS_URL", blobs),
+        ("INGESTION_ENDPOINT", endpoint(0)),
+        ("SEGMENTATION_ENDPOINT", endpoint(1)),
+        ("RECORDS_ENDPOINT", endpoint(2)),
+        ("SEGMENTATION_DEVICE", "cpu".to_owned()),
+    ];
+    for name in ["INGESTION", "SEGMENTATION", "RECORDS", "REFERRAL"] {
+        let key = match name {
+            "INGESTION" => "INGESTION_DATABASE_URL",
+            "SEGMENTATION" => "SEGMENTATION_DATABASE_URL",
+            "RECORDS" => "RECORDS_DATABASE_URL",
+            _ => "REFERRAL_DATABASE_URL",
+        };
+        environment.push((key, database.url()));
+    }
+    let migrated = tokio::process::Command::new(program("neurotriage-migrate").unwrap())
+        .arg("up")
+        .envs(environment.iter().map(|(key, value)| (key, value)))
+        .output()
+        .await
+        .unwrap();
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    let mut servers = Vec::new();
+    for (name, endpoint) in [
+        ("neurotriage-ingestion", &endpoints.ingestion),
+        ("neurotriage-records", &endpoints.records),
+        ("neurotriage-referral", &endpoints.referral),
+    ] {
+        servers.push(Server::start(name, endpoint, &environment).await.unwrap());
+    }
+    let segmentation =
+        Server::start("neurotriage-segmentation", &endpoints.segmentation, &environment)
+            .await
+            .unwrap();
+    Deployment { servers, segmentation, endpoints }
+}
+
+fn case(folder: &Path) -> Case {
+    Case {
+        name: "flow".to_owned(),
+        files: phantom::write_default(folder).unwrap(),
+        phantom: true,
+        symptoms: phantom::DEFAULT_SYMPTOMS.to_owned(),
+        handedness: Handedness::Right,
+        home: None,
+        hospitals_max: 2,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deployed_services_answer_the_whole_flow_and_drain_at_sigterm() {
+    let Some(database) = FlowDatabase::create().await.unwrap() else {
+        eprintln!("skipped postgres: set TEST_DATABASE_URL");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let Deployment { servers, segmentation, endpoints } =
+        deploy(&database, &folder.path().join("blobs")).await;
+    let mut services = Services::connect(&endpoints).unwrap();
+    let case = case(&folder.path().join("case"));
+    let mut progress = Progress::hidden();
+    let now = "2026-01-01T00:00:00Z".to_owned();
+    let diagnosis = diagnose(&mut services, &case, now, &mut progress).await.unwrap();
+    assert!(diagnosis.mask.starts_with(&[0x1F, 0x8B]), "mask is no gzip");
+    let report = from_proto::report(diagnosis.answers);
+    assert!(!report.symptoms.findings.is_empty());
+    assert!(report.referral.hospitals.len() <= 2);
+
+    let unknown = CreateSymptomReportRequest {
+        request_id: Uuid::now_v7().to_string(),
+        patient_id: Uuid::now_v7().to_string(),
+        text: "headache".to_owned(),
+    };
+    let refused = services.records.create_symptom_report(unknown).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
+
+    // A study that is being segmented when SIGTERM comes is finished first.
+    let study = upload(&mut services, &case, &report.study.patient_id, &progress).await.unwrap();
+    let request = SegmentStudyRequest { study_id: study.study_id };
+    let mut stream = services.segmentation.segment_study(request).await.unwrap().into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert!(matches!(first.content, Some(Content::Progress(_))), "{first:?}");
+    segmentation.terminate().await.unwrap();
+    let mut finished = false;
+    while let Some(message) = stream.message().await.unwrap() {
+        finished = matches!(message.content, Some(Content::Segmentation(_)));
+    }
+    assert!(finished, "the call was cut off");
+    drop(stream);
+    drop(services);
+    assert_eq!(segmentation.exit_code().await.unwrap(), 0);
+    for server in servers {
+        server.terminate().await.unwrap();
+        assert_eq!(server.exit_code().await.unwrap(), 0);
+    }
+    database.remove().await.unwrap();
+}
