@@ -1,26 +1,38 @@
 //! Training samples: real and synthetic cases, cropped, mixed and augmented by pure functions of a
 //! seed and an index. Knows arrays; knows nothing of tensors or networks.
+//!
+//! A sample of [`MixSource`] is a real case, a real brain with another tumour in it (drawn, or copied
+//! from a second case), or a phantom; see [`MixConfig`]. Samples are for training in research, not
+//! for any use on patients.
+
+pub mod augment;
+mod case;
+mod config;
+mod error;
+mod heal;
+mod mix;
+mod npz;
+mod scene;
+mod shapes;
 
 use ndarray::{Array3, Array4};
+
+pub use case::CachedCase;
+pub use config::{AugmentConfig, MixConfig, Range, Shares};
+pub use error::DatasetError;
+pub use mix::MixSource;
+pub use shapes::MaskShapes;
 
 /// One training sample.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Normalised intensities, `[channel, x, y, z]`, standard layout, channels in the order of
-    /// [`neurotriage_domain::Modality::ALL`]; a missing modality is all 0.
+    /// `neurotriage_domain::Modality::ALL`; a missing modality is all 0.
     pub image: Array4<f32>,
     /// Mask labels 0, 1, 2 or 4, `[x, y, z]`, standard layout, same grid as `image`.
     pub labels: Array3<u8>,
     /// Where it came from, for logs: such as `real`, `phantom`.
     pub origin: &'static str,
-}
-
-/// Why a sample could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum DatasetError {
-    /// There is nothing to draw from.
-    #[error("no training case given; name folders of cases or ask for phantoms")]
-    Empty,
 }
 
 /// Draws training samples.
