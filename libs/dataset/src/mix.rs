@@ -252,3 +252,132 @@ fn finish(patch: Patch, origin: &'static str) -> Result<Sample, DatasetError> {
     let (Ok(image), Ok(labels)) = shapes else { return Err(DatasetError::Empty) };
     Ok(Sample { image, labels, origin })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AugmentConfig, case::tests::small_case};
+
+    fn config(shares: Shares) -> MixConfig {
+        MixConfig { seed: 11, patch: [32, 32, 24], shares, ..MixConfig::default() }
+    }
+
+    fn none() -> Shares {
+        Shares { real: 0.0, transplant: 0.0, paste: 0.0, phantom: 0.0, healthy: 0.0 }
+    }
+
+    fn source(config: MixConfig) -> MixSource {
+        MixSource::new(config, vec![small_case("a"), small_case("b")], None).unwrap()
+    }
+
+    fn kinds() -> [(&'static str, Shares); 5] {
+        [
+            ("real", Shares { real: 1.0, ..none() }),
+            ("transplant", Shares { transplant: 1.0, ..none() }),
+            ("paste", Shares { paste: 1.0, ..none() }),
+            ("phantom", Shares { phantom: 1.0, ..none() }),
+            ("healthy", Shares { healthy: 1.0, ..none() }),
+        ]
+    }
+
+    #[test]
+    fn samples_of_every_kind_are_sound() {
+        for (kind, shares) in kinds() {
+            let source = source(config(shares));
+            let mut labelled = 0;
+            for index in 0..12 {
+                let Sample { image, labels, origin } = source.sample(index).unwrap();
+                assert_eq!(origin, kind);
+                assert_eq!(image.dim(), (4, 32, 32, 24));
+                assert_eq!(labels.dim(), (32, 32, 24));
+                assert!(image.is_standard_layout() && labels.is_standard_layout());
+                assert!(image.iter().all(|value| value.abs() <= Z_SCORE_MAX), "{kind} {index}");
+                assert!(labels.iter().all(|label| matches!(label, 0 | 1 | 2 | 4)));
+                assert!(image.iter().any(|&value| value != 0.0), "{kind} {index} is empty");
+                let empty = image
+                    .outer_iter()
+                    .filter(|channel| channel.iter().all(|&value| value == 0.0))
+                    .count();
+                assert!(empty <= 1, "{kind} {index}: {empty} channels are missing");
+                labelled += usize::from(labels.iter().any(|&label| label != 0));
+            }
+            assert_eq!(labelled > 5, kind != "healthy", "{kind}: {labelled} of 12 have a tumour");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_and_index_give_the_same_sample_in_any_order() {
+        let first = source(config(Shares::default()));
+        let second = source(config(Shares::default()));
+        let drawn: Vec<Sample> = (0..8).map(|index| first.sample(index).unwrap()).collect();
+        for (index, sample) in drawn.iter().enumerate().rev() {
+            let again = second.sample(index as u64).unwrap();
+            assert_eq!(again.image, sample.image, "index {index}");
+            assert_eq!(again.labels, sample.labels, "index {index}");
+        }
+        let other = source(MixConfig { seed: 12, ..config(Shares::default()) });
+        assert_ne!(other.sample(0).unwrap().image, drawn[0].image);
+        assert_ne!(drawn[1].image, drawn[2].image);
+    }
+
+    /// Voxels by which a patch of [`AROUND`] exceeds the small case on each side: it is so large
+    /// that it is always centred.
+    const MARGIN: [usize; 3] = [5, 5, 4];
+    const AROUND: [usize; 3] = [58, 66, 52];
+
+    fn unchanged() -> MixConfig {
+        let augment = AugmentConfig::none();
+        MixConfig { patch: AROUND, augment, ..config(Shares { real: 1.0, ..none() }) }
+    }
+
+    #[test]
+    fn without_augmentation_a_real_sample_is_the_case_itself() {
+        let case = small_case("a");
+        let sample = source(unchanged()).sample(3).unwrap();
+        let [mx, my, mz] = MARGIN;
+        let index = |[x, y, z]: [usize; 3]| (x * 56 + y) * 44 + z;
+        for x in 0..48 {
+            for y in 0..56 {
+                for z in 0..44 {
+                    let expected = case.labels[index([x, y, z])];
+                    let expected = if expected == AIR { 0 } else { expected };
+                    assert_eq!(sample.labels[[x + mx, y + my, z + mz]], expected);
+                }
+            }
+        }
+        // The small case is not z-scored; the sample is, over the whole brain: a linear change.
+        let places = [14, 24, 33].map(|x| [x, 28, 22]);
+        let [a, b, c] = places.map(|place| case.volume.voxels()[index(place)][3]);
+        let [u, v, w] = places.map(|[x, y, z]| sample.image[[3, x + mx, y + my, z + mz]]);
+        assert!(((a - b) * (v - w) - (u - v) * (b - c)).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_flip_mirrors_image_and_labels() {
+        let mut flipped = unchanged();
+        flipped.augment.flip_x = 1.0;
+        let plain = source(unchanged()).sample(3).unwrap();
+        let flipped = source(flipped).sample(3).unwrap();
+        for ((x, y, z), label) in plain.labels.indexed_iter() {
+            let mirror = AROUND[0] - 1 - x;
+            assert_eq!(flipped.labels[[mirror, y, z]], *label);
+            let mirrored = flipped.image[[0, mirror, y, z]];
+            assert!((mirrored - plain.image[[0, x, y, z]]).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn kinds_without_cases_are_left_out_and_nothing_is_an_error() {
+        let alone = MixSource::new(config(Shares::default()), Vec::new(), None).unwrap();
+        for index in 0..6 {
+            assert!(matches!(alone.sample(index).unwrap().origin, "phantom" | "healthy"));
+        }
+        let empty = MixSource::new(config(Shares { real: 1.0, ..none() }), Vec::new(), None);
+        assert!(matches!(empty, Err(DatasetError::Empty)));
+        let wrong = MixConfig { foreground: 2.0, ..config(Shares::default()) };
+        assert!(matches!(
+            MixSource::new(wrong, Vec::new(), None),
+            Err(DatasetError::Setting { name: "foreground", .. })
+        ));
+    }
+}

@@ -249,3 +249,70 @@ impl PhantomCase {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_spec_gives_the_same_case_and_another_seed_another() {
+        let first = Phantom::generate(&PhantomSpec::new(5)).unwrap();
+        let again = Phantom::generate(&PhantomSpec::new(5)).unwrap();
+        let other = Phantom::generate(&PhantomSpec::new(6)).unwrap();
+        assert_eq!(first.truth, again.truth);
+        assert_eq!(first.images, again.images);
+        assert_ne!(first.truth, other.truth);
+        for image in &first.images {
+            assert_eq!(image.voxels.dim(), (240, 240, 155));
+            assert!(image.voxels.iter().all(|v| (0.0..=32_767.0).contains(v) && v.fract() == 0.0));
+        }
+        assert!(first.truth.voxels.iter().all(|label| matches!(label, 0 | 1 | 2 | 4)));
+    }
+
+    #[test]
+    fn the_tumour_is_where_and_as_large_as_asked_for() {
+        // Left frontal white matter: left is negative x in RAS.
+        let centre_mm = [-150.0, 160.0, 85.0];
+        let spec = PhantomSpec { seed: 2, centre_mm: Some(centre_mm), size_ml: Some(30.0) };
+        let truth = Phantom::generate(&spec).unwrap().truth.voxels;
+        let (mut sum, mut count) = ([0.0_f32; 3], 0.0_f32);
+        for ((x, y, z), _) in truth.indexed_iter().filter(|(_, label)| **label != 0) {
+            for (total, at) in sum.iter_mut().zip([x, y, z]) {
+                *total += at as f32;
+            }
+            count += 1.0;
+        }
+        assert!((15_000.0..34_000.0).contains(&count), "{count} voxels");
+        let expected = [150.0, 79.0, 85.0];
+        for axis in 0..3 {
+            let middle = sum[axis] / count;
+            assert!((middle - expected[axis]).abs() < 15.0, "axis {axis}: {middle}");
+        }
+    }
+
+    #[test]
+    fn specs_that_cannot_be_met_are_refused() {
+        let outside = PhantomSpec { centre_mm: Some([0.0, 0.0, 0.0]), ..PhantomSpec::new(1) };
+        assert!(matches!(Phantom::generate(&outside), Err(PhantomError::Outside { .. })));
+        for size_ml in [0.0, 4.9, 201.0, f32::NAN] {
+            let spec = PhantomSpec { size_ml: Some(size_ml), ..PhantomSpec::new(1) };
+            assert!(matches!(Phantom::generate(&spec), Err(PhantomError::Size { .. })));
+        }
+    }
+
+    #[test]
+    fn a_written_case_reads_back_as_a_study() {
+        let case = Phantom::generate(&PhantomSpec::new(9)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        case.write_case(folder.path(), "phantom_9").unwrap();
+        let files = neurotriage_imaging::CaseFiles::find(&folder.path().join("phantom_9")).unwrap();
+        let study = files.read_study().unwrap();
+        assert_eq!(study.images()[2].voxels, case.images[2].voxels);
+        let truth = study.align_mask(files.read_truth().unwrap().unwrap(), "truth").unwrap();
+        assert_eq!(truth.voxels, case.truth.voxels);
+        for id in ["", "../x", "a b"] {
+            let refused = case.write_case(folder.path(), id);
+            assert!(matches!(refused, Err(PhantomError::Name { .. })), "{id:?}");
+        }
+    }
+}
