@@ -30,6 +30,10 @@ pub struct MixConfig {
     /// Chance that an implanted tumour's brightness is drawn about that of a real one rather than
     /// from wide ranges.
     pub real_appearance: f64,
+    /// Chance that the parts of a real or copied tumour are made brighter or darker.
+    pub recolour: f64,
+    /// Standard deviation of that change.
+    pub recolour_deviation: f32,
     /// Chance that tissue is pushed aside by an implanted tumour.
     pub push: f64,
     /// Standard deviation by which tissue contrasts of phantoms differ from typical ones.
@@ -116,6 +120,8 @@ impl Default for MixConfig {
             foreground: 2.0 / 3.0,
             made_shape: 0.15,
             real_appearance: 0.5,
+            recolour: 0.4,
+            recolour_deviation: 0.35,
             push: 0.6,
             contrast_deviation: 0.25,
             augment: AugmentConfig::default(),
@@ -246,10 +252,14 @@ impl MixConfig {
         if !(0.0..=2.0).contains(&self.contrast_deviation) {
             return setting("contrast_deviation", f64::from(self.contrast_deviation), "0 to 2");
         }
+        if !(0.0..=2.0).contains(&self.recolour_deviation) {
+            return setting("recolour_deviation", f64::from(self.recolour_deviation), "0 to 2");
+        }
         for (name, value) in [
             ("foreground", self.foreground),
             ("made_shape", self.made_shape),
             ("real_appearance", self.real_appearance),
+            ("recolour", self.recolour),
             ("push", self.push),
         ]
         .into_iter()

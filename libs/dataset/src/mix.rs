@@ -327,7 +327,12 @@ mod tests {
 
     fn unchanged() -> MixConfig {
         let augment = AugmentConfig::none();
-        MixConfig { patch: AROUND, augment, ..config(Shares { real: 1.0, ..none() }) }
+        MixConfig {
+            patch: AROUND,
+            recolour: 0.0,
+            augment,
+            ..config(Shares { real: 1.0, ..none() })
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use neurotriage_phantom::{
     appearance::Appearance,
-    field::{SmoothField, uniform},
+    field::{SmoothField, normal, uniform},
     grow,
     patch::{AIR, Look, Placement, Push},
     random_centre, random_size_ml,
@@ -66,7 +66,25 @@ impl<'a> Painter<'a> {
                 scene.focus = case.place(voxel);
             }
         }
+        if rng.random_bool(self.config.recolour)
+            && let Some(shape) = &case.shape
+            && let Some(home) = shape.home()
+        {
+            // The tumour is copied over itself.
+            let centre = [0, 1, 2].map(|axis: usize| home[axis] - case.origin[axis]);
+            let look = Look::Copied { donor: &case.volume, centre, shift: self.shift(rng) };
+            let placement = Placement::at(centre);
+            scene.implant = Some(Implant { shape: shape.clone(), placement, look, push: None });
+            scene.reference =
+                case.brain_voxels.iter().map(|&voxel| case.healed.voxels()[voxel]).collect();
+        }
         Some(scene)
+    }
+
+    /// Draws a change of brightness by part and sequence.
+    fn shift(&self, rng: &mut ChaCha8Rng) -> [[f32; 4]; 3] {
+        let deviation = self.config.recolour_deviation;
+        [[(); 4]; 3].map(|part| part.map(|()| normal(rng) * deviation))
     }
 
     /// Returns a real brain without its tumour.
@@ -132,7 +150,9 @@ impl<'a> Painter<'a> {
         let placement = self.place(&shape, &scene, case.origin, rng);
         let home = shape.home()?;
         let centre = [0, 1, 2].map(|axis: usize| home[axis] - donor.origin[axis]);
-        let look = Look::Copied { donor: &donor.volume, centre };
+        let shift =
+            if rng.random_bool(self.config.recolour) { self.shift(rng) } else { [[0.0; 4]; 3] };
+        let look = Look::Copied { donor: &donor.volume, centre, shift };
         self.put(&mut scene, shape, placement, look, rng);
         Some(scene)
     }

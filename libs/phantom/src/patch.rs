@@ -86,6 +86,8 @@ pub enum Look<'a> {
         donor: &'a Interleaved,
         /// The place in it of the shape's middle.
         centre: [f32; 3],
+        /// Added to the intensities, by part (necrotic core, oedema, enhancing) and sequence.
+        shift: [[f32; 4]; 3],
     },
 }
 
@@ -210,10 +212,14 @@ impl Patch {
                 appearance.spare_fluid(&mut shares, under);
                 appearance.draw(under, shares, noise)
             }
-            Look::Copied { donor, centre } => {
+            Look::Copied { donor, centre, shift } => {
                 let copied = donor.at([0, 1, 2].map(|axis: usize| centre[axis] + offset_mm[axis]));
                 let share = shares.iter().sum::<f32>().min(1.0);
-                [0, 1, 2, 3].map(|c: usize| under[c] + (copied[c] - under[c]) * share)
+                [0, 1, 2, 3].map(|c: usize| {
+                    let shifted: f32 =
+                        shares.iter().zip(shift).map(|(share, shift)| share * shift[c]).sum();
+                    under[c] + (copied[c] - under[c]) * share + shifted
+                })
             }
         };
         self.set_values(voxel, values);
@@ -274,11 +280,11 @@ mod tests {
         mask.fill(4);
         let shape = TumourShape::from_mask(&mask, [1.0; 3], [0.0; 3]).unwrap();
         let donor = Interleaved::new([16; 3], vec![[9.0; 4]; 16 * 16 * 16]).unwrap();
-        let look = Look::Copied { donor: &donor, centre: [8.0; 3] };
+        let look = Look::Copied { donor: &donor, centre: [8.0; 3], shift: [[0.5; 4]; 3] };
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         patch.implant(&mut rng, &warp, &shape, &Placement::at([8.0; 3]), &look);
         assert_eq!(patch.labels.iter().filter(|&&label| label == 4).count(), 125);
-        assert_eq!(patch.values((8 * 16 + 8) * 16 + 8), [9.0; 4]);
+        assert_eq!(patch.values((8 * 16 + 8) * 16 + 8), [9.5; 4]);
     }
 
     #[test]
