@@ -169,6 +169,8 @@ fn thin(voxels: Vec<usize>) -> Vec<usize> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use neurotriage_phantom::{Phantom, PhantomSpec};
+
     use super::*;
 
     /// Returns an ellipsoid of a brain with a tumour of three shells on one side.
@@ -218,5 +220,40 @@ pub(crate) mod tests {
         assert!(case.healed.voxels()[voxel][0] < case.volume.voxels()[voxel][0]);
         assert_eq!(case.brain[voxel], 0);
         assert_eq!(case.shape.as_ref().unwrap().home(), Some([105.0, 120.0, 72.0]));
+    }
+
+    #[test]
+    fn a_folder_loads_with_its_mask_and_is_refused_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let phantom = Phantom::generate(&PhantomSpec::new(3)).unwrap();
+        phantom.write_case(folder.path(), "p").unwrap();
+        let case = CachedCase::load(&folder.path().join("p")).unwrap();
+        assert_eq!(case.id(), "p");
+        let labelled = phantom.truth.voxels.iter().filter(|&&label| label != 0).count();
+        let kept = case.labels.iter().filter(|label| matches!(label, 1 | 2 | 4)).count();
+        assert_eq!(kept, labelled);
+        std::fs::remove_file(folder.path().join("p/p_seg.nii.gz")).unwrap();
+        let refused = CachedCase::load(&folder.path().join("p"));
+        assert!(matches!(refused, Err(DatasetError::NoTruth { .. })));
+        let missing = CachedCase::load(&folder.path().join("q"));
+        assert!(matches!(missing, Err(DatasetError::Case(_))));
+    }
+
+    #[test]
+    fn a_healed_real_brain_is_not_bright_where_the_tumour_was() {
+        let Some(root) = std::env::var_os("NEUROTRIAGE_CASES") else {
+            println!("skipped: set NEUROTRIAGE_CASES");
+            return;
+        };
+        let files = CaseFiles::find_all(Path::new(&root)).unwrap();
+        let folder = files[0].images[0].parent().unwrap();
+        let case = CachedCase::load(folder).unwrap();
+        let flair = |volume: &Interleaved| {
+            let tumour = case.tumour_voxels.iter().flatten();
+            let (mean, _) = moments(tumour.map(|&voxel| volume.voxels()[voxel][0]));
+            mean
+        };
+        // Gliomas are bright in FLAIR; what replaces them is not.
+        assert!(flair(&case.healed) < 0.5 * flair(&case.volume));
     }
 }
