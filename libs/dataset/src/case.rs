@@ -242,7 +242,7 @@ pub(crate) mod tests {
     #[test]
     fn a_healed_real_brain_is_not_bright_where_the_tumour_was() {
         let Some(root) = std::env::var_os("NEUROTRIAGE_CASES") else {
-            println!("skipped: set NEUROTRIAGE_CASES");
+            eprintln!("skipped: set NEUROTRIAGE_CASES");
             return;
         };
         let files = CaseFiles::find_all(Path::new(&root)).unwrap();
