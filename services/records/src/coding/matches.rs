@@ -1,0 +1,92 @@
+//! Candidates for a finding in a clause, and the choice among those that want the same words.
+
+use std::ops::Range;
+
+use neurotriage_domain::Side;
+
+/// Words that a pattern of the lexicon fits.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    /// Index into the lexicon's entries.
+    pub(super) entry: usize,
+    /// Words that no other finding may use.
+    pub(super) own: Vec<Range<usize>>,
+    /// Words that another finding may use too.
+    pub(super) shared: Vec<Range<usize>>,
+}
+
+/// A candidate that won its words.
+#[derive(Clone, Debug)]
+pub(super) struct Match {
+    pub(super) entry: usize,
+    pub(super) own: Vec<Range<usize>>,
+    pub(super) shared: Vec<Range<usize>>,
+    /// From the first word to the last; sides that are read with it make it longer.
+    pub(super) span: Range<usize>,
+    /// Clause in which it stands.
+    pub(super) clause: Range<usize>,
+    pub(super) side: Option<Side>,
+    pub(super) present: bool,
+}
+
+impl Match {
+    /// Returns true if the match rests on a word that overlaps `span`.
+    pub(super) fn covers(&self, span: &Range<usize>) -> bool {
+        self.own.iter().chain(&self.shared).any(|word| overlap(word, span))
+    }
+
+    /// Makes the span reach over `word`.
+    pub(super) fn reach(&mut self, word: &Range<usize>) {
+        self.span.start = self.span.start.min(word.start);
+        self.span.end = self.span.end.max(word.end);
+    }
+}
+
+pub(super) fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+fn bytes(words: &[Range<usize>]) -> usize {
+    words.iter().map(ExactSizeIterator::len).sum()
+}
+
+fn span(candidate: &Candidate) -> Range<usize> {
+    let words = || candidate.own.iter().chain(&candidate.shared);
+    let start = words().map(|word| word.start).min().unwrap_or_default();
+    start..words().map(|word| word.end).max().unwrap_or_default()
+}
+
+/// Returns the candidates that win their words: the longest first, then the closest together.
+pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Vec<Match> {
+    candidates.sort_by_key(|candidate| {
+        let span = span(candidate);
+        let own = std::cmp::Reverse(bytes(&candidate.own));
+        let shared = std::cmp::Reverse(bytes(&candidate.shared));
+        (own, shared, span.len(), span.start)
+    });
+    let mut taken = vec![false; clause.len()];
+    let mut won = Vec::new();
+    for candidate in candidates {
+        let places = || candidate.own.iter().cloned().flatten().map(|byte| byte - clause.start);
+        if places().any(|place| taken.get(place).copied().unwrap_or(true)) {
+            continue;
+        }
+        for place in places() {
+            if let Some(taken) = taken.get_mut(place) {
+                *taken = true;
+            }
+        }
+        let span = span(&candidate);
+        let Candidate { entry, own, shared } = candidate;
+        won.push(Match {
+            entry,
+            own,
+            shared,
+            span,
+            clause: clause.clone(),
+            side: None,
+            present: true,
+        });
+    }
+    won
+}

@@ -1,0 +1,214 @@
+//! A text as words with their places, and the breaks between them.
+
+use std::ops::Range;
+
+use neurotriage_domain::Side;
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::{
+    CODED_CHARS_MAX,
+    words::{canonical, find_row, is_hangul, plain_word},
+};
+use crate::lexicon::Lexicon;
+
+/// Alphabet of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Script {
+    /// English, and digits.
+    Latin,
+    /// Korean.
+    Hangul,
+}
+
+/// What stands before a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Break {
+    /// A space or nothing.
+    None,
+    /// A comma, bracket, colon or slash: another clause.
+    Clause,
+    /// A full stop or line end: another sentence.
+    Sentence,
+}
+
+/// One word.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    /// Where it stands, in bytes of [`Text::slice`].
+    pub(super) span: Range<usize>,
+    /// English: the form that the lexicon knows. Korean: as written.
+    pub(super) word: String,
+    pub(super) script: Script,
+    pub(super) before: Break,
+    /// Side that the word says, by itself or as its first part.
+    pub(super) side: Option<Side>,
+    /// Korean: length of that first part in bytes.
+    pub(super) side_bytes: usize,
+    /// Holds a side or a denial that is none: "right handed".
+    pub(super) neutral: bool,
+}
+
+/// A text, cut into words.
+pub(super) struct Text {
+    text: String,
+    tokens: Vec<Token>,
+    /// Index of each clause's first word, and the number of words.
+    clauses: Vec<usize>,
+}
+
+impl Text {
+    /// Returns the words of `text`.
+    pub(super) fn read(text: &str, lexicon: &Lexicon) -> Self {
+        // Composed, so that Korean typed as separate letters reads the same.
+        let text: String = text.chars().take(CODED_CHARS_MAX).nfc().collect();
+        let mut tokens = cut(&text);
+        for token in tokens.iter_mut().filter(|token| token.script == Script::Latin) {
+            token.word = canonical(std::mem::take(&mut token.word), &lexicon.english_words);
+        }
+        let mut tokens = rewritten(tokens, lexicon);
+        mark_neutral(&mut tokens, lexicon);
+        mark_sides(&mut tokens, lexicon);
+        let first = |&(index, token): &(usize, &Token)| index == 0 || token.before != Break::None;
+        let mut clauses: Vec<usize> =
+            tokens.iter().enumerate().filter(first).map(|(index, _)| index).collect();
+        clauses.push(tokens.len());
+        Self { text, tokens, clauses }
+    }
+
+    /// Returns the clauses in order, each with its words.
+    pub(super) fn clauses(&self) -> impl Iterator<Item = (Range<usize>, &[Token])> {
+        self.clauses.windows(2).filter_map(|ends| {
+            let &[start, end] = ends else { return None };
+            let tokens = self.tokens.get(start..end)?;
+            let span = tokens.first()?.span.start..tokens.last()?.span.end;
+            Some((span, tokens))
+        })
+    }
+
+    /// Returns every word.
+    pub(super) fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// Returns a piece of the text; empty if the range is none of it.
+    pub(super) fn slice(&self, span: Range<usize>) -> &str {
+        self.text.get(span).unwrap_or_default()
+    }
+}
+
+fn cut(text: &str) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    let mut before = Break::Sentence;
+    let mut letters = text.char_indices().peekable();
+    while let Some((start, c)) = letters.next() {
+        let script = if is_hangul(c) { Script::Hangul } else { Script::Latin };
+        if !c.is_alphanumeric() && c != '&' {
+            before = before.max(break_of(text, start, c));
+            if text[start..].starts_with("(-)") {
+                tokens.push(token(start..start + 3, "(-)", Script::Latin, Break::None));
+                before = Break::Clause;
+                letters.nth(1);
+            }
+            continue;
+        }
+        let mut end = start + c.len_utf8();
+        while let Some(&(at, next)) = letters.peek() {
+            let inside = next.is_alphanumeric() || (matches!(next, '\'' | '’') && at > start);
+            if c == '&' || !inside || is_hangul(next) != (script == Script::Hangul) {
+                break;
+            }
+            end = at + next.len_utf8();
+            letters.next();
+        }
+        let word = match (script, c) {
+            (_, '&') => "and".to_owned(),
+            (Script::Hangul, _) => text[start..end].to_owned(),
+            (Script::Latin, _) => plain_word(&text[start..end]),
+        };
+        let mut token = token(start..end, &word, script, before);
+        token.span.end = start + text[start..end].trim_end_matches(['\'', '’']).len();
+        tokens.push(token);
+        before = Break::None;
+    }
+    tokens
+}
+
+fn token(span: Range<usize>, word: &str, script: Script, before: Break) -> Token {
+    let word = word.to_owned();
+    Token { span, word, script, before, side: None, side_bytes: 0, neutral: false }
+}
+
+fn break_of(text: &str, at: usize, c: char) -> Break {
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    let next = text[at..].chars().nth(1);
+    let last = text[..at].chars().next_back();
+    match c {
+        '.' | ',' if digit(last) && digit(next) => Break::None,
+        '.' | '!' | '?' | ';' | '\n' | '\r' | '。' | '？' | '！' | '；' => Break::Sentence,
+        ',' | ':' | '(' | ')' | '[' | ']' | '/' | '、' | '，' | '·' | '•' | '：' | '–' | '—'
+        | '|' => Break::Clause,
+        '-' if last.is_some_and(char::is_whitespace) && next.is_some_and(char::is_whitespace) => {
+            Break::Clause
+        }
+        _ => Break::None,
+    }
+}
+
+fn rewritten(tokens: Vec<Token>, lexicon: &Lexicon) -> Vec<Token> {
+    let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while let Some(first) = tokens.get(at) {
+        let rest = &tokens[at..];
+        let fits = |row: &[String]| {
+            rest.len() >= row.len()
+                && rest.iter().zip(row).enumerate().all(|(index, (token, word))| {
+                    token.word == *word && (index == 0 || token.before == Break::None)
+                })
+        };
+        let found = lexicon.english_words.rewrites.iter().find(|(row, _)| fits(row));
+        let mut token = first.clone();
+        let length = found.map_or(1, |(row, _)| row.len());
+        if let (Some((_, word)), Some(last)) = (found, rest.get(length - 1)) {
+            token.word.clone_from(word);
+            token.span.end = last.span.end;
+        }
+        out.push(token);
+        at += length;
+    }
+    out
+}
+
+fn mark_neutral(tokens: &mut [Token], lexicon: &Lexicon) {
+    for row in &lexicon.english_words.neutral {
+        let mut from = 0;
+        while let Some(at) = find_row(tokens, row, from) {
+            tokens[at..at + row.len()].iter_mut().for_each(|token| token.neutral = true);
+            from = at + row.len();
+        }
+    }
+    for token in tokens.iter_mut().filter(|token| token.script == Script::Hangul) {
+        token.neutral =
+            lexicon.korean_words.neutral.iter().any(|stem| token.word.starts_with(stem));
+    }
+}
+
+fn mark_sides(tokens: &mut [Token], lexicon: &Lexicon) {
+    let korean = &lexicon.korean_words;
+    for token in tokens.iter_mut().filter(|token| !token.neutral) {
+        if token.script == Script::Latin {
+            token.side = lexicon.english_words.sides.get(&token.word).copied();
+            continue;
+        }
+        let whole = korean.sides.iter().find(|(stem, _)| token.word.starts_with(stem.as_str()));
+        let before_part = korean.sides_before_part.iter().find(|(stem, _)| {
+            token
+                .word
+                .strip_prefix(stem.as_str())
+                .is_some_and(|rest| korean.parts.iter().any(|part| rest.starts_with(part.as_str())))
+        });
+        if let Some((stem, side)) = whole.or(before_part) {
+            token.side = Some(*side);
+            token.side_bytes = stem.len();
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The words that people use for neurological findings, in English and Korean.
+//!
+//! The lexicon is data (`assets/lexicon/symptoms.toml`, which explains its format); this module
+//! reads it, checks it and lays it out for the matcher. It knows no text and no patient.
+
+mod source;
+
+use std::collections::{HashMap, HashSet};
+
+use neurotriage_domain::Side;
+
+use self::source::Source;
+use crate::coding::words;
+
+/// The lexicon that is built in.
+const BUILT_IN: &str = include_str!("../../../assets/lexicon/symptoms.toml");
+
+/// Why a lexicon can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LexiconError {
+    /// It is not the TOML it should be.
+    #[error("read lexicon")]
+    Syntax(#[from] toml::de::Error),
+    /// An entry is wrong.
+    #[error("lexicon entry `{entry}` {problem}")]
+    Entry {
+        /// Which entry.
+        entry: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+fn wrong(entry: &str, problem: &'static str) -> LexiconError {
+    LexiconError::Entry { entry: entry.to_owned(), problem }
+}
+
+/// A finding that the lexicon can recognise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Stable key, such as `hemiparesis`.
+    pub finding_id: String,
+    /// HPO code, or a local code that begins with `NT:`.
+    pub code: String,
+    /// Plain English name.
+    pub display_name: String,
+}
+
+/// One place of a pattern: any of these words.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    /// Alternatives; empty for a side.
+    pub(crate) words: Vec<String>,
+    /// Stands for a word of side.
+    pub(crate) side: bool,
+    /// Another finding may use the same word: "weakness and numbness of the arm".
+    pub(crate) shared: bool,
+}
+
+/// A sequence of words (a phrase) or of places that words take (a pattern).
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    /// Index into [`Lexicon::entries`].
+    pub(crate) entry: usize,
+    pub(crate) slots: Vec<Slot>,
+}
+
+/// Words and patterns of one language, found by the first word (English) or letter (Korean).
+#[derive(Debug, Default)]
+pub(crate) struct Language {
+    /// In this order, nothing but transparent words between.
+    pub(crate) phrases: HashMap<String, Vec<Pattern>>,
+    /// English: in any order, close together. Korean: in this order, close together.
+    pub(crate) patterns: HashMap<String, Vec<Pattern>>,
+}
+
+/// A lexicon, ready for [`crate::coding::code`].
+#[derive(Debug)]
+pub struct Lexicon {
+    version: String,
+    entries: Vec<Entry>,
+    pub(crate) english: Language,
+    pub(crate) korean: Language,
+    pub(crate) english_words: EnglishWords,
+    pub(crate) korean_words: KoreanWords,
+}
+
+/// English words that are no findings but matter.
+#[derive(Debug, Default)]
+pub(crate) struct EnglishWords {
+    /// Every word that is known: an unknown one is tried without its ending.
+    pub(crate) known: HashSet<String>,
+    /// Words that mean another word.
+    pub(crate) same: HashMap<String, String>,
+    /// Words in a row that mean one word: "not able to" is "cannot".
+    pub(crate) rewrites: Vec<(Vec<String>, String)>,
+    /// Words that may stand between the words of a phrase.
+    pub(crate) transparent: HashSet<String>,
+    /// Words that begin a denial, and whether it goes on through a list.
+    pub(crate) deny: HashMap<String, bool>,
+    /// Words that deny what stands before them.
+    pub(crate) deny_after: HashSet<String>,
+    /// Words that end a denial.
+    pub(crate) deny_end: HashSet<String>,
+    /// Words that end a denial that has denied something.
+    pub(crate) restart: HashSet<String>,
+    /// Words of side.
+    pub(crate) sides: HashMap<String, Side>,
+    /// Words in a row that hold a side or a denial but mean none.
+    pub(crate) neutral: Vec<Vec<String>>,
+    /// Words in a row that say that somebody else is meant.
+    pub(crate) others: Vec<Vec<String>>,
+}
+
+/// Korean stems that are no findings but matter.
+#[derive(Debug, Default)]
+pub(crate) struct KoreanWords {
+    /// Stems of words that say nothing about symptoms.
+    pub(crate) filler: Vec<String>,
+    /// Stems that deny what stands before them.
+    pub(crate) deny: Vec<String>,
+    /// Whole words that deny what follows.
+    pub(crate) deny_before: Vec<String>,
+    /// Stems that assert what stands before them.
+    pub(crate) assert: Vec<String>,
+    /// Endings that close a clause.
+    pub(crate) clause_endings: Vec<String>,
+    /// Stems of side, longest first.
+    pub(crate) sides: Vec<(String, Side)>,
+    /// Single letters of side that count only before a part of the body.
+    pub(crate) sides_before_part: Vec<(String, Side)>,
+    /// Parts of the body.
+    pub(crate) parts: Vec<String>,
+    /// Stems that hold a side but mean none.
+    pub(crate) neutral: Vec<String>,
+    /// Stems that say that somebody else is meant.
+    pub(crate) others: Vec<String>,
+}
+
+impl Lexicon {
+    /// Returns the lexicon that is built in.
+    ///
+    /// # Errors
+    /// See [`Lexicon::parse`]; a test proves that the built-in one has none.
+    pub fn built_in() -> Result<Self, LexiconError> {
+        Self::parse(BUILT_IN)
+    }
+
+    /// Returns the lexicon that `text` describes.
+    ///
+    /// # Errors
+    /// [`LexiconError::Syntax`] if it is not TOML of the right shape; [`LexiconError::Entry`] if a
+    /// finding is there twice, has no good code, or claims a phrase of another finding.
+    pub fn parse(text: &str) -> Result<Self, LexiconError> {
+        let source: Source = toml::from_str(text)?;
+        let mut lexicon = Self {
+            version: source.version.clone(),
+            entries: Vec::new(),
+            english: Language::default(),
+            korean: Language::default(),
+            english_words: source.english.words(),
+            korean_words: source.korean.words(&source.classes.korean),
+        };
+        for finding in &source.findings {
+            if lexicon.entries.iter().any(|entry| entry.finding_id == finding.id) {
+                return Err(wrong(&finding.id, "is there twice"));
+            }
+            let hpo = finding.code.strip_prefix("HP:");
+            let hpo = hpo.is_some_and(|n| n.len() == 7 && n.chars().all(|c| c.is_ascii_digit()));
+            if !hpo && !finding.code.starts_with("NT:") {
+                return Err(wrong(&finding.id, "needs a code HP:0000000 or NT:name"));
+            }
+            lexicon.entries.push(Entry {
+                finding_id: finding.id.clone(),
+                code: finding.code.clone(),
+                display_name: finding.name.clone(),
+            });
+        }
+        lexicon.english_words.known.extend(source.english_vocabulary());
+        lexicon.fill_english(&source)?;
+        lexicon.fill_korean(&source)?;
+        Ok(lexicon)
+    }
+
+    /// Returns the version of the words, such as `2026.11.1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Returns every finding, in the order of the file.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn fill_english(&mut self, source: &Source) -> Result<(), LexiconError> {
+        let mut owners: HashMap<Vec<String>, usize> = HashMap::new();
+        for (entry, finding) in source.findings.iter().enumerate() {
+            for phrase in &finding.english {
+                let mut row = words::english_words(phrase, &self.english_words);
+                row.retain(|word| !self.english_words.transparent.contains(word));
+                let first = row.first().cloned().ok_or_else(|| wrong(phrase, "has no word"))?;
+                if *owners.entry(row.clone()).or_insert(entry) != entry {
+                    return Err(wrong(phrase, "belongs to two findings"));
+                }
+                let slots = row.into_iter().map(Slot::word).collect();
+                self.english.phrases.entry(first).or_default().push(Pattern { entry, slots });
+            }
+            for text in &finding.english_patterns {
+                let mut slots = slots(text, &source.classes.english)?;
+                for slot in &mut slots {
+                    for word in &mut slot.words {
+                        *word = words::english_words(word, &self.english_words).join(" ");
+                    }
+                }
+                let pattern = Pattern { entry, slots };
+                let heads = pattern.slots.first().map(|slot| slot.words.clone());
+                for head in heads.unwrap_or_default() {
+                    self.english.patterns.entry(head).or_default().push(pattern.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_korean(&mut self, source: &Source) -> Result<(), LexiconError> {
+        let mut owners: HashMap<&str, usize> = HashMap::new();
+        for (entry, finding) in source.findings.iter().enumerate() {
+            for text in &finding.korean {
+                if *owners.entry(text).or_insert(entry) != entry {
+                    return Err(wrong(text, "belongs to two findings"));
+                }
+                let pattern = Pattern { entry, slots: slots(text, &source.classes.korean)? };
+                let heads = pattern.slots.first().map(|slot| slot.words.clone());
+                for head in heads.unwrap_or_default() {
+                    let letter = head.chars().next().ok_or_else(|| wrong(text, "has no word"))?;
+                    let patterns = self.korean.patterns.entry(letter.to_string()).or_default();
+                    let same = |other: &Pattern| {
+                        other.entry == entry
+                            && other.slots.len() == pattern.slots.len()
+                            && other
+                                .slots
+                                .iter()
+                                .zip(&pattern.slots)
+                                .all(|(a, b)| a.words == b.words)
+                    };
+                    if !patterns.iter().any(same) {
+                        patterns.push(pattern.clone());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn word(word: String) -> Self {
+        Self { words: vec![word], side: false, shared: false }
+    }
+}
+
+/// Reads `!weak @limb word @side`: any word of a class, and plain words.
+fn slots(text: &str, classes: &HashMap<String, Vec<String>>) -> Result<Vec<Slot>, LexiconError> {
+    let mut slots = Vec::new();
+    for place in text.split_whitespace() {
+        let (name, shared) = match (place.strip_prefix('!'), place.strip_prefix('@')) {
+            (Some(name), _) => (name, false),
+            (None, Some(name)) => (name, true),
+            (None, None) => {
+                slots.push(Slot::word(place.to_owned()));
+                continue;
+            }
+        };
+        if name == "side" {
+            slots.push(Slot { words: Vec::new(), side: true, shared });
+            continue;
+        }
+        let words = classes.get(name).cloned().ok_or_else(|| wrong(text, "names no class"))?;
+        slots.push(Slot { words, side: false, shared });
+    }
+    match slots.first() {
+        Some(first) if !first.side => Ok(slots),
+        Some(_) | None => Err(wrong(text, "must begin with a word")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(findings: &str) -> Result<Lexicon, LexiconError> {
+        Lexicon::parse(&format!(
+            "version = \"1\"\n[english]\n[korean]\n[classes.english]\n[classes.korean]\n{findings}"
+        ))
+    }
+
+    #[test]
+    fn the_built_in_lexicon_is_sound() {
+        let lexicon = Lexicon::built_in().unwrap();
+        assert!(lexicon.entries().len() >= 80, "{}", lexicon.entries().len());
+        assert!(!lexicon.version().is_empty());
+    }
+
+    #[test]
+    fn a_bad_entry_is_named() {
+        let table = [
+            ("no code", "[[finding]]\nid='a'\ncode='X'\nname='A'", "needs a code"),
+            ("short code", "[[finding]]\nid='a'\ncode='HP:1'\nname='A'", "needs a code"),
+            (
+                "twice",
+                "[[finding]]\nid='a'\ncode='NT:a'\nname='A'\n[[finding]]\nid='a'\ncode='NT:a'\nname='A'",
+                "is there twice",
+            ),
+            (
+                "two owners",
+                "[[finding]]\nid='a'\ncode='NT:a'\nname='A'\nenglish=['x']\n[[finding]]\nid='b'\ncode='NT:b'\nname='B'\nenglish=['x']",
+                "belongs to two findings",
+            ),
+            (
+                "no class",
+                "[[finding]]\nid='a'\ncode='NT:a'\nname='A'\nenglish_patterns=['x @nothing']",
+                "names no class",
+            ),
+            (
+                "side first",
+                "[[finding]]\nid='a'\ncode='NT:a'\nname='A'\nkorean=['@side x']",
+                "must begin with a word",
+            ),
+            (
+                "unknown key",
+                "[[finding]]\nid='a'\ncode='NT:a'\nname='A'\nfrench=['x']",
+                "read lexicon",
+            ),
+        ];
+        for (case, findings, problem) in table {
+            let error = parse(findings).unwrap_err().to_string();
+            assert!(error.contains(problem), "case: {case}: {error}");
+        }
+    }
+}

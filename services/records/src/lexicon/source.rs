@@ -1,0 +1,165 @@
+//! The lexicon as it is written.
+
+use std::collections::{HashMap, HashSet};
+
+use neurotriage_domain::Side;
+use serde::Deserialize;
+
+use super::{EnglishWords, KoreanWords};
+use crate::coding::words;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    pub(super) version: String,
+    #[serde(default, rename = "finding")]
+    pub(super) findings: Vec<FindingSource>,
+    pub(super) english: EnglishSource,
+    pub(super) korean: KoreanSource,
+    pub(super) classes: Classes,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FindingSource {
+    pub(super) id: String,
+    pub(super) code: String,
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) english: Vec<String>,
+    #[serde(default)]
+    pub(super) english_patterns: Vec<String>,
+    #[serde(default)]
+    pub(super) korean: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Classes {
+    pub(super) english: HashMap<String, Vec<String>>,
+    pub(super) korean: HashMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SidesSource {
+    right: Vec<String>,
+    left: Vec<String>,
+    both: Vec<String>,
+}
+
+impl SidesSource {
+    fn pairs(&self) -> impl Iterator<Item = (String, Side)> + '_ {
+        let of = |words: &'_ [String], side: Side| -> Vec<(String, Side)> {
+            words.iter().map(|word| (word.clone(), side)).collect()
+        };
+        of(&self.right, Side::Right)
+            .into_iter()
+            .chain(of(&self.left, Side::Left))
+            .chain(of(&self.both, Side::Midline))
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct EnglishSource {
+    transparent: Vec<String>,
+    filler: Vec<String>,
+    same: HashMap<String, Vec<String>>,
+    rewrite: HashMap<String, Vec<String>>,
+    deny: Vec<String>,
+    deny_list: Vec<String>,
+    deny_after: Vec<String>,
+    deny_end: Vec<String>,
+    restart: Vec<String>,
+    sides: SidesSource,
+    neutral: Vec<String>,
+    others: Vec<String>,
+}
+
+fn split(phrase: &str) -> Vec<String> {
+    phrase.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+impl EnglishSource {
+    pub(super) fn words(&self) -> EnglishWords {
+        let mut words = EnglishWords {
+            transparent: self.transparent.iter().chain(&self.filler).cloned().collect(),
+            deny: self.deny.iter().map(|word| (word.clone(), false)).collect(),
+            deny_after: self.deny_after.iter().cloned().collect(),
+            deny_end: self.deny_end.iter().cloned().collect(),
+            restart: self.restart.iter().cloned().collect(),
+            sides: self.sides.pairs().collect(),
+            neutral: self.neutral.iter().map(|phrase| split(phrase)).collect(),
+            others: self.others.iter().map(|phrase| split(phrase)).collect(),
+            ..EnglishWords::default()
+        };
+        words.deny.extend(self.deny_list.iter().map(|word| (word.clone(), true)));
+        for (word, others) in &self.same {
+            words.same.extend(others.iter().map(|other| (other.clone(), word.clone())));
+        }
+        for (word, phrases) in &self.rewrite {
+            words.rewrites.extend(phrases.iter().map(|phrase| (split(phrase), word.clone())));
+        }
+        // The longest first: "is not able to" before "not able to".
+        words.rewrites.sort_by_key(|(row, _)| std::cmp::Reverse(row.len()));
+        let mut known: HashSet<String> = HashSet::new();
+        known.extend(words.transparent.iter().cloned());
+        known.extend(words.deny.keys().cloned());
+        known.extend(words.sides.keys().cloned());
+        known.extend(words.same.keys().cloned());
+        known.extend(words.same.values().cloned());
+        let sets = [&words.deny_after, &words.deny_end, &words.restart];
+        known.extend(sets.into_iter().flatten().cloned());
+        let rows = words.neutral.iter().chain(&words.others);
+        known.extend(rows.flatten().cloned());
+        known.extend(words.rewrites.iter().flat_map(|(row, _)| row).cloned());
+        words.known = known;
+        words
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct KoreanSource {
+    filler: Vec<String>,
+    deny: Vec<String>,
+    deny_before: Vec<String>,
+    assert: Vec<String>,
+    clause_endings: Vec<String>,
+    sides: SidesSource,
+    sides_before_part: SidesSource,
+    neutral: Vec<String>,
+    others: Vec<String>,
+}
+
+impl KoreanSource {
+    pub(super) fn words(&self, classes: &HashMap<String, Vec<String>>) -> KoreanWords {
+        let mut sides: Vec<(String, Side)> = self.sides.pairs().collect();
+        sides.sort_by_key(|(stem, _)| std::cmp::Reverse(stem.len()));
+        KoreanWords {
+            filler: self.filler.clone(),
+            deny: self.deny.clone(),
+            deny_before: self.deny_before.clone(),
+            assert: self.assert.clone(),
+            clause_endings: self.clause_endings.clone(),
+            sides,
+            sides_before_part: self.sides_before_part.pairs().collect(),
+            parts: classes.get("part").cloned().unwrap_or_default(),
+            neutral: self.neutral.clone(),
+            others: self.others.clone(),
+        }
+    }
+}
+
+impl Source {
+    /// Returns every English word that phrases and classes use.
+    pub(super) fn english_vocabulary(&self) -> HashSet<String> {
+        let phrases = self.findings.iter().flat_map(|finding| &finding.english);
+        let classes = self.classes.english.values().flatten();
+        let patterns = self.findings.iter().flat_map(|finding| &finding.english_patterns);
+        let places = patterns.flat_map(|pattern| pattern.split_whitespace());
+        let plain = places.filter(|place| !place.starts_with(['!', '@'])).map(ToOwned::to_owned);
+        phrases.chain(classes).flat_map(|phrase| words::plain_words(phrase)).chain(plain).collect()
+    }
+}

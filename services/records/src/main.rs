@@ -1,0 +1,25 @@
+//! Entry point of the records service.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use neurotriage_records::{Dependencies, config::Config};
+use neurotriage_service_kit::{database, server, telemetry};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    let guard = telemetry::init("neurotriage-records", &config.telemetry)?;
+    let db = database::connect(&config.database_url, config.database_connections_max.get()).await?;
+    database::check_schema::<neurotriage_migrations::records::Migrator>(&db).await?;
+    let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
+    let served = neurotriage_records::run(
+        listener,
+        Dependencies { db },
+        config.drain_timeout,
+        server::shutdown_signal(),
+    )
+    .await;
+    guard.shutdown()?;
+    served
+}
