@@ -5,8 +5,9 @@
 //! with one another, and each finding by itself with the image.
 //!
 //! With `L(r)` the likelihood of all findings in region `r`, `P` the prior of gliomas and `I` the
-//! weights of the image: `A = Σ I·L` is how well the lesion explains the findings, `B = Σ P·L` how
-//! well a glioma of any place does, and `M = max L` how well the best place would. Concordance is
+//! weights of the image: `A` is how well the lesion explains the findings, the greater of `Σ I·L`
+//! and of `L` in any region that holds a quarter of the lesion; `B = Σ P·L` is how well a glioma of
+//! any place does, and `M = max L` how well the best place would. Concordance is
 //! `0.5 + 0.5 · ln(A/B) / ln(M/B)` if `A ≥ B`, else `A / (A + B)`: 1 if the lesion lies where the
 //! findings point most, 0.5 if it explains them no better than chance, near 0 if it does not.
 
@@ -44,8 +45,15 @@ pub const DISCORDANT_BELOW: f64 = 0.40;
 /// Share of the information that must come from explained findings in a concordant pair.
 pub const EXPLAINED_CONCORDANT_MIN: f64 = 0.5;
 
-/// Share of the information from explained findings below which the pair is discordant.
+/// Share of the information from explained findings below which the pair is discordant, if the
+/// contradicted findings carry at least [`CONTRADICTED_DISCORDANT_MIN`].
 pub const EXPLAINED_DISCORDANT_BELOW: f64 = 0.25;
+
+/// Share of the information from contradicted findings; see [`EXPLAINED_DISCORDANT_BELOW`].
+pub const CONTRADICTED_DISCORDANT_MIN: f64 = 0.5;
+
+/// Mean likelihood ratio of a finding over the lesion below which the lesion contradicts it.
+pub const CONTRADICTED_BELOW: f64 = 0.9;
 
 /// Likelihood ratio from which a finding is said to point to a structure.
 pub const POINTS_TO_MIN: f64 = 1.5;

@@ -49,9 +49,11 @@ fn request<T>(message: T) -> Request<T> {
 }
 
 fn failed(service: &'static str, kept: Kept, id: Uuid) -> impl Fn(Status) -> AssessmentError {
-    move |status| match status.code() {
-        Code::NotFound => AssessmentError::Missing { kept, id },
-        _ => AssessmentError::Upstream(Box::new(Upstream::new(service, status))),
+    move |status| {
+        if status.code() == Code::NotFound {
+            return AssessmentError::Missing { kept, id };
+        }
+        AssessmentError::Upstream(Box::new(Upstream::new(service, status)))
     }
 }
 

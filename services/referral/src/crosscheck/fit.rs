@@ -3,9 +3,10 @@
 use neurotriage_domain::{RegionName, Side};
 
 use super::{
-    EXPLAINED_WEIGHT_MIN, FindingFit, Fit, POINTS_TO_MIN, ReportedFinding, WeightedRegion,
+    CONTRADICTED_BELOW, EXPLAINED_WEIGHT_MIN, FindingFit, Fit, POINTS_TO_MIN, ReportedFinding,
+    WeightedRegion,
     likelihood::{information, ratios},
-    regions::RegionSpace,
+    regions::{RegionSpace, dot},
     words,
 };
 use crate::evidence::{EvidenceTable, FindingEvidence};
@@ -25,6 +26,8 @@ pub(super) struct FitDetail {
     pub(super) region_agrees: bool,
     /// The finding gives a side; true if the lesion is on it, as far as its structure agrees.
     pub(super) side_agrees: Option<bool>,
+    /// The lesion makes the finding less likely than a glioma of any place would.
+    pub(super) contradicted: bool,
     /// It counts as evidence, but its side and not its structure does.
     pub(super) gives_side_only: bool,
 }
@@ -56,6 +59,7 @@ impl FitDetail {
             information: 0.0,
             region_agrees: false,
             side_agrees: None,
+            contradicted: false,
             gives_side_only: false,
         }
     }
@@ -110,8 +114,9 @@ pub(super) fn of(
         information: information(&ratios, space),
         ..FitDetail::plain(finding, Fit::Unexplained, String::new())
     };
-    let places = words::places(&detail.points_to);
-    let Some(image) = image else {
+    let site = image.map(|image| main_site(space, image));
+    let places = words::places(&detail.points_to, site);
+    let (Some(image), Some(site)) = (image, site) else {
         let why = if space_reason.is_empty() {
             "no lesion was found there or elsewhere"
         } else {
@@ -126,8 +131,8 @@ pub(super) fn of(
     if explained {
         detail.fit = Fit::Explained;
     }
+    detail.contradicted = !explained && dot(image, &ratios) < CONTRADICTED_BELOW;
     detail.side_agrees = (sided && detail.region_agrees).then_some(explained);
-    let site = main_site(space, image);
     let judgement = match (explained, detail.region_agrees) {
         (true, _) if pointed_at(&detail.points_to, site) => {
             format!("the lesion's main site is {}", words::region(site))

@@ -3,8 +3,9 @@
 use neurotriage_domain::Structure;
 
 use super::{
-    CONCORDANT_MIN, DISCORDANT_BELOW, EXPLAINED_CONCORDANT_MIN, EXPLAINED_DISCORDANT_BELOW, Fit,
-    INFORMATION_MIN, ImageEvidence, NEXT_CHECKS_MAX, ReportedFinding, Verdict,
+    CONCORDANT_MIN, CONTRADICTED_DISCORDANT_MIN, DISCORDANT_BELOW, EXPLAINED_CONCORDANT_MIN,
+    EXPLAINED_DISCORDANT_BELOW, EXPLAINED_WEIGHT_MIN, Fit, INFORMATION_MIN, ImageEvidence,
+    NEXT_CHECKS_MAX, ReportedFinding, Verdict,
     fit::{self, FitDetail},
     likelihood::Symptoms,
     regions::{RegionSpace, dot, greatest},
@@ -35,8 +36,9 @@ pub(super) struct Judged {
 /// 1. no lesion in a known region, or less information than [`INFORMATION_MIN`]: insufficient;
 /// 2. findings on the wrong side outweigh those on the right side: partly concordant if half of
 ///    the information agrees in its structure, else discordant;
-/// 3. explained findings carry less than [`EXPLAINED_DISCORDANT_BELOW`] of the information, or the
-///    concordance is below [`DISCORDANT_BELOW`]: discordant;
+/// 3. explained findings carry less than [`EXPLAINED_DISCORDANT_BELOW`] of the information and
+///    contradicted ones at least [`CONTRADICTED_DISCORDANT_MIN`], or the concordance is below
+///    [`DISCORDANT_BELOW`]: discordant;
 /// 4. concordance at least [`CONCORDANT_MIN`] and explained findings carry at least
 ///    [`EXPLAINED_CONCORDANT_MIN`] of the information: concordant;
 /// 5. partly concordant.
@@ -55,12 +57,16 @@ pub(super) fn judge(
     }
     let concordance = concordance(space, symptoms, image);
     let explained = sum(fits, |fit| fit.fit == Fit::Explained) / total;
+    let contradicted = sum(fits, |fit| fit.contradicted) / total;
     let right_structure = sum(fits, |fit| fit.region_agrees) / total;
     let side_conflict = sum(fits, |fit| fit.side_agrees == Some(false))
         > sum(fits, |fit| fit.side_agrees == Some(true));
     let verdict = if side_conflict {
         if right_structure >= 0.5 { Verdict::PartlyConcordant } else { Verdict::Discordant }
-    } else if explained < EXPLAINED_DISCORDANT_BELOW || concordance < DISCORDANT_BELOW {
+    } else if (explained < EXPLAINED_DISCORDANT_BELOW
+        && contradicted >= CONTRADICTED_DISCORDANT_MIN)
+        || concordance < DISCORDANT_BELOW
+    {
         Verdict::Discordant
     } else if concordance >= CONCORDANT_MIN && explained >= EXPLAINED_CONCORDANT_MIN {
         Verdict::Concordant
@@ -76,7 +82,13 @@ fn sum(fits: &[FitDetail], of: impl Fn(&FitDetail) -> bool) -> f64 {
 
 fn concordance(space: &RegionSpace, symptoms: &Symptoms, image: &[f64]) -> f64 {
     let likelihoods = symptoms.likelihoods();
-    let lesion = dot(image, likelihoods);
+    let mean = dot(image, likelihoods);
+    let best_part = image
+        .iter()
+        .zip(likelihoods)
+        .map(|(weight, likelihood)| (weight / EXPLAINED_WEIGHT_MIN).min(1.0) * likelihood)
+        .fold(0.0, f64::max);
+    let lesion = mean.max(best_part);
     let chance = space.prior_mean(likelihoods);
     if lesion < chance {
         return lesion / (lesion + chance);

@@ -10,20 +10,22 @@ const PLACES_MAX: usize = 3;
 /// Returns a structure on a side as part of a sentence: `the left frontal lobe`, `the frontal
 /// lobes`, `the brain stem`.
 pub(super) fn place(structure: Structure, side: Option<Side>) -> String {
-    let name = match structure {
+    let is_basal = matches!(
+        structure,
         Structure::Caudate
-        | Structure::Putamen
-        | Structure::GlobusPallidus
-        | Structure::SubthalamicNucleus => "basal ganglia",
-        _ => structure.display_name(),
-    };
-    match (structure, side) {
-        (_, Some(side @ (Side::Left | Side::Right))) => format!("the {side} {name}"),
-        (
-            Structure::Frontal | Structure::Temporal | Structure::Parietal | Structure::Occipital,
-            Some(Side::Midline) | None,
-        ) => format!("the {name}s"),
-        (_, Some(Side::Midline) | None) => format!("the {name}"),
+            | Structure::Putamen
+            | Structure::GlobusPallidus
+            | Structure::SubthalamicNucleus
+    );
+    let name = if is_basal { "basal ganglia" } else { structure.display_name() };
+    let is_lobe = matches!(
+        structure,
+        Structure::Frontal | Structure::Temporal | Structure::Parietal | Structure::Occipital
+    );
+    match side {
+        Some(side @ (Side::Left | Side::Right)) => format!("the {side} {name}"),
+        Some(Side::Midline) | None if is_lobe => format!("the {name}s"),
+        Some(Side::Midline) | None => format!("the {name}"),
     }
 }
 
@@ -32,23 +34,34 @@ pub(super) fn region(region: RegionName) -> String {
     place(region.structure, Some(region.side))
 }
 
-/// Returns places joined by `or`: regions of both sides alike become one place, the first few are
-/// named.
-pub(super) fn places(points_to: &[WeightedRegion]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for entry in points_to {
+/// Returns places joined by `or`: regions of both sides alike become one place, the strongest few
+/// are named, and `site` among them if it is pointed to.
+pub(super) fn places(points_to: &[WeightedRegion], site: Option<RegionName>) -> String {
+    let named = |entry: &WeightedRegion| {
         let twin = points_to.iter().any(|other| {
             other.region.structure == entry.region.structure
                 && other.region.side == entry.region.side.opposite()
                 && entry.region.side != Side::Midline
         });
         let side = if twin { None } else { Some(entry.region.side) };
-        let name = place(entry.region.structure, side);
+        place(entry.region.structure, side)
+    };
+    let mut names: Vec<String> = Vec::new();
+    for entry in points_to {
+        let name = named(entry);
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    names.truncate(PLACES_MAX);
+    let of_site = points_to.iter().find(|entry| Some(entry.region) == site).map(named);
+    let cut_off = |name: &String| names.iter().take(PLACES_MAX).all(|kept| kept != name);
+    match of_site.filter(cut_off) {
+        Some(name) => {
+            names.truncate(PLACES_MAX - 1);
+            names.push(name);
+        }
+        None => names.truncate(PLACES_MAX),
+    }
     list(&names, "or")
 }
 
