@@ -1,6 +1,8 @@
 //! Wrong input through the real command: it fails at once, says which file and what to do, never
 //! panics, and leaves nothing half-stored.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     io::{Read as _, Write as _},

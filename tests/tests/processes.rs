@@ -1,5 +1,7 @@
 //! The four services as processes of their own over Postgres, as they are deployed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use neurotriage::{
@@ -9,6 +11,8 @@ use neurotriage::{
     report::from_proto,
     services::{Endpoints, Services},
 };
+use neurotriage_domain::Modality;
+use neurotriage_imaging::CaseFiles;
 use neurotriage_proto::{
     records::v1::{CreateSymptomReportRequest, Handedness},
     segmentation::v1::{SegmentStudyRequest, segment_study_response::Content},
@@ -81,9 +85,10 @@ async fn deploy(database: &FlowDatabase, blobs: &Path) -> Deployment {
 }
 
 fn case(folder: &Path) -> Case {
+    let files = CaseFiles::find(&phantom::write_default(folder).unwrap()).unwrap();
     Case {
         name: "flow".to_owned(),
-        files: phantom::write_default(folder).unwrap(),
+        files: Modality::ALL.into_iter().zip(files.images).collect(),
         phantom: true,
         symptoms: phantom::DEFAULT_SYMPTOMS.to_owned(),
         handedness: Handedness::Right,

@@ -1,5 +1,7 @@
 //! The four services in one process: a phantom in, a whole report out.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use neurotriage::{
@@ -7,6 +9,11 @@ use neurotriage::{
     cli::{DiagnoseArgs, ModelArgs},
     progress::Progress,
 };
+use neurotriage_imaging::{
+    CaseFiles,
+    nifti::{read_image_file, read_mask_file},
+};
+use neurotriage_network::DeviceChoice;
 
 fn arguments(out: &Path, data: &Path) -> DiagnoseArgs {
     DiagnoseArgs {
@@ -18,7 +25,7 @@ fn arguments(out: &Path, data: &Path) -> DiagnoseArgs {
         handedness: None,
         home: Some((37.57, 126.98)),
         hospitals: 3,
-        model: ModelArgs { model: None, device: "cpu".to_owned() },
+        model: ModelArgs { model: None, device: DeviceChoice::Cpu },
     }
 }
 
@@ -53,6 +60,10 @@ async fn a_phantom_goes_through_the_suite_and_leaves_a_whole_report() {
     let steps: Vec<&str> = report.run.steps.iter().map(|step| step.name).collect();
     assert_eq!(steps, ["phantom", "start", "register", "upload", "segment", "assess", "picture"]);
 
-    let files = neurotriage_imaging::CaseFiles::find(&folder.join("case")).unwrap();
-    let _ = files;
+    let files = CaseFiles::find(&folder.join("case")).unwrap();
+    let image = read_image_file(&files.images[0]).unwrap();
+    let mask = read_mask_file(&folder.join("mask.nii.gz")).unwrap();
+    assert_eq!(mask.grid(), image.grid(), "the mask lies on another grid than the input");
+    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains(&report.headline) && page.contains("data:image/png;base64,"));
 }

@@ -14,6 +14,7 @@ use crate::{
     model,
     output::{print, write_whole},
     progress::Progress,
+    train::TRAINED_ON,
 };
 
 /// The scores of a model.
@@ -140,9 +141,11 @@ fn score(model: &Model, case: &CaseFiles, began: Instant) -> anyhow::Result<(Cas
     Ok((scores, seconds))
 }
 
-/// Returns true if `text` has `id` as a whole word.
-fn names_case(text: &str, id: &str) -> bool {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).any(|word| word == id)
+/// Returns true if the card's words on data name the case among those trained on; see
+/// [`crate::train`], which writes them.
+fn names_case(data: &str, id: &str) -> bool {
+    let trained_on = data.split(';').find_map(|part| part.trim().strip_prefix(TRAINED_ON));
+    trained_on.is_some_and(|names| names.split(',').any(|name| name.trim() == id))
 }
 
 fn write_json(path: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
@@ -209,9 +212,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_case_is_found_in_the_card_by_its_whole_name() {
-        assert!(names_case("phantoms; cases: case_1, case_12", "case_1"));
-        assert!(!names_case("cases: case_12", "case_1"));
+    fn a_case_is_seen_only_if_the_card_says_that_it_was_trained_on() {
+        let data = "phantoms; cases trained on: a_1, a_12; cases held out: b";
+        for (id, expected) in [("a_1", true), ("a_12", true), ("a", false), ("b", false)] {
+            assert_eq!(names_case(data, id), expected, "{id}");
+        }
+        assert!(!names_case("", "a"));
     }
 
     #[test]

@@ -407,6 +407,19 @@ pub struct Step {
     pub seconds: f64,
 }
 
+impl Report {
+    /// Returns the reasons of the verdict that are not already told beside a finding.
+    fn reasons_of_their_own(&self) -> impl Iterator<Item = &str> {
+        let told = |reason: &str| {
+            let same = |finding: &Finding| {
+                finding.reason.trim_end_matches('.') == reason.trim_end_matches('.')
+            };
+            self.symptoms.findings.iter().any(same)
+        };
+        self.assessment.reasons.iter().map(String::as_str).filter(move |reason| !told(reason))
+    }
+}
+
 /// Regions named in the headline at most.
 const HEADLINE_REGIONS_MAX: usize = 3;
 /// Smallest share of a lesion that the headline mentions, 0 to 1.

@@ -20,6 +20,8 @@ use tokio::runtime::Runtime;
 use self::config::Config;
 use crate::{cli::TrainArgs, output::print, progress::style, signal};
 
+/// What the card's words on data begin with where they name the cases trained on.
+pub(crate) const TRAINED_ON: &str = "cases trained on:";
 /// Parts of the bar: the share done is a fraction.
 const BAR_PARTS: u64 = 10_000;
 /// Pause between two plain lines where stderr is no terminal.

@@ -258,7 +258,7 @@ impl Page {
         let assessment = &report.assessment;
         self.heading("Do image and symptoms agree?");
         self.hanging("  ", assessment.verdict.meaning());
-        for reason in &assessment.reasons {
+        for reason in report.reasons_of_their_own() {
             self.hanging("  - ", reason);
         }
         self.regions("  symptoms point to  ", &assessment.symptom_regions);
@@ -305,15 +305,16 @@ impl Page {
         if !hospital.reason.is_empty() {
             self.hanging("     ", &hospital.reason);
         }
-        for factor in &hospital.factors {
-            let first = format!(
-                "     {} {} {:.2} x {:.2}  ",
-                pad(&words(&factor.name), 18),
-                bar(factor.value),
-                factor.value,
-                factor.weight
-            );
-            self.hanging(&first, &factor.explanation);
+        let factors: Vec<String> = hospital
+            .factors
+            .iter()
+            .map(|factor| {
+                format!("{} {:.2} x {:.2}", words(&factor.name), factor.value, factor.weight)
+            })
+            .collect();
+        if !factors.is_empty() {
+            let line = self.ink(Ink::Dim, &format!("     {}", factors.join(" + ")));
+            self.line(&line);
         }
     }
 

@@ -15,7 +15,7 @@ use neurotriage_imaging::{
 };
 use neurotriage_network::ValidationCase;
 
-use super::config::DataConfig;
+use super::{TRAINED_ON, config::DataConfig};
 
 /// What a model is trained on, and judged by.
 pub(super) struct Data {
@@ -60,7 +60,7 @@ pub(super) fn load(config: &DataConfig, seed: u64) -> anyhow::Result<Data> {
         .filter_map(|path| Some(path.file_name()?.to_string_lossy().into()))
         .collect();
     let summary = format!(
-        "cases trained on: {}; tumour shapes of {shapes_count} masks; cases held out: {}",
+        "{TRAINED_ON} {}; tumour shapes of {shapes_count} masks; cases held out: {}",
         list(&names),
         list(&config.validation)
     );

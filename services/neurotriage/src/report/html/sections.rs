@@ -13,6 +13,8 @@ use super::{
     Page, bar,
 };
 
+/// Regions of one lesion in the table at most; the rest are summed in one row.
+const REGIONS_MAX: usize = 12;
 /// Regions compared between image and symptoms at most.
 const COMPARED_REGIONS_MAX: usize = 8;
 /// Weight below which a region is left out of the comparison, 0 to 1.
@@ -21,18 +23,20 @@ const COMPARED_WEIGHT_MIN: f64 = 0.02;
 impl Page {
     pub(super) fn header(&mut self, report: &Report) {
         let date = report.generated_at.get(..16).unwrap_or(&report.generated_at).replace('T', " ");
+        let phantom = if report.study.phantom {
+            "<br><b>Synthetic study (phantom): the images are of no patient.</b>"
+        } else {
+            ""
+        };
         self.put(&format!(
             "<header><h1><small>NeuroTriage report</small>{}</h1>\
              <dl><dt>Made </dt><dd>{} UTC</dd><br><dt>Study </dt><dd>{}</dd></dl></header>\n\
-             <p class=\"notice\">{}</p>\n",
+             <p class=\"notice\">{}{phantom}</p>\n",
             escape(&report.study.case),
             escape(&date),
             escape(&report.study.study_id),
             escape(report.notice)
         ));
-        if report.study.phantom {
-            self.put("<p class=\"notice\">Synthetic study (phantom): the images are of no patient.</p>\n");
-        }
     }
 
     pub(super) fn finding(&mut self, report: &Report) {
@@ -80,10 +84,7 @@ impl Page {
         self.put(&format!(
             "<figure><img alt=\"Slices of the study with the marking: {}\" \
              src=\"data:image/png;base64,{}\"><figcaption>Slices through the marking in radiological \
-             convention: the patient's right is on the left of the picture (R, L).\
-             <span class=\"swatch necrotic\"></span>necrotic core\
-             <span class=\"swatch enhancing\"></span>enhancing\
-             <span class=\"swatch oedema\"></span>oedema</figcaption></figure>\n",
+             convention: the patient's right is on the left of the picture (R, L).</figcaption></figure>\n",
             escape(&report.headline),
             STANDARD.encode(png)
         ));
@@ -129,7 +130,7 @@ impl Page {
              <th class=\"number\">Of the tumour</th><th></th><th class=\"number\">Of the core</th>\
              <th></th><th>SNOMED CT</th></tr></thead><tbody>\n",
         );
-        for region in &lesion.regions {
+        for region in lesion.regions.iter().take(REGIONS_MAX) {
             self.put(&format!(
                 "<tr><td>{}</td><td>{}</td><td class=\"number\">{:.1}</td>\
                  <td class=\"number\">{}</td><td>{}</td><td class=\"number\">{}</td><td>{}</td>\
@@ -142,6 +143,18 @@ impl Page {
                 escape(&percent(region.core_share)),
                 bar("core", region.core_share),
                 escape(&region.snomed_code),
+            ));
+        }
+        let rest = lesion.regions.get(REGIONS_MAX..).unwrap_or_default();
+        if !rest.is_empty() {
+            let volume_ml: f64 = rest.iter().map(|region| region.volume_ml).sum();
+            let share: f64 = rest.iter().map(|region| region.share).sum();
+            self.put(&format!(
+                "<tr><td class=\"muted\">{} more, in report.json</td><td></td>\
+                 <td class=\"number\">{volume_ml:.1}</td><td class=\"number\">{}</td>\
+                 <td colspan=\"4\"></td></tr>\n",
+                rest.len(),
+                escape(&percent(share)),
             ));
         }
         self.put("</tbody></table>\n");
@@ -180,7 +193,8 @@ impl Page {
             assessment.verdict.display_name(),
             assessment.verdict.meaning()
         ));
-        self.list(&assessment.reasons);
+        let reasons: Vec<String> = report.reasons_of_their_own().map(str::to_owned).collect();
+        self.list(&reasons);
         let compared = compared(&assessment.image_regions, &assessment.symptom_regions);
         if compared.is_empty() {
             return;
@@ -259,14 +273,19 @@ impl Page {
 
     fn hospital(&mut self, rank: usize, hospital: &Hospital) {
         let distance = hospital.distance_km.map_or_else(String::new, |km| format!(", {km:.0} km"));
+        // The explanations of the factors say the same, each beside its bar.
+        let reason = if hospital.factors.is_empty() {
+            format!("<p>{}</p>", escape(&hospital.reason))
+        } else {
+            String::new()
+        };
         self.put(&format!(
             "<article class=\"hospital\"><div class=\"top\"><h3><span class=\"rank\">{rank}</span>{} \
              <span class=\"muted\">{}{distance}</span></h3><span class=\"score\">score {:.2}</span></div>\
-             <p>{}</p><table>",
+             {reason}<table>",
             escape(&hospital.name),
             escape(&hospital.city),
             hospital.score,
-            escape(&hospital.reason),
         ));
         for factor in &hospital.factors {
             self.put(&format!(
