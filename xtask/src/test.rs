@@ -26,6 +26,13 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         process::run(doc.env("TEST_DATABASE_URL", cluster.url()))?;
     }
 
+    if packages.is_empty() || packages.contains(&"neurotriage-tests") {
+        // The flows start the programs themselves.
+        let mut programs = workspace.cargo();
+        programs.args(["build", "--release", "--workspace", "--bins"]).envs(environment.clone());
+        process::run(&mut programs)?;
+    }
+
     let mut tests = workspace.cargo();
     if process::find("cargo-nextest").is_some() {
         tests.args(["nextest", "run", "--release"]);
