@@ -88,13 +88,19 @@ pub struct Lexicon {
 /// English words that are no findings but matter.
 #[derive(Debug, Default)]
 pub(crate) struct EnglishWords {
-    /// Every word that is known: an unknown one is tried without its ending.
+    /// Every word that is known: others are tried without their ending.
     pub(crate) known: HashSet<String>,
+    /// Words that keep their ending: "early" is no "ear".
+    pub(crate) fixed: HashSet<String>,
+    /// Parts of the body: they say where, beside a finding, and nothing alone.
+    pub(crate) places: HashSet<String>,
     /// Words that mean another word.
     pub(crate) same: HashMap<String, String>,
     /// Words in a row that mean one word: "not able to" is "cannot".
     pub(crate) rewrites: Vec<(Vec<String>, String)>,
-    /// Words that may stand between the words of a phrase.
+    /// Words that phrases do without: "loss of vision" is "loss vision".
+    pub(crate) idle: HashSet<String>,
+    /// Idle words and others that may stand between the words of a phrase.
     pub(crate) transparent: HashSet<String>,
     /// Words that begin a denial, and whether it goes on through a list.
     pub(crate) deny: HashMap<String, bool>,
@@ -135,6 +141,8 @@ pub(crate) struct KoreanWords {
     pub(crate) neutral: Vec<String>,
     /// Stems that say that somebody else is meant.
     pub(crate) others: Vec<String>,
+    /// Stems after which a denial denies no finding: "멈추지 않는다".
+    pub(crate) persist: Vec<String>,
 }
 
 impl Lexicon {
@@ -197,7 +205,7 @@ impl Lexicon {
         for (entry, finding) in source.findings.iter().enumerate() {
             for phrase in &finding.english {
                 let mut row = words::english_words(phrase, &self.english_words);
-                row.retain(|word| !self.english_words.transparent.contains(word));
+                row.retain(|word| !self.english_words.idle.contains(word));
                 let first = row.first().cloned().ok_or_else(|| wrong(phrase, "has no word"))?;
                 if *owners.entry(row.clone()).or_insert(entry) != entry {
                     return Err(wrong(phrase, "belongs to two findings"));

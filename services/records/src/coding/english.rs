@@ -3,7 +3,7 @@
 use neurotriage_domain::Side;
 
 use super::{
-    matches::{Candidate, Match},
+    matches::{Candidate, Match, overlap},
     token::{Break, Script, Text, Token},
 };
 use crate::lexicon::{EnglishWords, Lexicon, Pattern, Slot};
@@ -66,7 +66,7 @@ fn fit_phrase(
         own.push(token.span.clone());
         next += skipped + 1;
     }
-    Some(Candidate { entry: phrase.entry, own, shared: Vec::new() })
+    Some(Candidate { entry: phrase.entry, own, shared: Vec::new(), sides: 0 })
 }
 
 fn fit_pattern(
@@ -78,6 +78,7 @@ fn fit_pattern(
     let head = tokens.get(at)?;
     let mut own = vec![head.span.clone()];
     let mut shared = Vec::new();
+    let mut sides = 0;
     for slot in pattern.slots.get(1..)? {
         let forward = nearest(tokens, at, Direction::Forward, slot, pattern, lexicon);
         let backward = nearest(tokens, at, Direction::Backward, slot, pattern, lexicon);
@@ -86,16 +87,21 @@ fn fit_pattern(
             (Some(forward), _) => forward,
             (None, backward) => backward?,
         };
+        if slot.side {
+            // The side itself is worked out for all matches together.
+            sides += 1;
+            continue;
+        }
         let words = if slot.shared { &mut shared } else { &mut own };
         words.push(tokens.get(place)?.span.clone());
-        if slot.shared && !slot.side {
+        if slot.shared {
             for direction in [Direction::Forward, Direction::Backward] {
                 let more = neighbours(tokens, place, direction, slot, lexicon);
                 shared.extend(more.map(|token| token.span.clone()));
             }
         }
     }
-    Some(Candidate { entry: pattern.entry, own, shared })
+    Some(Candidate { entry: pattern.entry, own, shared, sides })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -184,7 +190,11 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
     let mut claimed = vec![false; tokens.len()];
     for one in found.iter_mut() {
         for (at, token) in tokens.iter().enumerate().filter(|(_, token)| is_side(token)) {
-            if one.span.start <= token.span.start && token.span.end <= one.span.end {
+            let inside = one.span.start <= token.span.start && token.span.end <= one.span.end;
+            // A side that the finding is about is none: "confuses left and right".
+            let owned = one.own.iter().any(|word| overlap(word, &token.span));
+            claimed[at] |= owned;
+            if inside && !owned {
                 one.side = Some(join(one.side, token));
                 claimed[at] = true;
             }

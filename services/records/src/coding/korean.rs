@@ -5,8 +5,8 @@ use std::ops::Range;
 use neurotriage_domain::Side;
 
 use super::{
-    matches::{Candidate, Match},
-    token::{Script, Text, Token},
+    matches::{Candidate, Match, overlap},
+    token::{Break, Script, Text, Token},
 };
 use crate::lexicon::{Lexicon, Pattern, Slot};
 
@@ -109,7 +109,7 @@ fn fit(letters: &Letters<'_>, at: usize, pattern: &Pattern) -> Option<Candidate>
         }
         next = end;
     }
-    Some(Candidate { entry: pattern.entry, own, shared })
+    Some(Candidate { entry: pattern.entry, own, shared, sides: 0 })
 }
 
 /// Returns the words right before that begin with a stem of `slot` too: "팔과 다리".
@@ -143,6 +143,11 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
         }
         if sides.is_empty() {
             sides.extend(side_after(tokens, found, one));
+        }
+        let owned = |token: &&&Token| one.own.iter().any(|word| overlap(word, &token.span));
+        if sides.iter().filter(owned).count() > 1 {
+            // The sides are what the finding is about: "왼쪽과 오른쪽을 구분".
+            continue;
         }
         let side = sides
             .iter()
@@ -196,7 +201,7 @@ fn side_after<'a>(tokens: &'a [Token], found: &[Match], one: &Match) -> Option<&
     let token = tokens.get(next).filter(|token| is_side(token))?;
     let free = !found.iter().any(|other| other.span.contains(&token.span.start));
     let follows = tokens.get(next + 1).is_some_and(|after| {
-        after.before == super::token::Break::None
+        after.before == Break::None
             && found.iter().any(|other| other.span.contains(&after.span.start))
     });
     (free && !follows).then_some(token)

@@ -2,7 +2,7 @@
 
 use super::{
     english::{is_conjunction, is_transparent},
-    matches::Match,
+    matches::{Match, overlap},
     token::{Script, Text, Token},
     words::says_others,
 };
@@ -15,8 +15,10 @@ use crate::lexicon::Lexicon;
 pub(super) fn pieces(text: &Text, found: &[Match], lexicon: &Lexicon) -> Vec<String> {
     let mut pieces = Vec::new();
     for (clause, tokens) in text.clauses() {
-        let inside = found.iter().any(|one| super::matches::overlap(&one.span, &clause));
-        let unknown = |token: &Token| is_unknown(token, found, lexicon);
+        let inside = found.iter().any(|one| overlap(&one.span, &clause));
+        let unknown = |token: &Token| {
+            is_unknown(token, found, lexicon) && !(inside && is_place(token, lexicon))
+        };
         if says_others(tokens, lexicon) || (!inside && tokens.iter().any(unknown)) {
             pieces.push(text.slice(clause).to_owned());
             continue;
@@ -32,15 +34,26 @@ pub(super) fn pieces(text: &Text, found: &[Match], lexicon: &Lexicon) -> Vec<Str
             continue;
         }
         let runs = tokens.split(|token| found.iter().any(|one| one.covers(&token.span)));
-        for run in runs {
-            let first = run.iter().find(|token| unknown(token));
-            let last = run.iter().rfind(|token| unknown(token));
+        for run in runs.filter(|run| run.iter().any(unknown)) {
+            // A place beside something unknown belongs to it: "leg pain".
+            let shown = |token: &&Token| unknown(token) || is_place(token, lexicon);
+            let first = run.iter().find(shown);
+            let last = run.iter().rfind(shown);
             if let (Some(first), Some(last)) = (first, last) {
                 pieces.push(text.slice(first.span.start..last.span.end).to_owned());
             }
         }
     }
     pieces
+}
+
+fn is_place(token: &Token, lexicon: &Lexicon) -> bool {
+    match token.script {
+        Script::Latin => lexicon.english_words.places.contains(&token.word),
+        Script::Hangul => {
+            lexicon.korean_words.parts.iter().any(|part| token.word.starts_with(part.as_str()))
+        }
+    }
 }
 
 fn is_unknown(token: &Token, found: &[Match], lexicon: &Lexicon) -> bool {
@@ -63,9 +76,17 @@ fn is_unknown(token: &Token, found: &[Match], lexicon: &Lexicon) -> bool {
             let begins = |stems: &[String]| stems.iter().any(|stem| token.word.starts_with(stem));
             token.side.is_none()
                 && !words.deny_before.contains(&token.word)
-                && !begins(&words.filler)
+                && !is_filler(&token.word, &words.filler)
                 && !begins(&words.deny)
+                && !begins(&words.persist)
                 && !begins(&words.assert)
         }
     }
+}
+
+/// A stem of one letter would begin too many words: it stands only for itself.
+fn is_filler(word: &str, stems: &[String]) -> bool {
+    stems.iter().any(|stem| {
+        word == stem || (stem.chars().nth(1).is_some() && word.starts_with(stem.as_str()))
+    })
 }

@@ -1,6 +1,6 @@
 //! Candidates for a finding in a clause, and the choice among those that want the same words.
 
-use std::ops::Range;
+use std::{cmp::Reverse, ops::Range};
 
 use neurotriage_domain::Side;
 
@@ -13,6 +13,8 @@ pub(super) struct Candidate {
     pub(super) own: Vec<Range<usize>>,
     /// Words that another finding may use too.
     pub(super) shared: Vec<Range<usize>>,
+    /// How many words of side its pattern asks for.
+    pub(super) sides: usize,
 }
 
 /// A candidate that won its words.
@@ -56,13 +58,13 @@ fn span(candidate: &Candidate) -> Range<usize> {
     start..words().map(|word| word.end).max().unwrap_or_default()
 }
 
-/// Returns the candidates that win their words: the longest first, then the closest together.
+/// Returns the candidates that win their words: the longest first, own words counting double; then
+/// those that ask for a side; then the closest together.
 pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Vec<Match> {
     candidates.sort_by_key(|candidate| {
+        let length = 2 * bytes(&candidate.own) + bytes(&candidate.shared);
         let span = span(candidate);
-        let own = std::cmp::Reverse(bytes(&candidate.own));
-        let shared = std::cmp::Reverse(bytes(&candidate.shared));
-        (own, shared, span.len(), span.start)
+        (Reverse(length), Reverse(candidate.sides), span.len(), span.start)
     });
     let mut taken = vec![false; clause.len()];
     let mut won = Vec::new();
@@ -77,7 +79,7 @@ pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Ve
             }
         }
         let span = span(&candidate);
-        let Candidate { entry, own, shared } = candidate;
+        let Candidate { entry, own, shared, .. } = candidate;
         won.push(Match {
             entry,
             own,

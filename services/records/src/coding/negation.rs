@@ -1,11 +1,9 @@
 //! Denials: "no seizures", "denies headache", "두통은 없다".
 
-use std::ops::Range;
-
 use super::{
     english::is_transparent,
     korean::closes_clause,
-    matches::Match,
+    matches::{Match, overlap},
     token::{Break, Script, Text, Token},
 };
 use crate::lexicon::Lexicon;
@@ -29,7 +27,7 @@ pub(super) fn attach(text: &Text, found: &mut [Match], lexicon: &Lexicon) {
 
 /// Returns true if a finding rests on the word itself: the "no" of "no sense of smell".
 fn owned(token: &Token, found: &[Match]) -> bool {
-    found.iter().any(|one| one.own.iter().any(|word| super::matches::overlap(word, &token.span)))
+    found.iter().any(|one| one.own.iter().any(|word| overlap(word, &token.span)))
 }
 
 /// What a denial reaches so far.
@@ -91,11 +89,9 @@ fn or_follows(rest: &[Token], found: &[Match], lexicon: &Lexicon) -> bool {
 fn english_after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
     let words = &lexicon.english_words;
     for (at, token) in sentence.iter().enumerate() {
-        let alone = at > 0
-            && token.before == Break::Clause
-            && sentence.get(at + 1).is_none_or(|next| next.before != Break::None);
-        let denies = words.deny_after.contains(&token.word)
-            || (alone && matches!(token.word.as_str(), "no" | "negative"));
+        // "Headache: no, vomiting: yes."
+        let last = at > 0 && sentence.get(at + 1).is_none_or(|next| next.before != Break::None);
+        let denies = words.deny_after.contains(&token.word) || (last && token.word == "no");
         if !denies || owned(token, found) {
             continue;
         }
@@ -131,17 +127,15 @@ fn korean(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
         if token.before == Break::Clause && !bare_list_before(sentence, at, found) {
             from = from.max(at);
         }
-        let free = !owned(token, found);
+        let free = !token.neutral && !owned(token, found);
         let denies = marks || (free && begins_with(token, &words.deny));
         if denies {
             deny(&sentence[from..at], found);
         } else if free && words.deny_before.contains(&token.word) {
-            let next: Vec<Range<usize>> =
-                sentence.iter().skip(at + 1).take(1).map(|next| next.span.clone()).collect();
-            found
-                .iter_mut()
-                .filter(|one| next.iter().any(|span| one.covers(span)))
-                .for_each(|one| one.present = false);
+            let Some(next) = sentence.get(at + 1) else { continue };
+            found.iter_mut().filter(|one| one.covers(&next.span)).for_each(|one| {
+                one.present = false;
+            });
         }
         let asserts = free && begins_with(token, &words.assert);
         if denies || asserts || closes_clause(token, lexicon) {
@@ -152,10 +146,7 @@ fn korean(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
 
 fn deny(tokens: &[Token], found: &mut [Match]) {
     for one in found.iter_mut() {
-        if tokens
-            .iter()
-            .any(|token| one.own.iter().any(|word| super::matches::overlap(word, &token.span)))
-        {
+        if tokens.iter().any(|token| one.own.iter().any(|word| overlap(word, &token.span))) {
             one.present = false;
         }
     }
@@ -169,11 +160,7 @@ fn bare_list_before(sentence: &[Token], at: usize, found: &[Match]) -> bool {
     !clause.is_empty()
         && clause.iter().all(|token| {
             token.side.is_none()
-                && found.iter().any(|one| {
-                    one.own.iter().any(|word| {
-                        word.start <= token.span.start.max(word.start) && word.end == token.span.end
-                    })
-                })
+                && found.iter().any(|one| one.own.iter().any(|word| word.end == token.span.end))
         })
 }
 

@@ -25,7 +25,7 @@ pub(super) enum Script {
 pub(super) enum Break {
     /// A space or nothing.
     None,
-    /// A comma, bracket, colon or slash: another clause.
+    /// A comma, bracket or slash: another clause.
     Clause,
     /// A full stop or line end: another sentence.
     Sentence,
@@ -145,8 +145,9 @@ fn break_of(text: &str, at: usize, c: char) -> Break {
     match c {
         '.' | ',' if digit(last) && digit(next) => Break::None,
         '.' | '!' | '?' | ';' | '\n' | '\r' | '。' | '？' | '！' | '；' => Break::Sentence,
-        ',' | ':' | '(' | ')' | '[' | ']' | '/' | '、' | '，' | '·' | '•' | '：' | '–' | '—'
-        | '|' => Break::Clause,
+        ',' | '(' | ')' | '[' | ']' | '/' | '、' | '，' | '·' | '•' | '–' | '—' | '|' => {
+            Break::Clause
+        }
         '-' if last.is_some_and(char::is_whitespace) && next.is_some_and(char::is_whitespace) => {
             Break::Clause
         }
@@ -186,9 +187,14 @@ fn mark_neutral(tokens: &mut [Token], lexicon: &Lexicon) {
             from = at + row.len();
         }
     }
+    let korean = &lexicon.korean_words;
+    let begins =
+        |word: &str, stems: &[String]| stems.iter().any(|stem| word.starts_with(stem.as_str()));
+    let mut persists = false;
     for token in tokens.iter_mut().filter(|token| token.script == Script::Hangul) {
         token.neutral =
-            lexicon.korean_words.neutral.iter().any(|stem| token.word.starts_with(stem));
+            begins(&token.word, &korean.neutral) || (persists && begins(&token.word, &korean.deny));
+        persists = begins(&token.word, &korean.persist);
     }
 }
 

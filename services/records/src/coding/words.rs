@@ -41,7 +41,7 @@ pub(super) fn canonical(word: String, words: &EnglishWords) -> String {
 
 fn known_form(word: &str, words: &EnglishWords) -> Option<String> {
     let known = |form: &str| words.known.contains(form);
-    if known(word) || word.len() < 4 {
+    if words.fixed.contains(word) || word.len() < 4 {
         return None;
     }
     // (ending, what stands for it)

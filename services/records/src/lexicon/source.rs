@@ -65,6 +65,7 @@ impl SidesSource {
 pub(super) struct EnglishSource {
     transparent: Vec<String>,
     filler: Vec<String>,
+    places: Vec<String>,
     same: HashMap<String, Vec<String>>,
     rewrite: HashMap<String, Vec<String>>,
     deny: Vec<String>,
@@ -84,7 +85,9 @@ fn split(phrase: &str) -> Vec<String> {
 impl EnglishSource {
     pub(super) fn words(&self) -> EnglishWords {
         let mut words = EnglishWords {
+            idle: self.transparent.iter().cloned().collect(),
             transparent: self.transparent.iter().chain(&self.filler).cloned().collect(),
+            places: self.places.iter().cloned().collect(),
             deny: self.deny.iter().map(|word| (word.clone(), false)).collect(),
             deny_after: self.deny_after.iter().cloned().collect(),
             deny_end: self.deny_end.iter().cloned().collect(),
@@ -105,6 +108,7 @@ impl EnglishSource {
         words.rewrites.sort_by_key(|(row, _)| std::cmp::Reverse(row.len()));
         let mut known: HashSet<String> = HashSet::new();
         known.extend(words.transparent.iter().cloned());
+        known.extend(words.places.iter().cloned());
         known.extend(words.deny.keys().cloned());
         known.extend(words.sides.keys().cloned());
         known.extend(words.same.keys().cloned());
@@ -114,6 +118,7 @@ impl EnglishSource {
         let rows = words.neutral.iter().chain(&words.others);
         known.extend(rows.flatten().cloned());
         known.extend(words.rewrites.iter().flat_map(|(row, _)| row).cloned());
+        words.fixed.clone_from(&known);
         words.known = known;
         words
     }
@@ -131,6 +136,7 @@ pub(super) struct KoreanSource {
     sides_before_part: SidesSource,
     neutral: Vec<String>,
     others: Vec<String>,
+    persist: Vec<String>,
 }
 
 impl KoreanSource {
@@ -148,6 +154,7 @@ impl KoreanSource {
             parts: classes.get("part").cloned().unwrap_or_default(),
             neutral: self.neutral.clone(),
             others: self.others.clone(),
+            persist: self.persist.clone(),
         }
     }
 }

@@ -1,0 +1,51 @@
+//! Every migrator, in SQLite and PostgreSQL: up, down, and side by side in one database.
+
+use neurotriage_migrations::{ingestion, records, referral, segmentation};
+use neurotriage_testkit::databases;
+use sea_orm_migration::MigratorTrait;
+
+async fn comes_and_goes<M: MigratorTrait>(tables: &[&str]) -> anyhow::Result<()> {
+    for db in databases::<M>().await? {
+        for table in tables {
+            let manager = sea_orm_migration::SchemaManager::new(&db.db);
+            assert!(manager.has_table(table).await?, "{table} is missing");
+        }
+        M::down(&db.db, None).await?;
+        for table in tables {
+            let manager = sea_orm_migration::SchemaManager::new(&db.db);
+            assert!(!manager.has_table(table).await?, "{table} is left over");
+        }
+        M::up(&db.db, None).await?;
+        // Again changes nothing.
+        M::up(&db.db, None).await?;
+        assert!(M::get_pending_migrations_read_only(&db.db).await?.is_empty());
+        db.drop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_schema_comes_and_goes() -> anyhow::Result<()> {
+    comes_and_goes::<ingestion::Migrator>(&["study"]).await?;
+    comes_and_goes::<segmentation::Migrator>(&["segmentation"]).await?;
+    comes_and_goes::<records::Migrator>(&["patient", "symptom_report", "audit"]).await?;
+    comes_and_goes::<referral::Migrator>(&[]).await
+}
+
+#[tokio::test]
+async fn all_schemas_fit_into_one_database() -> anyhow::Result<()> {
+    for db in databases::<ingestion::Migrator>().await? {
+        segmentation::Migrator::up(&db.db, None).await?;
+        records::Migrator::up(&db.db, None).await?;
+        referral::Migrator::up(&db.db, None).await?;
+        // Taking one back leaves the others.
+        segmentation::Migrator::down(&db.db, None).await?;
+        assert!(records::Migrator::get_pending_migrations_read_only(&db.db).await?.is_empty());
+        assert!(ingestion::Migrator::get_pending_migrations_read_only(&db.db).await?.is_empty());
+        assert!(
+            !segmentation::Migrator::get_pending_migrations_read_only(&db.db).await?.is_empty()
+        );
+        db.drop().await?;
+    }
+    Ok(())
+}

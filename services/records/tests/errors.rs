@@ -1,0 +1,240 @@
+//! Every way in which the service refuses, and how it starts, is watched and ends.
+
+mod harness;
+
+use std::time::Duration;
+
+use harness::{fields, patient, reason, start};
+use neurotriage_migrations::records::Migrator;
+use neurotriage_proto::records::v1::{
+    GetPatientRequest, GetSymptomReportRequest, ListPatientsRequest, ListSymptomReportsRequest,
+    records_service_server::SERVICE_NAME,
+};
+use neurotriage_testkit::{TestDb, databases};
+use sea_orm::ConnectionTrait as _;
+use tokio::time::timeout;
+use tonic::{Code, Request, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+/// Longest that a test waits for something that happens at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn what_is_absent_is_not_found() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let id = Uuid::now_v7().to_string();
+
+        let request = GetPatientRequest { patient_id: id.clone() };
+        let status = harness.client.get_patient(request).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::NotFound, "PATIENT_NOT_FOUND")
+        );
+        let info = status.get_details_error_info().expect("details");
+        assert_eq!(info.domain, "records.neurotriage.example");
+        assert_eq!(info.metadata["patientId"], id);
+
+        let status = harness.report(&id, "headache").await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::NotFound, "PATIENT_NOT_FOUND")
+        );
+
+        let request = ListSymptomReportsRequest { patient_id: id.clone(), ..Default::default() };
+        let status = harness.client.list_symptom_reports(request).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::NotFound, "PATIENT_NOT_FOUND")
+        );
+
+        let request = GetSymptomReportRequest { symptom_report_id: id };
+        let status = harness.client.get_symptom_report(request).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::NotFound, "SYMPTOM_REPORT_NOT_FOUND")
+        );
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_number_belongs_to_one_patient_of_an_issuer() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        harness.create(patient(1)).await?;
+        let status = harness.create(patient(1)).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::AlreadyExists, "MEDICAL_RECORD_NUMBER_TAKEN")
+        );
+        assert!(!status.message().contains("MRN-1"));
+        let mut elsewhere = patient(1);
+        elsewhere.issuer = "Another Hospital".to_owned();
+        harness.create(elsewhere).await?;
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_pages_are_refused() -> anyhow::Result<()> {
+    let mut harness = start(TestDb::sqlite::<Migrator>().await?).await?;
+    let patient_id = harness.create(patient(1)).await?.patient_id;
+    let table = [
+        ("too large", 201, String::new(), "page_size"),
+        ("not a token", 0, "banana".to_owned(), "page_token"),
+        ("an id", 0, patient_id.clone(), "page_token"),
+    ];
+    for (case, page_size, page_token, field) in table {
+        let request = ListPatientsRequest { page_size, page_token: page_token.clone() };
+        let status = harness.client.list_patients(request).await.expect_err(case);
+        assert_eq!(fields(&status), [field], "case: {case}");
+        let patient_id = patient_id.clone();
+        let request = ListSymptomReportsRequest { patient_id, page_size, page_token };
+        let status = harness.client.list_symptom_reports(request).await.expect_err(case);
+        assert_eq!(fields(&status), [field], "case: {case}");
+    }
+    harness.stop().await
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_asks_to_try_again() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        harness.db.db.clone().close().await?;
+        let status = harness.create(patient(1)).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::Unavailable, "DATABASE_UNAVAILABLE")
+        );
+        assert!(status.get_details_retry_info().is_some());
+        drop((harness.client, harness.channel));
+        let _ = harness.stop.send(());
+        harness.server.await??;
+        harness.db.drop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broken_store_says_nothing_about_itself() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        harness.create(patient(1)).await?;
+        harness.db.db.execute_unprepared("DROP TABLE audit").await?;
+        let status = harness.create(patient(2)).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Internal, "STORE_FAILED"));
+        assert_eq!(status.message(), "internal error");
+        // Nothing is stored without its audit row.
+        let page = harness.client.list_patients(ListPatientsRequest::default()).await?;
+        assert_eq!(page.into_inner().patients.len(), 1);
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_names_the_service_and_turns_when_it_ends() -> anyhow::Result<()> {
+    let harness = start(TestDb::sqlite::<Migrator>().await?).await?;
+    let mut health = HealthClient::new(harness.channel.clone());
+    for service in ["", SERVICE_NAME] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let status = health.check(request).await?.into_inner().status;
+        assert_eq!(status, ServingStatus::Serving as i32, "service: {service}");
+    }
+    let request = HealthCheckRequest { service: "nobody".to_owned() };
+    assert_eq!(health.check(request).await.unwrap_err().code(), Code::NotFound);
+
+    // A watcher sees the turn, and does not hold the server up.
+    let request = HealthCheckRequest { service: SERVICE_NAME.to_owned() };
+    let mut watch = health.watch(request).await?.into_inner();
+    let seen = watch.message().await?.expect("a first state").status;
+    assert_eq!(seen, ServingStatus::Serving as i32);
+    let _ = harness.stop.send(());
+    let seen = timeout(PATIENCE, watch.message()).await??.expect("a second state").status;
+    assert_eq!(seen, ServingStatus::NotServing as i32);
+    drop((harness.client, harness.channel, health, watch));
+    timeout(PATIENCE, harness.server).await???;
+    harness.db.drop().await
+}
+
+#[tokio::test]
+async fn a_call_that_runs_at_shutdown_is_answered() -> anyhow::Result<()> {
+    let mut harness = start(TestDb::sqlite::<Migrator>().await?).await?;
+    let patient_id = harness.create(patient(1)).await?.patient_id;
+    // A writer that holds the database keeps the call running.
+    let blocker = sea_orm::TransactionTrait::begin(&harness.db.db).await?;
+    blocker.execute_unprepared("UPDATE patient SET revision = revision").await?;
+    let mut client = harness.client.clone();
+    let request = neurotriage_proto::records::v1::CreateSymptomReportRequest {
+        request_id: Uuid::now_v7().to_string(),
+        patient_id,
+        text: "headache".to_owned(),
+    };
+    let call =
+        tokio::spawn(async move { client.create_symptom_report(Request::new(request)).await });
+    // The call has reached the store once this one, sent after it on the same connection, is back.
+    let health = HealthCheckRequest::default();
+    HealthClient::new(harness.channel.clone()).check(health).await?;
+    let mut watch = HealthClient::new(harness.channel.clone())
+        .watch(HealthCheckRequest::default())
+        .await?
+        .into_inner();
+    watch.message().await?;
+    let _ = harness.stop.send(());
+    timeout(PATIENCE, watch.message()).await??;
+    blocker.commit().await?;
+    let report = timeout(PATIENCE, call).await???.into_inner().report.expect("a report");
+    assert_eq!(report.findings.len(), 1);
+    drop((harness.client, harness.channel, watch));
+    timeout(PATIENCE, harness.server).await???;
+    harness.db.drop().await
+}
+
+#[tokio::test]
+async fn reflection_lists_the_service() -> anyhow::Result<()> {
+    let harness = start(TestDb::sqlite::<Migrator>().await?).await?;
+    let names = services(harness.channel.clone()).await?;
+    for name in [SERVICE_NAME, "grpc.health.v1.Health"] {
+        assert!(names.iter().any(|listed| listed == name), "{name} in {names:?}");
+    }
+    harness.stop().await
+}
+
+async fn services(channel: Channel) -> anyhow::Result<Vec<String>> {
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(channel);
+    let mut answers =
+        client.server_reflection_info(tokio_stream::once(request)).await?.into_inner();
+    let answer = answers.message().await?.and_then(|answer| answer.message_response);
+    match answer {
+        Some(MessageResponse::ListServicesResponse(list)) => {
+            Ok(list.service.into_iter().map(|service| service.name).collect())
+        }
+        other => anyhow::bail!("no list of services: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_database_without_the_schema_is_refused_at_start() -> anyhow::Result<()> {
+    use neurotriage_service_kit::database;
+    for db in databases::<neurotriage_migrations::referral::Migrator>().await? {
+        let error = database::check_schema::<Migrator>(&db.db).await.unwrap_err();
+        assert!(error.to_string().contains("neurotriage-migrate up"), "{error}");
+        db.drop().await?;
+    }
+    Ok(())
+}
