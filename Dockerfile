@@ -10,11 +10,11 @@ WORKDIR /source
 ENV XDG_CACHE_HOME=/cache CARGO_TARGET_DIR=/target
 COPY . .
 RUN cargo xtask libtorch
-RUN cargo build --release --locked --workspace --bins
+RUN cargo build --profile dist --locked --workspace --bins
 RUN mkdir -p /image/bin /image/lib \
     && for program in neurotriage neurotriage-ingestion neurotriage-segmentation \
         neurotriage-records neurotriage-referral neurotriage-migrate; do \
-        cp "/target/release/$program" /image/bin/ && strip --strip-debug "/image/bin/$program"; \
+        cp "/target/dist/$program" /image/bin/ && strip --strip-debug "/image/bin/$program"; \
     done \
     && cp /cache/neurotriage/libtorch-*-cpu/lib/*.so* /image/lib/ \
     && rm /image/lib/libtorch.so

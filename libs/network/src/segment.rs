@@ -54,13 +54,14 @@ pub struct SegmentOptions {
 }
 
 impl SegmentOptions {
-    /// Returns the options that suit the model: the whole brain box at once, no mirror images.
+    /// Returns the options that suit the model: the whole brain box at once, and for a residual
+    /// network its left-right mirror image too.
     pub fn for_model(card: &ModelCard) -> Self {
         let original = card.network.architecture == Architecture::Seed;
         Self {
             window: Window::WholeBox { otherwise: card.window },
             overlap: 0.5,
-            mirroring: Mirroring::Off,
+            mirroring: if original { Mirroring::Off } else { Mirroring::LeftRight },
             skip_air: !original,
             post_processing: PostProcessing::default(),
         }

@@ -58,7 +58,7 @@ pub struct DiagnoseArgs {
     pub symptoms: Option<String>,
 
     /// Folder for report.json, report.html, overlay.png and mask.nii.gz; default
-    /// ./out/<case>-<time>.
+    /// `./out/CASE-TIME`.
     #[arg(long)]
     pub out: Option<PathBuf>,
 

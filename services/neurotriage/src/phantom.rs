@@ -20,8 +20,8 @@ const DEFAULT_ID: &str = "case";
 
 /// Symptoms of a patient with the default phantom's tumour; one of them it does not explain.
 pub const DEFAULT_SYMPTOMS: &str = "For six weeks my right arm and leg have been getting weaker, \
-and I struggle to find words. Two weeks ago my right hand jerked and I could not stop it. \
-Headaches in the morning. Lately there is a ringing in my left ear. No trouble with vision.";
+and I have trouble getting words out. Two weeks ago I had a seizure with jerking of the right hand. \
+Headaches in the morning. There is ringing in my left ear. No trouble with vision.";
 
 /// Step of the search for the middle of a region, in millimetres.
 const SEARCH_STEP_MM: f64 = 2.0;

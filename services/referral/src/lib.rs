@@ -12,8 +12,8 @@ pub mod evidence;
 pub mod grpc;
 pub mod hospital;
 pub mod ranking;
-pub mod sources;
 pub mod store;
+pub mod upstream;
 
 use std::{future::Future, time::Duration};
 
@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tonic::{service::Routes, transport::Channel};
 
 use crate::{
-    evidence::EvidenceTable, grpc::ReferralGrpc, sources::GrpcSources, store::SqlReferralStore,
+    evidence::EvidenceTable, grpc::ReferralGrpc, store::SqlReferralStore, upstream::GrpcSources,
 };
 
 /// What the service works with.

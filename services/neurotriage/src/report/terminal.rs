@@ -131,7 +131,7 @@ impl Page {
         let verdict = self.ink(ink, &assessment.verdict.display_name().to_uppercase());
         let agreement = assessment
             .concordance
-            .map_or_else(String::new, |value| format!(" (agreement {value:.2} of 1)"));
+            .map_or_else(String::new, |value| format!(" (agreement of regions {value:.2} of 1)"));
         self.line(&format!("  Image and symptoms: {verdict}{agreement}"));
         if !assessment.confirmed_site.is_empty() {
             self.line(&format!("  Site from both: {}", plain(&assessment.confirmed_site_name)));

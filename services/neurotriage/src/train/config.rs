@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use neurotriage_dataset::MixConfig;
 use neurotriage_network::TrainConfig;
 use serde::Deserialize;
@@ -77,5 +77,57 @@ impl Config {
             bail!("{}: case {both} both trains and validates; name it once", path.display());
         }
         Ok(config)
+    }
+}
+
+/// Returns the path in an environment variable; paths of data differ between machines and stay out
+/// of training files.
+pub(super) fn path_in(name: &str) -> anyhow::Result<PathBuf> {
+    let path =
+        std::env::var_os(name).with_context(|| format!("{name} is not set; set it to a path"))?;
+    let path = PathBuf::from(path);
+    ensure!(path.exists(), "{name} names {}, which is not there", path.display());
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("train.toml");
+        fs::write(&path, text)?;
+        Config::read(&path)
+    }
+
+    #[test]
+    fn the_file_of_the_default_model_can_be_followed() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/models/train-default.toml");
+        let config = Config::read(&path).unwrap();
+        config.train.validate().unwrap();
+        config.data.mix.check().unwrap();
+        assert!(!config.model.name.is_empty() && !config.model.licence.is_empty());
+        assert!(!config.data.validation.is_empty(), "the default model is not judged");
+    }
+
+    #[test]
+    fn what_is_no_setting_is_named() {
+        let table = [
+            ("unknown setting", "out = 'x'\n[train]\nstep_max = 7\n[data]", "step_max"),
+            ("unknown table", "out = 'x'\n[train]\n[data]\n[more]", "more"),
+            ("no data", "out = 'x'\n[train]", "data"),
+            (
+                "case on both sides",
+                "out = 'x'\n[train]\n[data]\ncases = ['a', 'b']\nvalidation = ['b']",
+                "case b both trains and validates",
+            ),
+        ];
+        for (case, text, expected) in table {
+            let error = format!("{:#}", read(text).unwrap_err());
+            assert!(error.contains(expected), "case {case}: {error}");
+        }
+        assert!(Config::read(Path::new("missing.toml")).is_err());
     }
 }

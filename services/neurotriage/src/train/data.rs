@@ -1,12 +1,11 @@
 //! Reads what a model is trained on.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use neurotriage_dataset::{CachedCase, MaskShapes, MixConfig, MixSource, SampleSource};
 use neurotriage_imaging::{
     CaseFiles, prepare,
@@ -15,7 +14,10 @@ use neurotriage_imaging::{
 };
 use neurotriage_network::ValidationCase;
 
-use super::{TRAINED_ON, config::DataConfig};
+use super::{
+    TRAINED_ON,
+    config::{DataConfig, path_in},
+};
 
 /// What a model is trained on, and judged by.
 pub(super) struct Data {
@@ -37,7 +39,7 @@ pub(super) fn load(config: &DataConfig, seed: u64) -> anyhow::Result<Data> {
     let folder_of = |id: &String| -> anyhow::Result<PathBuf> {
         let name = config.cases_env.as_deref();
         let name = name.context("cases are named without a folder; set data.cases_env")?;
-        Ok(folder(name)?.join(id))
+        Ok(path_in(name)?.join(id))
     };
     let mut folders: Vec<PathBuf> = config.cases.iter().map(folder_of).collect::<Result<_, _>>()?;
     folders.extend(config.case_folders.iter().cloned());
@@ -48,7 +50,7 @@ pub(super) fn load(config: &DataConfig, seed: u64) -> anyhow::Result<Data> {
     }
     let shapes = match &config.shapes_env {
         None => None,
-        Some(name) => Some(MaskShapes::load_npz(&folder(name)?)?),
+        Some(name) => Some(MaskShapes::load_npz(&path_in(name)?)?),
     };
     let mut validation = Vec::with_capacity(config.validation.len());
     for id in &config.validation {
@@ -67,15 +69,6 @@ pub(super) fn load(config: &DataConfig, seed: u64) -> anyhow::Result<Data> {
     let mix = MixConfig { seed: config.mix.seed ^ seed, ..config.mix.clone() };
     let source = Arc::new(MixSource::new(mix, cases, shapes)?);
     Ok(Data { source, validation, summary, profile: format!("{PROFILE}/{PROFILE_VERSION}") })
-}
-
-/// Returns the path in an environment variable; paths of data differ between machines and stay out
-/// of training files.
-fn folder(name: &str) -> anyhow::Result<PathBuf> {
-    let path = env::var_os(name).with_context(|| format!("{name} is not set; set it to a path"))?;
-    let path = PathBuf::from(path);
-    ensure!(path.exists(), "{name} names {}, which is not there", path.display());
-    Ok(path)
 }
 
 fn held_out(id: &str, folder: &Path) -> anyhow::Result<ValidationCase> {
@@ -102,4 +95,31 @@ fn held_out(id: &str, folder: &Path) -> anyhow::Result<ValidationCase> {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_without_a_folder_are_refused_with_what_to_set() {
+        let named = DataConfig { cases: vec!["a".to_owned()], ..DataConfig::default() };
+        let unset = DataConfig {
+            cases_env: Some("NEUROTRIAGE_NO_SUCH_FOLDER".to_owned()),
+            ..named.clone()
+        };
+        for (config, expected) in
+            [(named, "set data.cases_env"), (unset, "NEUROTRIAGE_NO_SUCH_FOLDER is not set")]
+        {
+            let error = format!("{:#}", load(&config, 1).err().unwrap());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn phantoms_alone_are_enough_to_learn_from() {
+        let data = load(&DataConfig::default(), 1).unwrap();
+        assert!(data.validation.is_empty());
+        assert!(data.summary.starts_with("cases trained on: none;"), "{}", data.summary);
+    }
 }

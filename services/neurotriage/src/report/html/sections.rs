@@ -43,7 +43,7 @@ impl Page {
         let assessment = &report.assessment;
         let verdict = serde_name(&assessment.verdict);
         let agreement = assessment.concordance.map_or_else(String::new, |value| {
-            format!(" <span class=\"muted\">agreement {value:.2} of 1</span>")
+            format!(" <span class=\"muted\">agreement of regions {value:.2} of 1</span>")
         });
         let site = if assessment.confirmed_site.is_empty() {
             "not determined".to_owned()
