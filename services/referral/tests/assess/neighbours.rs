@@ -47,7 +47,7 @@ pub(crate) async fn start(known: Known) -> anyhow::Result<(SocketAddr, JoinHandl
         .add_service(IngestionServiceServer::new(neighbours))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let task = tokio::spawn(async move {
-        server.await.expect("serve neighbours");
+        assert!(server.await.is_ok(), "serve neighbours");
     });
     Ok((address, task))
 }
