@@ -88,8 +88,8 @@ async fn a_call_to_nobody_is_unavailable() -> anyhow::Result<()> {
     let channel = client::channel(&format!("http://{}", listener.local_addr()?))?;
     drop(listener);
     let request = HealthCheckRequest::default();
-    let call = HealthClient::new(client::traced(channel)).check(request);
-    let status = timeout(PATIENCE, call).await?.unwrap_err();
+    let mut client = HealthClient::new(client::traced(channel));
+    let status = timeout(PATIENCE, client.check(request)).await?.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Uploads over a real socket into a real database, good and bad.
 
+#![allow(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
+
 use std::{net::SocketAddr, time::Duration};
 
 use ndarray::Array3;

@@ -1,6 +1,8 @@
 //! The engine and the path from a prepared study to a stored, localised mask, with a small real
 //! network, real databases and a real blob folder.
 
+#![allow(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
+
 use std::{
     sync::{Arc, Mutex, mpsc},
     time::Duration,
