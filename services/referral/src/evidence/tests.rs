@@ -55,7 +55,7 @@ fn mistakes_are_named() {
         assert!(error.contains(message), "case: {case}: {error}");
     }
     let without = BUILTIN.replacen(
-        "[[finding]]\nid = \"fatigue\"\nside_rule = \"none\"\ngrade = \"C\"\nsource = \"esmo\"\n",
+        "[[finding]]\nid = \"fatigue\"\nside_rule = \"none\"\ngrade = \"C\"\nsource = \"merck\"\n",
         "",
         1,
     );
