@@ -1,12 +1,13 @@
 //! The one thread that owns the network, and the bounded queue before it.
 //!
 //! libtorch keeps memory for every thread that calls it, and a network that uses every core gains
-//! nothing from a second caller: so there is one caller.
+//! nothing from a second caller: so there is one caller. A job keeps the model it was given: when
+//! another model begins to serve, the jobs before it end on the old one, which is then dropped.
 
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
@@ -16,8 +17,10 @@ use std::{
 
 use ndarray::Array3;
 use neurotriage_imaging::prepare::Prepared;
-use neurotriage_network::{Model, ModelCard, NetworkError, SegmentOptions, Uncertainty, segment};
+use neurotriage_network::{Model, NetworkError, SegmentOptions, Uncertainty, segment};
 use tokio::sync::oneshot;
+
+use crate::resident::Resident;
 
 /// Why the network gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,7 @@ impl Ticket {
 }
 
 struct Job {
+    model: Arc<Resident>,
     prepared: Prepared,
     ticket: Ticket,
     cancelled: Arc<AtomicBool>,
@@ -71,13 +75,13 @@ struct Job {
 #[derive(Clone)]
 pub struct Engine {
     jobs: SyncSender<Job>,
-    card: Arc<ModelCard>,
-    device: Arc<str>,
+    /// Never locked across an await.
+    serving: Arc<RwLock<Arc<Resident>>>,
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("model", &self.card.provenance.name).finish_non_exhaustive()
+        f.debug_struct("Engine").field("model", &self.serving().model_id()).finish_non_exhaustive()
     }
 }
 
@@ -91,42 +95,64 @@ impl Drop for CancelOnDrop {
 }
 
 impl Engine {
-    /// Starts the thread that owns `model`; at most `queue_max` jobs wait before it.
+    /// Starts the thread that runs networks, `model` first; at most `queue_max` jobs wait before it.
     ///
     /// # Errors
     /// If the thread cannot be started.
     pub fn start(model: Model, queue_max: usize) -> std::io::Result<Self> {
-        let card = Arc::new(model.card().clone());
-        let device = Arc::from(model.device_name().as_str());
+        Self::start_with(Arc::new(Resident::new(model)), queue_max)
+    }
+
+    /// As [`Engine::start`], with a model that others hold too.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start_with(model: Arc<Resident>, queue_max: usize) -> std::io::Result<Self> {
         let (jobs, waiting) = sync_channel::<Job>(queue_max);
         thread::Builder::new().name("network".to_owned()).spawn(move || {
             for job in waiting {
-                work(&model, job);
+                let resident = Arc::clone(&job.model);
+                resident.with(|model| work(model, job));
             }
         })?;
-        Ok(Self { jobs, card, device })
+        Ok(Self { jobs, serving: Arc::new(RwLock::new(model)) })
     }
 
-    /// Returns the card of the model.
-    pub fn card(&self) -> &ModelCard {
-        &self.card
+    /// Returns the model that serves new studies.
+    pub fn serving(&self) -> Arc<Resident> {
+        Arc::clone(&self.serving.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the device of the model: `cpu` or `cuda:N`.
-    pub fn device(&self) -> &str {
-        &self.device
+    /// Lets `model` serve new studies, and returns the one that did. Jobs that run or wait keep
+    /// the model they were given.
+    pub fn serve(&self, model: Arc<Resident>) -> Arc<Resident> {
+        let mut serving = self.serving.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut serving, model)
     }
 
-    /// Marks the tumour in `prepared`.
+    /// Marks the tumour in `prepared` with the model that serves.
+    ///
+    /// # Errors
+    /// As [`Engine::segment_with`].
+    pub async fn segment(&self, prepared: Prepared, ticket: Ticket) -> Result<Marked, EngineError> {
+        self.segment_with(self.serving(), prepared, ticket).await
+    }
+
+    /// Marks the tumour in `prepared` with `model`.
     ///
     /// # Errors
     /// [`EngineError::QueueFull`] at once if the queue is full; [`EngineError::Network`] if the
     /// network fails.
-    pub async fn segment(&self, prepared: Prepared, ticket: Ticket) -> Result<Marked, EngineError> {
+    pub async fn segment_with(
+        &self,
+        model: Arc<Resident>,
+        prepared: Prepared,
+        ticket: Ticket,
+    ) -> Result<Marked, EngineError> {
         let cancelled = Arc::new(AtomicBool::new(false));
         let _guard = CancelOnDrop(Arc::clone(&cancelled));
         let (reply, answer) = oneshot::channel();
-        match self.jobs.try_send(Job { prepared, ticket, cancelled, reply }) {
+        match self.jobs.try_send(Job { model, prepared, ticket, cancelled, reply }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(EngineError::QueueFull),
             Err(TrySendError::Disconnected(_)) => return Err(EngineError::Stopped),
@@ -136,7 +162,7 @@ impl Engine {
 }
 
 fn work(model: &Model, job: Job) {
-    let Job { prepared, ticket, cancelled, reply } = job;
+    let Job { prepared, ticket, cancelled, reply, .. } = job;
     let gone = || cancelled.load(Ordering::Relaxed);
     if gone() {
         tracing::info!("job dropped: its caller has gone");

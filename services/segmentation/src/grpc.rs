@@ -133,13 +133,13 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
         &self,
         _request: Request<GetModelRequest>,
     ) -> Result<Response<GetModelResponse>, Status> {
-        let engine = &self.segmenter.engine;
-        let card = engine.card();
+        let serving = self.segmenter.engine.serving();
+        let card = serving.card();
         let model = Model {
             model_id: card.provenance.name.clone(),
             weights_sha256: card.weights_sha256.to_string(),
             card_json: convert::card_json(card).map_err(refuse)?,
-            device: engine.device().to_owned(),
+            device: serving.device().to_owned(),
         };
         Ok(Response::new(GetModelResponse { model: Some(model) }))
     }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 pub mod grpc;
 mod model;
+pub mod resident;
 pub mod segmentation;
 pub mod store;
 pub mod upstream;

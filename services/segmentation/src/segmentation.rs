@@ -268,12 +268,14 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         study_id: StudyId,
         progress: Arc<dyn Fn(Progress) + Send + Sync>,
     ) -> Result<Segmentation, SegmentationError> {
-        let weights_sha256 = self.engine.card().weights_sha256.to_string();
+        // One model for the whole call: another may begin to serve meanwhile.
+        let model = self.engine.serving();
+        let weights_sha256 = model.card().weights_sha256.to_string();
         if let Some(known) = self.store.find_by_study(study_id, &weights_sha256).await? {
             return Ok(known);
         }
         let source = self.studies.prepared(study_id).await?;
-        self.check_profile(&source)?;
+        check_profile(&source, &model.card().profile)?;
         let bytes = self.blobs.get(source.digest, PREPARED_BYTES_MAX).await?;
         let prepared =
             blocking("read prepared study", move || Ok(Prepared::from_bytes(&bytes)?)).await?;
@@ -283,7 +285,7 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         let ticket = Ticket::new(move |done, total| {
             report(Progress { step: Step::Segment, done, total });
         });
-        let marked = self.engine.segment(prepared, ticket).await?;
+        let marked = self.engine.segment_with(Arc::clone(&model), prepared, ticket).await?;
 
         progress(Progress { step: Step::Localise, done: 0, total: 1 });
         let (mask, localisation) = blocking("localise", move || {
@@ -299,7 +301,7 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         let segmentation = Segmentation {
             segmentation_id: SegmentationId::generate(),
             study_id,
-            model_id: self.engine.card().provenance.name.clone(),
+            model_id: model.model_id().to_owned(),
             weights_sha256: weights_sha256.clone(),
             created_at: OffsetDateTime::now_utc(),
             mask: StoredMask { digest, size_bytes },
@@ -313,15 +315,6 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         // Another call finished the same study first: its result is the one that counts.
         let known = self.store.find_by_study(study_id, &weights_sha256).await?;
         Ok(known.unwrap_or(segmentation))
-    }
-
-    fn check_profile(&self, source: &PreparedStudy) -> Result<(), SegmentationError> {
-        let found = format!("{}/{}", source.profile, source.profile_version);
-        let needed = &self.engine.card().profile;
-        if found == *needed {
-            return Ok(());
-        }
-        Err(SegmentationError::ProfileMismatch { found, needed: needed.clone() })
     }
 
     /// Returns one segmentation.
@@ -359,6 +352,14 @@ pub async fn localise_mask(data: Bytes, name: String) -> Result<Localisation, Se
         Ok(localise(&mask, &LocaliseOptions::default())?)
     })
     .await
+}
+
+fn check_profile(source: &PreparedStudy, needed: &str) -> Result<(), SegmentationError> {
+    let found = format!("{}/{}", source.profile, source.profile_version);
+    if found == needed {
+        return Ok(());
+    }
+    Err(SegmentationError::ProfileMismatch { found, needed: needed.to_owned() })
 }
 
 async fn blocking<T: Send + 'static>(
