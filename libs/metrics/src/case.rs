@@ -1,4 +1,4 @@
-//! Every score of one case at once, and the mean over cases.
+//! Every score of one case at once.
 
 use ndarray::ArrayView3;
 use neurotriage_domain::VoxelSpacing;
@@ -40,8 +40,11 @@ pub struct CaseScores {
     pub specificity: PerRegion<f64>,
     /// Share of the prediction that is right.
     pub precision: PerRegion<f64>,
-    /// 95th percentile Hausdorff distance, in millimetres.
+    /// 95th percentile Hausdorff distance, in millimetres: the larger of the two directed ones.
     pub hd95_mm: PerRegion<f64>,
+    /// 95th percentile of the distances of both directions together, in millimetres: what some
+    /// programs call HD95.
+    pub hd95_pooled_mm: PerRegion<f64>,
     /// Average symmetric surface distance, in millimetres.
     pub surface_distance_mm: PerRegion<f64>,
     /// True volume, in millilitres.
@@ -50,6 +53,8 @@ pub struct CaseScores {
     pub volume_predicted_ml: PerRegion<f64>,
     /// Predicted minus true volume, in millilitres.
     pub volume_error_ml: PerRegion<f64>,
+    /// The same as a share of the true volume; see [`crate::overlap::Counts::volume_error_relative`].
+    pub volume_error_relative: PerRegion<f64>,
     /// Scores by lesion.
     pub lesion_wise: LesionWiseScores,
     /// The original's smoothed `IoU` over four classes, of the most probable class.
@@ -83,6 +88,7 @@ pub fn score_case(
         volume_truth_ml: counts.map(|counts| volume_ml(counts.truth(), spacing)),
         volume_predicted_ml: counts.map(|counts| volume_ml(counts.predicted(), spacing)),
         volume_error_ml: counts.map(|counts| counts.volume_error_ml(spacing)),
+        volume_error_relative: counts.map(|counts| counts.volume_error_relative()),
         iou_score: iou_score(&confusion),
         iou_mean: iou_mean(&confusion),
         accuracy: confusion.accuracy(),
@@ -94,15 +100,15 @@ pub fn score_case(
     });
     let surfaces = pairs.map(|(truth, predicted)| {
         match surface_distances(truth.view(), predicted.view(), spacing) {
-            Some(distances) => (distances.hd95_mm(), distances.average_mm()),
-            None => {
-                let absent_mm = absent_distance_mm(truth.view(), predicted.view());
-                (absent_mm, absent_mm)
+            Some(distances) => {
+                [distances.hd95_mm(), distances.hd95_pooled_mm(), distances.average_mm()]
             }
+            None => [absent_distance_mm(truth.view(), predicted.view()); 3],
         }
     });
-    scores.hd95_mm = surfaces.map(|(hd95_mm, _)| *hd95_mm);
-    scores.surface_distance_mm = surfaces.map(|(_, average_mm)| *average_mm);
+    scores.hd95_mm = surfaces.map(|distances_mm| distances_mm[0]);
+    scores.hd95_pooled_mm = surfaces.map(|distances_mm| distances_mm[1]);
+    scores.surface_distance_mm = surfaces.map(|distances_mm| distances_mm[2]);
     let by_lesion =
         pairs.map(|(truth, predicted)| lesion_wise(truth.view(), predicted.view(), spacing));
     scores.lesion_wise = LesionWiseScores {
@@ -115,37 +121,39 @@ pub fn score_case(
     Ok(scores)
 }
 
-/// Returns the mean of each score over cases; `None` if there are none.
-pub fn mean_scores(cases: &[CaseScores]) -> Option<CaseScores> {
-    if cases.is_empty() {
-        return None;
+impl CaseScores {
+    /// Returns the scores of which each is `of` the values of that score in all cases, in order.
+    pub fn reduce(cases: &[Self], of: &mut dyn FnMut(&[f64]) -> f64) -> Self {
+        let mut one = |get: &dyn Fn(&Self) -> f64| -> f64 {
+            let values: Vec<f64> = cases.iter().map(get).collect();
+            of(&values)
+        };
+        let mut regions = |get: &dyn Fn(&Self) -> &PerRegion<f64>| -> PerRegion<f64> {
+            PerRegion::from_fn(|region| one(&|case| *get(case).get(region)))
+        };
+        Self {
+            dice: regions(&|case| &case.dice),
+            iou: regions(&|case| &case.iou),
+            sensitivity: regions(&|case| &case.sensitivity),
+            specificity: regions(&|case| &case.specificity),
+            precision: regions(&|case| &case.precision),
+            hd95_mm: regions(&|case| &case.hd95_mm),
+            hd95_pooled_mm: regions(&|case| &case.hd95_pooled_mm),
+            surface_distance_mm: regions(&|case| &case.surface_distance_mm),
+            volume_truth_ml: regions(&|case| &case.volume_truth_ml),
+            volume_predicted_ml: regions(&|case| &case.volume_predicted_ml),
+            volume_error_ml: regions(&|case| &case.volume_error_ml),
+            volume_error_relative: regions(&|case| &case.volume_error_relative),
+            lesion_wise: LesionWiseScores {
+                dice: regions(&|case| &case.lesion_wise.dice),
+                hd95_mm: regions(&|case| &case.lesion_wise.hd95_mm),
+                found: regions(&|case| &case.lesion_wise.found),
+                missed: regions(&|case| &case.lesion_wise.missed),
+                false_components: regions(&|case| &case.lesion_wise.false_components),
+            },
+            iou_score: one(&|case| case.iou_score),
+            iou_mean: one(&|case| case.iou_mean),
+            accuracy: one(&|case| case.accuracy),
+        }
     }
-    let mean = |of: &dyn Fn(&CaseScores) -> f64| -> f64 {
-        cases.iter().map(of).sum::<f64>() / cases.len() as f64
-    };
-    let means = |of: &dyn Fn(&CaseScores) -> PerRegion<f64>| -> PerRegion<f64> {
-        PerRegion::from_fn(|region| mean(&|case| *of(case).get(region)))
-    };
-    Some(CaseScores {
-        dice: means(&|case| case.dice),
-        iou: means(&|case| case.iou),
-        sensitivity: means(&|case| case.sensitivity),
-        specificity: means(&|case| case.specificity),
-        precision: means(&|case| case.precision),
-        hd95_mm: means(&|case| case.hd95_mm),
-        surface_distance_mm: means(&|case| case.surface_distance_mm),
-        volume_truth_ml: means(&|case| case.volume_truth_ml),
-        volume_predicted_ml: means(&|case| case.volume_predicted_ml),
-        volume_error_ml: means(&|case| case.volume_error_ml),
-        lesion_wise: LesionWiseScores {
-            dice: means(&|case| case.lesion_wise.dice),
-            hd95_mm: means(&|case| case.lesion_wise.hd95_mm),
-            found: means(&|case| case.lesion_wise.found),
-            missed: means(&|case| case.lesion_wise.missed),
-            false_components: means(&|case| case.lesion_wise.false_components),
-        },
-        iou_score: mean(&|case| case.iou_score),
-        iou_mean: mean(&|case| case.iou_mean),
-        accuracy: mean(&|case| case.accuracy),
-    })
 }

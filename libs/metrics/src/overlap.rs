@@ -163,6 +163,13 @@ impl Counts {
     pub fn volume_error_ml(&self, spacing: VoxelSpacing) -> f64 {
         volume_ml(self.predicted(), spacing) - volume_ml(self.truth(), spacing)
     }
+
+    /// Returns predicted minus true volume as a share of the true one: -1 if all was missed, 0 if
+    /// both are empty, and 1, the mirror of a miss, if the truth alone is empty.
+    pub fn volume_error_relative(&self) -> f64 {
+        let (truth, predicted) = (self.truth() as f64, self.predicted() as f64);
+        if self.truth() == 0 { predicted.min(1.0) } else { (predicted - truth) / truth }
+    }
 }
 
 /// Returns the volume of `voxels` voxels, in millilitres.

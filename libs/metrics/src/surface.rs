@@ -28,7 +28,17 @@ impl SurfaceDistances {
             .max(quantile(&self.from_predicted_mm, ROBUST_QUANTILE))
     }
 
-    /// Returns the average symmetric surface distance: the mean over both lists, in millimetres.
+    /// Returns the 95th percentile of both lists taken together, in millimetres: what some programs
+    /// call HD95. A long surface that fits can hide a short one that does not.
+    pub fn hd95_pooled_mm(&self) -> f64 {
+        let both = self.from_truth_mm.iter().chain(&self.from_predicted_mm);
+        let mut pooled: Vec<f64> = both.copied().collect();
+        pooled.sort_by(f64::total_cmp);
+        quantile(&pooled, ROBUST_QUANTILE)
+    }
+
+    /// Returns the average symmetric surface distance: the mean over both lists taken together, in
+    /// millimetres. The longer surface weighs more; some programs average the two means instead.
     pub fn average_mm(&self) -> f64 {
         let sum: f64 = self.from_truth_mm.iter().chain(&self.from_predicted_mm).sum();
         sum / (self.from_truth_mm.len() + self.from_predicted_mm.len()) as f64
@@ -113,7 +123,7 @@ fn directed(from: &Array3<bool>, to: &Array3<bool>, spacing: VoxelSpacing) -> Ve
 }
 
 /// Returns a quantile of ascending values, linear between ranks; 0 if there are none.
-fn quantile(ascending: &[f64], part: f64) -> f64 {
+pub(crate) fn quantile(ascending: &[f64], part: f64) -> f64 {
     let Some(last) = ascending.len().checked_sub(1) else {
         return 0.0;
     };
