@@ -1,6 +1,9 @@
 //! The scores that the original project reported, computed as it did.
 //!
-//! Four classes with background; label 4 counts as class 3.
+//! Four classes with background; label 4 counts as class 3. Here single cases; [`mod@batch`] has
+//! the definitions on batches of probabilities, as training in the original used them.
+
+pub mod batch;
 
 use ndarray::{ArrayView3, ArrayView4, Zip};
 

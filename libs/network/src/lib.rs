@@ -52,4 +52,6 @@ pub use train_config::TrainConfig;
 pub use validate::evaluate;
 
 #[cfg(test)]
+mod parity;
+#[cfg(test)]
 mod tests;

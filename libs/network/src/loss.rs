@@ -11,17 +11,17 @@ use crate::{
 
 /// Added to both sides of every overlap ratio, so that a class that is absent from truth and
 /// prediction scores 1.
-const SMOOTH: f64 = 1e-5;
+pub(crate) const SMOOTH: f64 = 1e-5;
 
 /// Weight of each of the four classes in the original's Dice loss.
-const SEED_CLASS_WEIGHT: f64 = 0.25;
+pub(crate) const SEED_CLASS_WEIGHT: f64 = 0.25;
 
 /// Weight of the focal loss of the rare class, and its exponent.
-const FOCAL_ALPHA: f64 = 0.25;
+pub(crate) const FOCAL_ALPHA: f64 = 0.25;
 const FOCAL_GAMMA: f64 = 2.0;
 
 /// Distance that probabilities keep from 0 and 1 in the focal loss.
-const FOCAL_CLIP: f64 = 1e-7;
+pub(crate) const FOCAL_CLIP: f64 = 1e-7;
 
 /// Voxels added to both sides of the Dice ratio of a region. Larger than [`SMOOTH`], so that a
 /// region absent from a crop gives a small and steady gradient.
@@ -64,7 +64,7 @@ pub(crate) fn region_targets(labels: &Tensor) -> Result<Tensor, NetworkError> {
 /// # Shapes
 /// - `outputs`: as returned by the network, finest first
 /// - `labels`: `[batch, x, y, z]`, `u8`, values 0, 1, 2, 3 or 4
-/// - returns: `[]`, `f32`, dimensionless
+/// - returns: `[]`, dimensionless, `f64` if the outputs are, else `f32`
 ///
 /// # Errors
 /// [`NetworkError::Shape`] if an output has another grid than its target.
@@ -83,47 +83,76 @@ pub(crate) fn loss(
     match kind {
         LossKind::Seed => seed_loss(finest, labels, SEED_CLASS_WEIGHT),
         LossKind::Normalised => seed_loss(finest, labels, 1.0),
-        LossKind::Region => deep_region_loss(outputs, &region_targets(labels)?),
+        LossKind::Region => {
+            let targets = region_targets(labels)?.f_to_kind(precision(finest)?)?;
+            deep_region_loss(outputs, &targets)
+        }
     }
 }
 
-/// Returns the original's loss: `1 - mean_c(w F_c)` plus the focal loss.
-///
-/// `F_c = (2 tp + s) / (2 tp + fn + fp + s)` with sums over batch and voxels, background included;
-/// `focal = mean(-g a (1 - q)^2 ln q)` over batch, voxels and classes, `q` the clipped softmax.
+/// Returns the original's loss: [`dice_loss`] plus [`focal_loss`].
 ///
 /// # Shapes
 /// - `logits`: `[batch, 4, x, y, z]`
 /// - `labels`: `[batch, x, y, z]`, `u8`
 fn seed_loss(logits: &Tensor, labels: &Tensor, class_weight: f64) -> Result<Tensor, NetworkError> {
-    let p = logits.f_softmax(1, Kind::Float)?;
+    let (p, g) = probabilities_and_truth(logits, labels)?;
+    Ok(dice_loss(&p, &g, class_weight)?.f_add(&focal_loss(&p, &g)?)?)
+}
+
+/// Returns the softmax of the logits and the one-hot truth, both `[batch, 4, x, y, z]`.
+pub(crate) fn probabilities_and_truth(
+    logits: &Tensor,
+    labels: &Tensor,
+) -> Result<(Tensor, Tensor), NetworkError> {
+    let kind = precision(logits)?;
+    let p = logits.f_softmax(1, kind)?;
     let classes = p.size().get(1).copied().unwrap_or(0);
-    let g = class_indices(labels)?.f_one_hot(classes)?.f_to_kind(Kind::Float)?;
+    let g = class_indices(labels)?.f_one_hot(classes)?.f_to_kind(kind)?;
     let g = channels_first(&g)?;
     same_size("labels", &g, &p)?;
+    Ok((p, g))
+}
+
+/// Returns `1 - mean_c(w F_c)`, `F_c = (2 tp + s) / (2 tp + fn + fp + s)`.
+///
+/// Sums run over batch and voxels, `s` is [`SMOOTH`], background counts.
+///
+/// # Shapes
+/// - `p`, `g`: `[batch, class, x, y, z]`, softmax and one-hot truth
+pub(crate) fn dice_loss(p: &Tensor, g: &Tensor, class_weight: f64) -> Result<Tensor, NetworkError> {
+    let kind = precision(p)?;
     let over: &[i64] = &[0, 2, 3, 4];
-    let tp = g.f_mul(&p)?.f_sum_dim_intlist(over, false, Kind::Float)?;
+    let tp = g.f_mul(p)?.f_sum_dim_intlist(over, false, kind)?;
     // 2 tp + fn + fp = sum(p) + sum(g)
-    let extent = p.f_sum_dim_intlist(over, false, Kind::Float)?.f_add(&g.f_sum_dim_intlist(
-        over,
-        false,
-        Kind::Float,
-    )?)?;
+    let truth = g.f_sum_dim_intlist(over, false, kind)?;
+    let extent = p.f_sum_dim_intlist(over, false, kind)?.f_add(&truth)?;
     let score = tp
         .f_mul_scalar(2.0)?
         .f_add_scalar(SMOOTH)?
         .f_div(&extent.f_add_scalar(SMOOTH)?)?
-        .f_mean(Kind::Float)?;
+        .f_mean(kind)?;
+    Ok(score.f_mul_scalar(-class_weight)?.f_add_scalar(1.0)?)
+}
+
+/// Returns `mean(-g a (1 - q)^2 ln q)` over batch, voxels and classes, `q` the clipped softmax.
+///
+/// # Shapes
+/// - `p`, `g`: `[batch, class, x, y, z]`, softmax and one-hot truth
+pub(crate) fn focal_loss(p: &Tensor, g: &Tensor) -> Result<Tensor, NetworkError> {
     let q = p.f_clamp(FOCAL_CLIP, 1.0 - FOCAL_CLIP)?;
-    let focal = q
-        .f_neg()?
+    Ok(q.f_neg()?
         .f_add_scalar(1.0)?
         .f_pow_tensor_scalar(FOCAL_GAMMA)?
         .f_mul(&q.f_log()?)?
-        .f_mul(&g)?
-        .f_mean(Kind::Float)?
-        .f_mul_scalar(-FOCAL_ALPHA)?;
-    Ok(score.f_mul_scalar(-class_weight)?.f_add_scalar(1.0)?.f_add(&focal)?)
+        .f_mul(g)?
+        .f_mean(precision(p)?)?
+        .f_mul_scalar(-FOCAL_ALPHA)?)
+}
+
+/// Returns the kind that sums over `tensor` are taken in: its own, but 32 bits at least.
+fn precision(tensor: &Tensor) -> Result<Kind, NetworkError> {
+    Ok(if tensor.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float })
 }
 
 /// Returns the region losses of all levels, weighted 1/2^level and divided by the sum of weights.
@@ -164,16 +193,16 @@ fn deep_region_loss(outputs: &[Tensor], targets: &Tensor) -> Result<Tensor, Netw
 fn region_loss(logits: &Tensor, targets: &Tensor) -> Result<Tensor, NetworkError> {
     same_size("region targets", targets, logits)?;
     let over: &[i64] = &[0, 2, 3, 4];
+    let kind = precision(logits)?;
     let p = logits.f_sigmoid()?;
-    let overlap = p.f_mul(targets)?.f_sum_dim_intlist(over, false, Kind::Float)?;
-    let extent = p
-        .f_sum_dim_intlist(over, false, Kind::Float)?
-        .f_add(&targets.f_sum_dim_intlist(over, false, Kind::Float)?)?;
+    let overlap = p.f_mul(targets)?.f_sum_dim_intlist(over, false, kind)?;
+    let truth = targets.f_sum_dim_intlist(over, false, kind)?;
+    let extent = p.f_sum_dim_intlist(over, false, kind)?.f_add(&truth)?;
     let dice = overlap
         .f_mul_scalar(2.0)?
         .f_add_scalar(REGION_SMOOTH)?
         .f_div(&extent.f_add_scalar(REGION_SMOOTH)?)?
-        .f_mean(Kind::Float)?;
+        .f_mean(kind)?;
     let entropy = logits.f_binary_cross_entropy_with_logits(
         targets,
         None::<&Tensor>,
