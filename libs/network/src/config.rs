@@ -37,6 +37,10 @@ pub struct NetworkConfig {
     /// blocks of 2x2x2 voxels become channels on entry and voxels again at the end, so that the
     /// output has the grid of the input all the same.
     pub stem_stride: i64,
+    /// Channels at the resolution of the input that correct the output where `stem_stride` is 2:
+    /// two convolutions over the image and the unfolded features. 0: none.
+    #[serde(default)]
+    pub detail_width: i64,
     /// Whether coarser levels of the decoder are trained on coarser targets too.
     pub deep_supervision: bool,
     /// Dropout probability: for `seed` one per level down and up again (`2 * levels - 1`); for
@@ -53,6 +57,7 @@ impl NetworkConfig {
             out_channels: 4,
             widths: vec![16, 32, 64, 128, 256],
             stem_stride: 1,
+            detail_width: 0,
             deep_supervision: false,
             dropout: vec![0.1, 0.1, 0.2, 0.2, 0.3, 0.2, 0.2, 0.1, 0.1],
         }
@@ -67,9 +72,16 @@ impl NetworkConfig {
             out_channels: 3,
             widths: widths.to_vec(),
             stem_stride: 2,
+            detail_width: 0,
             deep_supervision: true,
             dropout: Vec::new(),
         }
+    }
+
+    /// Returns true if the eight voxels of a block are answered through eight channels with nothing
+    /// between them.
+    pub(crate) fn answers_by_blocks(&self) -> bool {
+        self.stem_stride == 2 && self.detail_width == 0
     }
 
     /// Returns the number that each side of an input must be a multiple of, in voxels.
@@ -115,6 +127,11 @@ impl NetworkConfig {
                 return refuse("stem_stride", "must be 1, or for residual 1 or 2");
             }
         }
+        if self.detail_width != 0
+            && (self.stem_stride != 2 || !(1..=WIDTH_MAX).contains(&self.detail_width))
+        {
+            return refuse("detail_width", "must be 0, or with stem_stride 2 1 to 1024");
+        }
         if self.architecture == Architecture::Seed && self.deep_supervision {
             return refuse("deep_supervision", "must be false for seed");
         }
@@ -136,12 +153,14 @@ mod tests {
         let good = NetworkConfig::residual(&[8, 16]);
         assert!(good.validate().is_ok());
         assert!(NetworkConfig::seed(3).validate().is_ok());
-        let table: [(&str, NetworkConfig); 6] = [
+        let table: [(&str, NetworkConfig); 8] = [
             ("in_channels", NetworkConfig { in_channels: 0, ..good.clone() }),
             ("widths", NetworkConfig { widths: vec![8], ..good.clone() }),
             ("out_channels", NetworkConfig { out_channels: 4, ..good.clone() }),
             ("dropout", NetworkConfig { dropout: vec![0.5], ..good.clone() }),
             ("stem_stride", NetworkConfig { stem_stride: 3, ..good.clone() }),
+            ("detail_width", NetworkConfig { detail_width: -1, ..good.clone() }),
+            ("detail_width", NetworkConfig { detail_width: 8, stem_stride: 1, ..good.clone() }),
             ("stem_stride", NetworkConfig { stem_stride: 2, ..NetworkConfig::seed(3) }),
         ];
         for (expected, config) in table {

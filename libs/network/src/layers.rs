@@ -109,6 +109,8 @@ pub(crate) enum ConvInit {
     HeNormal,
     /// He uniform, as in the original.
     HeUniform,
+    /// All 0, for a layer that must not change anything at first.
+    Zero,
 }
 
 /// Whether a layer adds a bias, and its first value.
@@ -134,6 +136,7 @@ impl Conv {
         let init = match init {
             ConvInit::HeNormal => Init::HeNormal { fan_in },
             ConvInit::HeUniform => Init::HeUniform { fan_in },
+            ConvInit::Zero => Init::Constant(0.0),
         };
         let shape = [channels_out, channels_in, kernel, kernel, kernel];
         let weight = specs.add(format!("{name}.weight"), &shape, init);
@@ -186,6 +189,7 @@ impl UpConv {
             ConvInit::HeNormal => Init::HeNormal { fan_in: channels_in },
             // Keras counts the fan of a transposed kernel by its output channels.
             ConvInit::HeUniform => Init::HeUniform { fan_in: channels_out * 8 },
+            ConvInit::Zero => Init::Constant(0.0),
         };
         let shape = [8 * channels_out, channels_in];
         let weight = specs.add(format!("{name}.weight"), &shape, init);

@@ -110,9 +110,10 @@ mod tests {
     fn outputs_have_the_grid_of_the_input() {
         let residual = NetworkConfig::residual(&[4, 8, 12]);
         let fine = NetworkConfig { stem_stride: 1, ..residual.clone() };
+        let detailed = NetworkConfig { detail_width: 4, ..residual.clone() };
         let seed =
             NetworkConfig { widths: vec![2, 4, 6], dropout: vec![], ..NetworkConfig::seed(4) };
-        for (config, heads) in [(residual, 2), (fine, 2), (seed, 1)] {
+        for (config, heads) in [(residual, 2), (detailed, 2), (fine, 2), (seed, 1)] {
             let network = Network::new(&config).unwrap();
             let parameters = Parameters::draw(network.specs(), 3, Device::Cpu).unwrap();
             let input = Tensor::f_randn([1, 4, 8, 16, 24], (Kind::Float, Device::Cpu)).unwrap();
@@ -124,5 +125,18 @@ mod tests {
             let odd = input.f_narrow(2, 0, 7).unwrap();
             assert!(network.forward(&parameters, &odd, Mode::Inference).is_err());
         }
+    }
+
+    #[test]
+    fn detail_corrects_nothing_before_it_has_learnt() {
+        let plain = NetworkConfig::residual(&[4, 8]);
+        let detailed = NetworkConfig { detail_width: 4, ..plain.clone() };
+        let input = Tensor::f_randn([1, 4, 4, 8, 8], (Kind::Float, Device::Cpu)).unwrap();
+        let answer = |config: &NetworkConfig| {
+            let network = Network::new(config).unwrap();
+            let parameters = Parameters::draw(network.specs(), 3, Device::Cpu).unwrap();
+            network.forward(&parameters, &input, Mode::Inference).unwrap().swap_remove(0)
+        };
+        assert_eq!(answer(&plain), answer(&detailed));
     }
 }

@@ -80,6 +80,51 @@ struct Decoder {
     block: Block,
 }
 
+/// What is seen at the resolution of the input only: corrects the finest logits.
+///
+/// It starts as no correction: its last convolution is 0 at first. There is no normalisation: at
+/// this resolution it would cost more than the convolutions.
+#[derive(Debug)]
+struct Detail {
+    image: Conv,
+    unfold: Conv,
+    inner: Conv,
+    last: Conv,
+}
+
+impl Detail {
+    fn new(specs: &mut ParameterSpecs, config: &NetworkConfig, width: i64) -> Self {
+        let start = (ConvInit::HeNormal, Bias::Starting(0.0));
+        let mut conv = |name: &str, channels, kernel, start| {
+            Conv::new(specs, &format!("detail.{name}"), channels, kernel, start)
+        };
+        let finest = config.widths.first().copied().unwrap_or(0);
+        Self {
+            image: conv("image", [config.in_channels, width], 3, start),
+            unfold: conv("unfold", [finest, 8 * width], 1, start),
+            inner: conv("inner", [width, width], 3, start),
+            last: conv("last", [width, config.out_channels], 1, (ConvInit::Zero, start.1)),
+        }
+    }
+
+    /// # Shapes
+    /// - `image`: `[batch, in_channels, x, y, z]`
+    /// - `features`: `[batch, channel, x / 2, y / 2, z / 2]`, of the finest level
+    /// - returns: `[batch, out_channels, x, y, z]`
+    fn forward(
+        &self,
+        parameters: &Parameters,
+        image: &Tensor,
+        features: &Tensor,
+    ) -> Result<Tensor, NetworkError> {
+        let image = with_channels_together(image)?;
+        let mut sum = self.image.forward(parameters, &image)?;
+        let mut sum = sum.f_add_(&depth_to_space(&self.unfold.forward(parameters, features)?)?)?;
+        let mut inner = self.inner.forward(parameters, &sum.f_leaky_relu_()?)?;
+        self.last.forward(parameters, &inner.f_leaky_relu_()?)
+    }
+}
+
 /// The residual encoder and decoder with one sigmoid head per region and level.
 #[derive(Debug)]
 pub(crate) struct ResidualNet {
@@ -90,6 +135,7 @@ pub(crate) struct ResidualNet {
     decoders: Vec<Decoder>,
     /// Finest first; more than one only with deep supervision.
     heads: Vec<Conv>,
+    detail: Option<Detail>,
 }
 
 impl ResidualNet {
@@ -126,7 +172,9 @@ impl ResidualNet {
             let start = (ConvInit::HeNormal, Bias::Starting(HEAD_BIAS));
             heads.push(Conv::new(specs, &format!("head.{level}"), channels, 1, start));
         }
-        Self { stem_stride: config.stem_stride, encoders, decoders, heads }
+        let detail =
+            (config.detail_width > 0).then(|| Detail::new(specs, config, config.detail_width));
+        Self { stem_stride: config.stem_stride, encoders, decoders, heads, detail }
     }
 
     /// Returns the logits at the grid of the input, and in training those of the coarser heads.
@@ -165,6 +213,9 @@ impl ResidualNet {
             && let Some(finest) = outputs.first_mut()
         {
             *finest = depth_to_space(finest)?;
+            if let Some(detail) = &self.detail {
+                *finest = finest.f_add(&detail.forward(parameters, input, &x)?)?;
+            }
         }
         Ok(outputs)
     }
