@@ -12,6 +12,7 @@ mod error;
 mod heal;
 mod mix;
 mod npz;
+pub mod original;
 mod scene;
 mod shapes;
 
@@ -21,6 +22,7 @@ pub use case::CachedCase;
 pub use config::{AugmentConfig, MixConfig, Range, Shares};
 pub use error::DatasetError;
 pub use mix::MixSource;
+pub use original::{OriginalCase, OriginalSource, original_split};
 pub use shapes::MaskShapes;
 
 /// One training sample.
@@ -29,7 +31,8 @@ pub struct Sample {
     /// Normalised intensities, `[channel, x, y, z]`, standard layout, channels in the order of
     /// `neurotriage_domain::Modality::ALL`; a missing modality is all 0.
     pub image: Array4<f32>,
-    /// Mask labels 0, 1, 2 or 4, `[x, y, z]`, standard layout, same grid as `image`.
+    /// Mask labels 0, 1, 2 or 4 (in samples of [`OriginalSource`] 3 in its place), `[x, y, z]`,
+    /// standard layout, same grid as `image`.
     pub labels: Array3<u8>,
     /// Where it came from, for logs: such as `real`, `phantom`.
     pub origin: &'static str,
