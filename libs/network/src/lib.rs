@@ -3,6 +3,7 @@
 //! - [`NetworkConfig`] describes a network, [`TrainConfig`] a training run;
 //! - [`train()`] turns a [`neurotriage_dataset::SampleSource`] into a [`Model`] and its [`ModelCard`];
 //! - [`segment()`] turns a normalised study into a [`Segmentation`];
+//! - [`lesion_certainties`] and [`decide_outcome`] say how far it may be trusted;
 //! - [`evaluate`] scores a model on whole cases.
 //!
 //! Arrays come and go as `ndarray`; no tensor leaves this crate. Volumes are `[x, y, z]`, tensors
@@ -17,9 +18,11 @@ mod error;
 mod layers;
 mod loader;
 mod loss;
+pub mod measure;
 mod model;
 mod network;
 mod optimiser;
+pub mod outcome;
 mod parameters;
 mod postprocess;
 mod predict;
@@ -29,6 +32,7 @@ mod segment;
 mod store;
 mod train;
 mod train_config;
+mod uncertainty;
 mod validate;
 mod window;
 
@@ -43,12 +47,19 @@ pub use error::NetworkError;
 pub use loss::LossKind;
 pub use model::{CARD_FILE, Model, WEIGHTS_FILE};
 pub use optimiser::{OptimiserConfig, OptimiserKind, ScheduleConfig, ScheduleKind};
-pub use postprocess::PostProcessing;
-pub use segment::{Mirroring, SegmentOptions, Segmentation, Uncertainty, Window, segment};
+pub use outcome::{
+    Doubt, Outcome, OutcomeEvidence, StudyCondition, StudySpace, decide as decide_outcome,
+};
+pub use postprocess::{PostProcessing, repair};
+pub use segment::{Mirroring, SegmentOptions, Segmentation, UnknownMirroring, Window, segment};
 pub use train::{
     METRICS_FILE, Start, TrainControl, TrainOutcome, TrainProgress, TrainRun, ValidationCase, train,
 };
 pub use train_config::TrainConfig;
+pub use uncertainty::{
+    LESION_NUMBER_MAX, LesionCertainty, SURE_PROBABILITY, Uncertainty, confidence, entropy_map,
+    lesion_certainties, mask_certainty,
+};
 pub use validate::evaluate;
 
 #[cfg(test)]

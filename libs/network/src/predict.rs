@@ -1,6 +1,6 @@
 //! Probabilities of every voxel of a volume, window by window.
 
-use ndarray::{Array4, ArrayView4, Axis, AxisDescription, Slice};
+use ndarray::{Array3, Array4, ArrayView4, Axis, AxisDescription, Slice};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -50,6 +50,24 @@ impl Region {
     }
 }
 
+/// What the network says of each voxel of a volume.
+pub(crate) struct Prediction {
+    /// Softmax or sigmoid of the network's output, mean over the mirror images,
+    /// `[out_channel, x, y, z]`; 0 for every channel where no window was computed.
+    pub(crate) probabilities: Array4<f32>,
+    /// Standard deviation over the mirror images of the first channel, `[x, y, z]`: of the whole
+    /// tumour, or of the background, whose deviation is the same. 0 without mirror images.
+    pub(crate) mirror_spread: Array3<f32>,
+}
+
+/// Tensors of one volume or window on the CPU.
+struct Found {
+    /// `[out_channel, x, y, z]`.
+    mean: Tensor,
+    /// `[1, x, y, z]`; nothing without mirror images.
+    spread: Option<Tensor>,
+}
+
 /// The windows of a volume: padding on both sides of each axis, sides, and starts per axis.
 struct Plan {
     pad: [[usize; 2]; 3],
@@ -57,23 +75,53 @@ struct Plan {
     starts: [Vec<usize>; 3],
 }
 
+impl Plan {
+    /// Returns the values of a tensor `[channel, x, y, z]` without its padding, in its order.
+    fn unpadded(&self, tensor: &Tensor, sides: [usize; 3]) -> Result<Vec<f32>, NetworkError> {
+        let mut inner = tensor.shallow_clone();
+        for (axis, (pad, side)) in self.pad.iter().zip(sides).enumerate() {
+            inner = inner.f_narrow(axis as i64 + 1, pad[0] as i64, side as i64)?;
+        }
+        let inner = inner.f_contiguous()?;
+        let mut values = vec![0.0_f32; inner.numel()];
+        inner.f_copy_data(&mut values, inner.numel())?;
+        Ok(values)
+    }
+}
+
 impl Predictor<'_> {
-    /// Returns softmax or sigmoid of the network's output.
+    /// Returns softmax or sigmoid of the network's output alone; see [`Self::predict`].
     ///
     /// # Shapes
     /// - `image`: `[channel, x, y, z]`
-    /// - returns: `[out_channel, x, y, z]`; 0 for every channel where no window was computed
+    /// - returns: `[out_channel, x, y, z]`
     pub(crate) fn probabilities(
         &self,
         image: ArrayView4<'_, f32>,
         options: &SegmentOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Array4<f32>, NetworkError> {
+        Ok(self.predict(image, options, watch)?.probabilities)
+    }
+
+    /// Returns what the network says of each voxel.
+    ///
+    /// # Shapes
+    /// - `image`: `[channel, x, y, z]`
+    pub(crate) fn predict(
+        &self,
+        image: ArrayView4<'_, f32>,
+        options: &SegmentOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<Prediction, NetworkError> {
         let _guard = tch::no_grad_guard();
         self.check(image)?;
         let (_, x, y, z) = image.dim();
         let channels = self.network.config().out_channels.unsigned_abs() as usize;
-        let mut output = Array4::<f32>::zeros((channels, x, y, z));
+        let mut output = Prediction {
+            probabilities: Array4::zeros((channels, x, y, z)),
+            mirror_spread: Array3::zeros((x, y, z)),
+        };
         let region = if options.skip_air {
             occupied(image)
         } else {
@@ -87,16 +135,15 @@ impl Predictor<'_> {
         let plan = self.plan(region.sides, options);
         let volume =
             to_tensor(image.slice_each_axis(part))?.f_constant_pad_nd(torch_padding(&plan.pad))?;
-        let padded = self.windows(&volume, &plan, options, watch)?;
-        let mut inner = padded;
-        for (axis, (pad, side)) in plan.pad.iter().zip(region.sides).enumerate() {
-            inner = inner.f_narrow(axis as i64 + 1, pad[0] as i64, side as i64)?;
-        }
-        let inner = inner.f_contiguous()?;
-        let mut values = vec![0.0_f32; inner.numel()];
-        inner.f_copy_data(&mut values, inner.numel())?;
-        for (target, value) in output.slice_each_axis_mut(part).iter_mut().zip(values) {
-            *target = value;
+        let found = self.windows(&volume, &plan, options, watch)?;
+        let values = plan.unpadded(&found.mean, region.sides)?;
+        let target = output.probabilities.slice_each_axis_mut(part);
+        target.into_iter().zip(values).for_each(|(target, value)| *target = value);
+        if let Some(spread) = &found.spread {
+            let values = plan.unpadded(spread, region.sides)?;
+            let inside = |axis: AxisDescription| region.range(axis.axis.index() + 1);
+            let target = output.mirror_spread.slice_each_axis_mut(inside);
+            target.into_iter().zip(values).for_each(|(target, value)| *target = value);
         }
         Ok(output)
     }
@@ -139,14 +186,14 @@ impl Predictor<'_> {
         Plan { pad, window, starts: all }
     }
 
-    /// Returns probabilities `[out_channel, x, y, z]` of a padded volume `[1, channel, x, y, z]`.
+    /// Returns what is found in a padded volume `[1, channel, x, y, z]`.
     fn windows(
         &self,
         volume: &Tensor,
         plan: &Plan,
         options: &SegmentOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<Tensor, NetworkError> {
+    ) -> Result<Found, NetworkError> {
         let [px, py, pz] = plan.window.map(|side| side as i64);
         let flips = options.mirroring.flips();
         let [xs, ys, zs] = &plan.starts;
@@ -157,11 +204,13 @@ impl Predictor<'_> {
         }
         let weights = Tensor::f_from_slice(&importance(plan.window))?.f_reshape([1, px, py, pz])?;
         let size = volume.size();
-        let grid = [size[2], size[3], size[4]];
-        let on_cpu = (Kind::Float, Device::Cpu);
-        let channels = self.network.config().out_channels;
-        let sum = Tensor::f_zeros([channels, grid[0], grid[1], grid[2]], on_cpu)?;
-        let weight_sum = Tensor::f_zeros([1, grid[0], grid[1], grid[2]], on_cpu)?;
+        let zeros = |channels: i64| {
+            let shape = [channels, size[2], size[3], size[4]];
+            Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))
+        };
+        let sum = zeros(self.network.config().out_channels)?;
+        let spread_sum = if flips.len() > 1 { Some(zeros(1)?) } else { None };
+        let weight_sum = zeros(1)?;
         for &x in xs {
             for &y in ys {
                 for &z in zs {
@@ -178,14 +227,21 @@ impl Predictor<'_> {
                         continue;
                     }
                     let found = self.mirrored(&input, flips, &mut done, total, watch)?;
-                    let _ = at(&sum, 1)?.f_add_(&found.f_mul(&weights)?)?;
+                    let _ = at(&sum, 1)?.f_add_(&found.mean.f_mul(&weights)?)?;
+                    if let (Some(sum), Some(spread)) = (&spread_sum, &found.spread) {
+                        let _ = at(sum, 1)?.f_add_(&spread.f_mul(&weights)?)?;
+                    }
                 }
             }
         }
-        Ok(sum.f_div(&weight_sum)?)
+        let spread = spread_sum.map(|sum| sum.f_div(&weight_sum)).transpose()?;
+        Ok(Found { mean: sum.f_div(&weight_sum)?, spread })
     }
 
-    /// Returns the mean over flips of the probabilities of one window, on the CPU.
+    /// Returns mean and spread over flips of one window `[1, channel, x, y, z]`, on the CPU.
+    ///
+    /// The spread costs one volume: with `k` passes done, pass `k + 1` adds
+    /// `(p - mean_k)^2 k / (k + 1)` to the sum of squared deviations (Welford).
     fn mirrored(
         &self,
         input: &Tensor,
@@ -193,23 +249,37 @@ impl Predictor<'_> {
         done: &mut usize,
         total: usize,
         watch: &mut Watch<'_>,
-    ) -> Result<Tensor, NetworkError> {
+    ) -> Result<Found, NetworkError> {
         let input = input.f_to(self.device)?;
         let mut sum: Option<Tensor> = None;
-        for axes in flips {
+        let mut squares: Option<Tensor> = None;
+        for (before, axes) in flips.iter().enumerate() {
             if (watch.cancel)() {
                 return Err(NetworkError::Cancelled);
             }
             let found = self.forward(&input.f_flip(*axes)?)?.f_flip(*axes)?;
             sum = Some(match sum {
-                Some(mut sum) => sum.f_add_(&found)?,
+                Some(mut sum) => {
+                    let added = squared_deviation(&found, &sum, before as f64)?;
+                    squares = Some(match squares {
+                        Some(mut squares) => squares.f_add_(&added)?,
+                        None => added,
+                    });
+                    sum.f_add_(&found)?
+                }
                 None => found,
             });
             *done += 1;
             (watch.progress)(*done, total);
         }
+        let passes = flips.len() as f64;
+        let to_cpu = |tensor: Tensor| tensor.f_squeeze_dim(0)?.f_to(Device::Cpu);
         let sum = sum.ok_or(NetworkError::Cancelled)?;
-        Ok(sum.f_div_scalar(flips.len() as f64)?.f_squeeze_dim(0)?.f_to(Device::Cpu)?)
+        let spread = match squares {
+            Some(squares) => Some(to_cpu(squares.f_div_scalar(passes)?.f_sqrt()?)?),
+            None => None,
+        };
+        Ok(Found { mean: to_cpu(sum.f_div_scalar(passes)?)?, spread })
     }
 
     fn forward(&self, input: &Tensor) -> Result<Tensor, NetworkError> {
@@ -217,12 +287,23 @@ impl Predictor<'_> {
         let logits = outputs.swap_remove(0);
         Ok(match self.network.config().architecture {
             Architecture::Seed => logits.f_softmax(1, Kind::Float)?,
-            Architecture::Residual if self.network.config().stem_stride == 2 => {
+            Architecture::Residual if self.network.config().answers_by_blocks() => {
                 smooth(&logits.f_sigmoid()?)?
             }
             Architecture::Residual => logits.f_sigmoid()?,
         })
     }
+}
+
+/// Returns what one more pass adds to the sum of squared deviations of the first channel, after
+/// `before` passes that sum to `sum`; see [`Predictor::mirrored`].
+///
+/// # Shapes
+/// - `found`, `sum`: `[1, channel, x, y, z]`; returns `[1, 1, x, y, z]`
+fn squared_deviation(found: &Tensor, sum: &Tensor, before: f64) -> Result<Tensor, NetworkError> {
+    let mean = sum.f_narrow(1, 0, 1)?.f_div_scalar(before)?;
+    let deviation = found.f_narrow(1, 0, 1)?.f_sub(&mean)?;
+    Ok(deviation.f_square()?.f_mul_scalar(before / (before + 1.0))?)
 }
 
 /// Smooths by `[1 2 1] / 4` along each axis; the edge is repeated outwards.
@@ -298,6 +379,22 @@ mod tests {
         assert_eq!(found.size(), [1, 1, 4, 6, 8]);
         let inner = found.narrow(4, 1, 6);
         assert!((inner - 0.5).abs().max().double_value(&[]) < 1e-6);
+    }
+
+    #[test]
+    fn the_spread_over_passes_is_the_standard_deviation() {
+        let passes = [0.2, 0.9, 0.4, 0.7];
+        let tensor = |p: f64| Tensor::full([1, 2, 1, 1, 1], p, (Kind::Float, Device::Cpu));
+        let (mut sum, mut squares) = (tensor(passes[0]), 0.0);
+        for (before, &p) in passes.iter().enumerate().skip(1) {
+            let added = squared_deviation(&tensor(p), &sum, before as f64).unwrap();
+            assert_eq!(added.size(), [1, 1, 1, 1, 1]);
+            squares += added.double_value(&[0, 0, 0, 0, 0]);
+            sum += tensor(p);
+        }
+        // Mean 0.55; deviations 0.35, 0.35, 0.15, 0.15.
+        let expected = (0.35_f64.powi(2) / 2.0 + 0.15_f64.powi(2) / 2.0).sqrt();
+        assert!(((squares / 4.0).sqrt() - expected).abs() < 1e-6);
     }
 
     #[test]

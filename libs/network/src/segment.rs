@@ -1,13 +1,16 @@
 //! From a normalised study to a mask.
 
+use std::str::FromStr;
+
 use ndarray::{Array3, Array4, ArrayView4, Axis, Zip};
 use neurotriage_domain::{TumourClass, TumourRegion};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Architecture, Model, ModelCard, NetworkError, PostProcessing,
+    Architecture, Model, ModelCard, NetworkError, PostProcessing, Uncertainty,
     postprocess::repair,
     predict::{Predictor, Watch},
+    uncertainty::{entropy_map, summary},
 };
 
 /// Probability above which a voxel belongs to a region.
@@ -36,6 +39,33 @@ pub enum Mirroring {
     LeftRight,
     /// Every combination of the three axes: eight passes.
     All,
+}
+
+impl Mirroring {
+    /// Returns the name that [`FromStr`] reads: `off`, `left-right` or `all`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::LeftRight => "left-right",
+            Self::All => "all",
+        }
+    }
+}
+
+/// A text that names no [`Mirroring`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no mirroring; use off, left-right or all")]
+pub struct UnknownMirroring(String);
+
+impl FromStr for Mirroring {
+    type Err = UnknownMirroring;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMirroring> {
+        [Self::Off, Self::LeftRight, Self::All]
+            .into_iter()
+            .find(|mirroring| mirroring.as_str() == text)
+            .ok_or_else(|| UnknownMirroring(text.to_owned()))
+    }
 }
 
 /// How a study is segmented.
@@ -68,16 +98,6 @@ impl SegmentOptions {
     }
 }
 
-/// How sure the network was where it saw tumour.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Uncertainty {
-    /// Mean binary entropy of the three regions over the voxels of the mask, in bits, `[0, 1]`;
-    /// 0 for an empty mask.
-    pub lesion_entropy_bits_mean: f64,
-    /// Share of the voxels of the mask whose probability of being tumour is below 0.75.
-    pub lesion_doubtful_share: f64,
-}
-
 /// A mask and what it rests on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmentation {
@@ -86,6 +106,11 @@ pub struct Segmentation {
     /// Probability of each region in the order of [`TumourRegion::ALL`], `[region, x, y, z]`;
     /// before post-processing.
     pub probabilities: Array4<f32>,
+    /// Mean binary entropy of the three regions, in bits, `[x, y, z]`, `[0, 1]`.
+    pub entropy_bits: Array3<f32>,
+    /// Standard deviation over the mirror images of the probability of the whole tumour,
+    /// `[x, y, z]`, `[0, 0.5]`; 0 without mirror images.
+    pub mirror_spread: Array3<f32>,
     /// How sure the network was.
     pub uncertainty: Uncertainty,
     /// Voxels that post-processing changed.
@@ -113,14 +138,23 @@ pub fn segment(
 ) -> Result<Segmentation, NetworkError> {
     let predictor =
         Predictor { network: &model.network, parameters: &model.parameters, device: model.device };
-    let output = predictor.probabilities(image, options, &mut Watch { progress, cancel })?;
+    let found = predictor.predict(image, options, &mut Watch { progress, cancel })?;
+    let output = found.probabilities;
     let (mut labels, probabilities) = match model.network.config().architecture {
         Architecture::Seed => (classes_to_labels(output.view()), classes_to_regions(output.view())),
         Architecture::Residual => (regions_to_labels(output.view()), output),
     };
-    let repaired_voxels = repair(&mut labels, options.post_processing);
-    let uncertainty = uncertainty(&labels, probabilities.view());
-    Ok(Segmentation { labels, probabilities, uncertainty, repaired_voxels })
+    let repaired_voxels = repair(&mut labels, probabilities.view(), &options.post_processing)?;
+    let mut segmentation = Segmentation {
+        labels,
+        entropy_bits: entropy_map(probabilities.view()),
+        probabilities,
+        mirror_spread: found.mirror_spread,
+        uncertainty: Uncertainty::default(),
+        repaired_voxels,
+    };
+    segmentation.uncertainty = summary(&segmentation);
+    Ok(segmentation)
 }
 
 /// Writes WT, then TC, then ET, each over the one before.
@@ -169,31 +203,35 @@ fn classes_to_regions(classes: ArrayView4<'_, f32>) -> Array4<f32> {
     regions
 }
 
-fn uncertainty(labels: &Array3<u8>, regions: ArrayView4<'_, f32>) -> Uncertainty {
-    /// Probability of tumour below which a voxel of the mask is doubtful.
-    const SURE: f32 = 0.75;
-    let (mut entropy, mut doubtful, mut voxels) = (0.0_f64, 0_u64, 0_u64);
-    Zip::from(labels).and(regions.lanes(Axis(0))).for_each(|&label, lane| {
-        if label == 0 {
-            return;
-        }
-        let bits: f64 = lane.iter().map(|&p| binary_entropy_bits(f64::from(p))).sum();
-        entropy += bits / TumourRegion::ALL.len() as f64;
-        doubtful += u64::from(lane[0] < SURE);
-        voxels += 1;
-    });
-    if voxels == 0 {
-        return Uncertainty::default();
-    }
-    Uncertainty {
-        lesion_entropy_bits_mean: entropy / voxels as f64,
-        lesion_doubtful_share: doubtful as f64 / voxels as f64,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn binary_entropy_bits(p: f64) -> f64 {
-    if p <= 0.0 || p >= 1.0 {
-        return 0.0;
+    #[test]
+    fn regions_are_written_whole_then_core_then_enhancing() {
+        // (what, [wt, tc, et], label)
+        let table = [
+            ("nothing", [0.5, 0.5, 0.5], 0),
+            ("whole tumour alone is oedema", [0.51, 0.5, 0.2], 2),
+            ("core over oedema", [0.9, 0.51, 0.5], 1),
+            ("enhancing over core", [0.9, 0.8, 0.51], 4),
+            ("core without whole tumour counts", [0.1, 0.6, 0.2], 1),
+            ("enhancing alone counts", [0.1, 0.2, 0.9], 4),
+            ("enhancing over oedema", [0.9, 0.1, 0.6], 4),
+        ];
+        for (what, regions, label) in table {
+            let regions = Array4::from_shape_fn((3, 1, 1, 1), |(region, ..)| regions[region]);
+            assert_eq!(regions_to_labels(regions.view())[[0, 0, 0]], label, "{what}");
+        }
     }
-    -(p * p.log2() + (1.0 - p) * (1.0 - p).log2())
+
+    #[test]
+    fn mirroring_reads_and_writes_its_names() {
+        for mirroring in [Mirroring::Off, Mirroring::LeftRight, Mirroring::All] {
+            assert_eq!(mirroring.as_str().parse(), Ok(mirroring));
+        }
+        assert_eq!("left-right".parse(), Ok(Mirroring::LeftRight));
+        let error = "both".parse::<Mirroring>().unwrap_err().to_string();
+        assert_eq!(error, "`both` is no mirroring; use off, left-right or all");
+    }
 }

@@ -118,7 +118,7 @@ fn training_lowers_the_loss_and_finds_the_ball() {
     let model = Model::load_folder(folder.path(), DeviceChoice::Cpu).unwrap();
     let image = ball(SIDE, 3).image;
     let options = SegmentOptions {
-        post_processing: PostProcessing { component_voxels_min: 0, enhancing_voxels_min: 0 },
+        post_processing: PostProcessing::NONE,
         ..SegmentOptions::for_model(model.card())
     };
     let found = segment(&model, image.view(), &options, &mut |_, _| (), &|| false).unwrap();
@@ -259,6 +259,93 @@ fn windows_agree_with_each_other_where_the_image_is_the_same_everywhere() {
         let middle = [region, 20, 18, 20];
         let gap = whole.probabilities[middle] - cut.probabilities[middle];
         assert!(gap.abs() < 1e-3, "{gap}");
+    }
+}
+
+#[test]
+fn windows_give_what_the_whole_box_gives() {
+    // Without normalisation a voxel depends on its surroundings only: 9 voxels to each side. Near
+    // the edge of a window they are cut off, where its weight is at most exp(-(15 / 6)^2 / 2) = .04
+    // of the window's middle. Windows start at even voxels, so that pooling sees the same pairs.
+    let network = NetworkConfig { widths: vec![4, 6], dropout: vec![], ..NetworkConfig::seed(4) };
+    let card = ModelCard { network, window: [48; 3], ..card() };
+    let model = Model::untrained(&card, DeviceChoice::Cpu).unwrap();
+    let mut image = Array4::from_shape_fn((4, 72, 60, 48), |(c, x, y, z)| {
+        let wave = |at: usize, step: f32| (at as f32 / step + c as f32).sin();
+        wave(x, 5.0) + wave(y, 7.0) * wave(z, 3.0)
+    });
+    // A corner of air.
+    image
+        .slice_each_axis_mut(
+            |axis| if axis.axis.index() == 0 { (..).into() } else { (..20).into() },
+        )
+        .fill(0.0);
+    for mirroring in [Mirroring::Off, Mirroring::LeftRight] {
+        let run = |window| {
+            let options = SegmentOptions {
+                window,
+                mirroring,
+                skip_air: true,
+                ..SegmentOptions::for_model(&card)
+            };
+            segment(&model, image.view(), &options, &mut |_, _| (), &|| false).unwrap()
+        };
+        let whole = run(Window::WholeBox { otherwise: [48; 3] });
+        let cut = run(Window::Sliding([48; 3]));
+        let gap = |a: f32, b: f32| (a - b).abs();
+        let most = whole
+            .probabilities
+            .iter()
+            .zip(&cut.probabilities)
+            .map(|(&a, &b)| gap(a, b))
+            .fold(0.0, f32::max);
+        assert!(most < 0.01, "{most}");
+        let spread = whole
+            .mirror_spread
+            .iter()
+            .zip(&cut.mirror_spread)
+            .map(|(&a, &b)| gap(a, b))
+            .fold(0.0, f32::max);
+        assert!(spread < 0.01, "{spread}");
+        let contrast = whole
+            .probabilities
+            .index_axis(Axis(0), 0)
+            .iter()
+            .fold(0.0, |most: f32, p| most.max(*p));
+        assert!(contrast > 0.05, "the answer says something: {contrast}");
+    }
+}
+
+#[test]
+fn mirror_images_that_agree_have_no_spread_and_others_have() {
+    let model = Model::untrained(&card(), DeviceChoice::Cpu).unwrap();
+    let run = |image: &Array4<f32>, mirroring| {
+        let options = SegmentOptions { mirroring, ..SegmentOptions::for_model(model.card()) };
+        segment(&model, image.view(), &options, &mut |_, _| (), &|| false).unwrap()
+    };
+    let greatest = |map: &Array3<f32>| map.iter().fold(0.0_f32, |most, value| most.max(*value));
+    let image = ball(SIDE, 1).image;
+    let off = run(&image, Mirroring::Off);
+    assert_eq!(greatest(&off.mirror_spread), 0.0);
+    let both = run(&image, Mirroring::LeftRight);
+    assert!((1e-4..=0.5).contains(&greatest(&both.mirror_spread)));
+    // Two passes: the deviation is half their difference; one of them is the pass alone.
+    for (x, y, z) in [(6, 7, 9), (2, 3, 4), (12, 8, 8)] {
+        let (single, mean) = (off.probabilities[[0, x, y, z]], both.probabilities[[0, x, y, z]]);
+        let gap = ((single - mean).abs() - both.mirror_spread[[x, y, z]]).abs();
+        assert!(gap < 1e-5, "{gap}");
+    }
+    let all = run(&image, Mirroring::All);
+    assert!(greatest(&all.mirror_spread) > 0.0);
+    assert!(all.uncertainty.lesion_mirror_spread_mean <= 0.5);
+    // An image alike in a mirror: the two answers are mirror images, and so is their spread.
+    let even = Array4::from_shape_fn((4, SIDE, SIDE, SIDE), |(_, x, y, z)| {
+        1.0 + x.min(SIDE - 1 - x) as f32 + (y * z) as f32 / 50.0
+    });
+    let spread = run(&even, Mirroring::LeftRight).mirror_spread;
+    for x in 0..SIDE / 2 {
+        let gap = spread[[x, 5, 6]] - spread[[SIDE - 1 - x, 5, 6]];
+        assert!(gap.abs() < 1e-5, "{x}: {gap}");
     }
 }
 

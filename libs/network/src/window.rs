@@ -7,8 +7,12 @@ const OVERLAP_MAX: f64 = 0.9;
 ///
 /// `length` and `window` are in voxels, `overlap` is the share of a window that the next one
 /// covers too. Windows are spread evenly and reach both ends: `n = ceil((L - P) / step) + 1` with
-/// `step = P (1 - overlap)`, starts `round(i (L - P) / (n - 1))`. A window as long as the axis or
-/// longer starts at 0.
+/// `step = P (1 - overlap)`, so `P / 2` at half overlap, starts `round(i (L - P) / (n - 1))` with
+/// halves to the even number. A window as long as the axis or longer starts at 0.
+///
+/// # Source
+/// Isensee et al., nnU-Net, 2021, doi:10.1038/s41592-020-01008-z: step size 0.5 and a Gaussian of
+/// `P / 8`. The overlap is a setting here.
 pub(crate) fn starts(length: usize, window: usize, overlap: f64) -> Vec<usize> {
     if window >= length {
         return vec![0];
@@ -17,7 +21,7 @@ pub(crate) fn starts(length: usize, window: usize, overlap: f64) -> Vec<usize> {
     let step = (window as f64 * (1.0 - overlap.clamp(0.0, OVERLAP_MAX))).max(1.0);
     let gaps = (room as f64 / step).ceil().max(1.0);
     let mut starts: Vec<usize> = (0..=gaps as usize)
-        .map(|index| (index as f64 * room as f64 / gaps).round() as usize)
+        .map(|index| (index as f64 * room as f64 / gaps).round_ties_even() as usize)
         .collect();
     starts.dedup();
     starts
@@ -41,8 +45,14 @@ pub(crate) fn importance(window: [usize; 3]) -> Vec<f32> {
             weights.extend(z.iter().map(|wz| wx * wy * wz));
         }
     }
+    normalise(&mut weights);
+    weights
+}
+
+/// Divides by the largest weight, and raises zeros to the smallest weight above 0.
+fn normalise(weights: &mut [f32]) {
     let largest = weights.iter().copied().fold(0.0_f32, f32::max);
-    for weight in &mut weights {
+    for weight in weights.iter_mut() {
         *weight /= largest;
     }
     let smallest =
@@ -50,7 +60,6 @@ pub(crate) fn importance(window: [usize; 3]) -> Vec<f32> {
     for weight in weights.iter_mut().filter(|weight| **weight == 0.0) {
         *weight = smallest;
     }
-    weights
 }
 
 #[cfg(test)]
@@ -60,13 +69,21 @@ mod tests {
     #[test]
     fn windows_reach_both_ends_at_even_steps() {
         // (length, window, starts at half overlap)
-        let table: [(usize, usize, &[usize]); 6] = [
+        let table: [(usize, usize, &[usize]); 11] = [
             (128, 128, &[0]),
             (100, 128, &[0]),
             (160, 128, &[0, 32]),
             (240, 128, &[0, 56, 112]),
             (155, 128, &[0, 27]),
             (256, 128, &[0, 64, 128]),
+            // n = ceil(65 / 64) + 1 = 3, although one more voxel than two windows reach.
+            (193, 128, &[0, 32, 65]),
+            (192, 128, &[0, 64]),
+            // Halves to even: round(12.5) = 12.
+            (57, 32, &[0, 12, 25]),
+            // An odd window: the step is 7.5, n = ceil(25 / 7.5) + 1 = 5.
+            (40, 15, &[0, 6, 12, 19, 25]),
+            (17, 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
         ];
         for (length, window, expected) in table {
             assert_eq!(starts(length, window, 0.5), expected, "{length} by {window}");
@@ -94,5 +111,29 @@ mod tests {
         let at = |x: usize, y: usize, z: usize| weights[(x * 16 + y) * 32 + z];
         assert!((at(63, 7, 15) - 1.0).abs() < 1e-6 && at(0, 0, 0) < at(32, 4, 8));
         assert_eq!(at(0, 3, 5), at(127, 12, 26));
+    }
+
+    #[test]
+    fn the_weights_are_those_of_a_gaussian_of_an_eighth_of_the_window() {
+        // P = 16: sigma 2, middle 7.5. The largest is that of the voxels 0.5 from the middle.
+        let line = importance([16, 1, 1]);
+        let at = |distance: f64| (-0.5 * (distance / 2.0).powi(2)).exp();
+        for (x, &weight) in line.iter().enumerate() {
+            let expected = at((x as f64 - 7.5).abs()) / at(0.5);
+            assert!((f64::from(weight) - expected).abs() < 1e-6, "{x}: {weight} {expected}");
+        }
+        assert!(
+            (f64::from(line[7]) - 1.0).abs() < 1e-7 && (f64::from(line[0]) - 9.12e-4).abs() < 1e-6
+        );
+    }
+
+    #[test]
+    fn weights_too_small_for_a_number_are_raised_to_the_smallest() {
+        // The corner of three axes: exp(-3 * 8) is 4e-11, not 0; so nothing is raised here.
+        let cube = importance([64, 64, 64]);
+        assert!(cube[0] > 1e-11 && cube[0] < 1e-10);
+        let mut weights = vec![0.0, 1e-30, 2.0, 0.0];
+        normalise(&mut weights);
+        assert_eq!(weights, [5e-31, 5e-31, 1.0, 5e-31]);
     }
 }
