@@ -4,12 +4,14 @@
 //! picture. For research use; not for diagnosis.
 
 mod canvas;
+mod compare;
 mod font;
 mod slice;
 
 use ndarray::Axis;
 use neurotriage_domain::{Modality, TumourClass};
 
+pub use self::compare::{Disagreement, class_rgb, render_comparison, worst_slice};
 use self::{
     canvas::{Canvas, Colour, text_height, text_width},
     slice::{Slice, Window, class_colour},
