@@ -1,27 +1,19 @@
 //! Trains a model as a TOML file says.
 
-mod config;
-mod data;
-
 use std::{
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use neurotriage_network::{
-    CARD_FILE, Provenance, Start, TrainConfig, TrainControl, TrainOutcome, TrainProgress, TrainRun,
-    ValidationReport, WEIGHTS_FILE, train,
-};
+use neurotriage_network::{CARD_FILE, TrainConfig, ValidationReport, WEIGHTS_FILE};
+pub(crate) use neurotriage_training::TRAINED_ON;
+use neurotriage_training::{Job, Start, TrainControl, TrainOutcome, TrainProgress, TrainingFile};
 use tokio::runtime::Runtime;
 
-use self::config::Config;
 use crate::{cli::TrainArgs, output::print, progress::style, signal};
 
-/// What the card's words on data begin with where they name the cases trained on.
-pub(crate) const TRAINED_ON: &str = "cases trained on:";
 /// Parts of the bar: the share done is a fraction.
 const BAR_PARTS: u64 = 10_000;
 /// Pause between two plain lines where stderr is no terminal.
@@ -33,33 +25,20 @@ const LINE_PAUSE: Duration = Duration::from_secs(60);
 /// # Errors
 /// If the file, a case or a setting is wrong, or the training fails.
 pub fn run(runtime: &Runtime, args: &TrainArgs) -> anyhow::Result<()> {
-    let config = Config::read(&args.config)?;
-    config.train.validate().with_context(|| format!("check {}", args.config.display()))?;
-    eprintln!("reading cases");
-    let data = data::load(&config.data, config.train.seed)?;
-    eprintln!("{}", data.summary);
-    let training = TrainRun {
-        folder: config.out.clone(),
-        start: if args.resume { Start::Resume } else { Start::Fresh },
-        provenance: Provenance {
-            name: config.model.name.clone(),
-            data: format!("{}; {}", config.model.data, data.summary),
-            git_revision: git_revision(),
-            licence: config.model.licence.clone(),
-        },
-        profile: data.profile.clone(),
-    };
-    let train_config = config.train.clone();
+    let file = TrainingFile::read(&args.config)
+        .with_context(|| format!("follow {}", args.config.display()))?;
+    let out = file.out.clone();
+    let start = if args.resume { Start::Resume } else { Start::Fresh };
     let outcome = signal::until_stopped(runtime, TrainControl::cancel, move |control| {
-        let mut shown = Shown::new(&train_config);
-        let outcome =
-            train(&train_config, &data.source, &data.validation, &training, control, &mut |at| {
-                shown.update(at);
-            });
+        eprintln!("reading cases");
+        let job = Job::prepare(&file)?;
+        eprintln!("{}", job.summary());
+        let mut shown = Shown::new(&file.train);
+        let outcome = job.run(start, control, &mut |at| shown.update(at));
         shown.end();
         outcome
     })?;
-    tell(&config.out, &outcome.context("train")?)
+    tell(&out, &outcome?)
 }
 
 fn tell(out: &Path, outcome: &TrainOutcome) -> anyhow::Result<()> {
@@ -165,17 +144,6 @@ fn minutes(time: Duration) -> String {
         format!("{minutes} min")
     } else {
         format!("{} h {:02} min", minutes / 60, minutes % 60)
-    }
-}
-
-/// Returns the commit of the working folder, for the model's card.
-fn git_revision() -> String {
-    let output = Command::new("git").args(["rev-parse", "HEAD"]).output();
-    match output {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
-        }
-        Ok(_) | Err(_) => "unknown".to_owned(),
     }
 }
 
