@@ -4,6 +4,7 @@
 //! depends on no other crate of the workspace, so that it builds in seconds on a bare machine.
 #![expect(clippy::print_stdout, reason = "a command prints to its user")]
 
+mod bench;
 mod ci;
 mod demo;
 mod libtorch;
@@ -56,6 +57,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Times the seed network, by the project's layers and by libtorch's own.
+    Bench(bench::Arguments),
     /// Runs every check that a change must pass, and the tests.
     Ci,
     /// Checks the direction of dependencies, the map and the layout of the sources.
@@ -88,6 +91,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             demo::demo(&workspace, case.as_deref(), symptoms.as_deref(), out.as_deref())
         }
         Command::Test { arguments } => test::test(&workspace, &arguments),
+        Command::Bench(arguments) => bench::bench(&workspace, &arguments),
         Command::Ci => ci::ci(&workspace),
         Command::Tidy => tidy::tidy(&workspace),
         Command::Manifests => manifests::manifests(&workspace),
