@@ -1,4 +1,7 @@
-//! Schema of the segmentation database: one mask per study and model.
+//! Schema of the segmentation database: masks, models, training runs.
+
+mod models;
+mod training;
 
 use sea_orm_migration::{
     prelude::*,
@@ -12,7 +15,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateSegmentation)]
+        vec![
+            Box::new(CreateSegmentation),
+            Box::new(models::CreateModel),
+            Box::new(training::CreateTrainingRun),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -101,9 +101,9 @@ pub async fn make(args: DiagnoseArgs, mut progress: Progress) -> anyhow::Result<
     };
     progress.step("start");
     let data = DataFolder::open(args.data.as_deref())?;
-    let model = tokio::task::spawn_blocking(move || model::load(&args.model))
+    let model = tokio::task::spawn_blocking(move || model::start(&args.model))
         .await
-        .context("loading ended abnormally")??;
+        .context("reading the model ended abnormally")??;
     let suite = Suite::start(data.path(), Ports::Free, model).await?;
     let mut services = Services::connect(suite.endpoints())?;
     let generated_at = now.replace_nanosecond(0)?.format(&Rfc3339)?;

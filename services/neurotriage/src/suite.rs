@@ -4,7 +4,8 @@ use std::{future::Future, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use neurotriage_blobs::BlobStore;
-use neurotriage_network::Model;
+use neurotriage_network::DeviceChoice;
+use neurotriage_segmentation::{StartModel, registry::RegistryLimits};
 use neurotriage_service_kit::{client, database};
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTrait;
@@ -25,6 +26,19 @@ const DATABASE_CONNECTIONS_MAX: u32 = 4;
 const UPLOADS_MAX: usize = 2;
 /// Studies that wait for the network.
 const QUEUE_MAX: usize = 4;
+/// Models in memory: one serves while another is loaded.
+const MODELS_MAX: usize = 2;
+/// Most bytes of the weights of an imported model.
+const WEIGHTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Which model serves in a suite, and where it runs.
+#[derive(Clone, Debug)]
+pub struct SuiteModel {
+    /// The model that serves until another is promoted.
+    pub start: StartModel,
+    /// Device of the network.
+    pub device: DeviceChoice,
+}
 
 /// Ports to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +73,7 @@ impl Suite {
     ///
     /// # Errors
     /// If the folder can't be written, a port is taken, or a service does not become healthy.
-    pub async fn start(data: &Path, ports: Ports, model: Model) -> anyhow::Result<Self> {
+    pub async fn start(data: &Path, ports: Ports, model: SuiteModel) -> anyhow::Result<Self> {
         tokio::fs::create_dir_all(data)
             .await
             .with_context(|| format!("create data folder {}", data.display()))?;
@@ -108,8 +122,13 @@ impl Suite {
                     .await?,
                 blobs,
                 ingestion: client::channel(&endpoints.ingestion)?,
-                model,
+                model: model.start,
+                device: model.device,
                 queue_max: QUEUE_MAX,
+                limits: RegistryLimits {
+                    models_in_memory_max: MODELS_MAX,
+                    weights_bytes_max: WEIGHTS_BYTES_MAX,
+                },
             },
             DRAIN_TIMEOUT,
             stopped(&stop),

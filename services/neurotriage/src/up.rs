@@ -49,7 +49,7 @@ impl DataFolder {
 /// # Errors
 /// If they can't start, or one of them fails.
 pub fn run(runtime: &Runtime, args: &UpArgs) -> anyhow::Result<()> {
-    let model = model::load(&args.model)?;
+    let model = model::start(&args.model)?;
     let data = DataFolder::open(args.data.as_deref())?;
     runtime.block_on(async {
         let mut suite = Suite::start(data.path(), Ports::From(args.port_base), model).await?;

@@ -2,10 +2,12 @@
 
 use std::{net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use neurotriage_network::DeviceChoice;
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
+
+use crate::registry::RegistryLimits;
 
 /// Settings of the segmentation service.
 #[derive(Clone, Debug, Parser)]
@@ -44,9 +46,14 @@ pub struct Config {
     #[arg(long, env = "SEGMENTATION_DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
 
-    /// Folder with `model.safetensors` and `card.json`; the built-in model if not given.
+    /// Folder with `model.safetensors` and `card.json` of the model that serves, whatever was
+    /// promoted; if not given, the model last promoted, or the built-in one.
     #[arg(long, env = "SEGMENTATION_MODEL")]
     pub model: Option<PathBuf>,
+
+    /// Registry of models.
+    #[command(flatten)]
+    pub registry: RegistryConfig,
 
     /// Most studies that wait for the network; one more is refused with RESOURCE_EXHAUSTED. Each
     /// holds about 60 MB.
@@ -56,6 +63,36 @@ pub struct Config {
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+}
+
+/// Settings of the registry of models.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct RegistryConfig {
+    /// Most models in memory: the one that serves, one that is loaded beside it, those of running
+    /// jobs. Each takes its weights twice or so, besides what a study takes.
+    #[arg(long, env = "SEGMENTATION_MODELS_MAX", default_value = "2", value_parser = models_max)]
+    pub models_max: usize,
+
+    /// Most bytes of the weights of an imported model; held in memory while they arrive.
+    #[arg(long, env = "SEGMENTATION_WEIGHTS_BYTES_MAX", default_value = "268435456")]
+    pub weights_bytes_max: u64,
+}
+
+impl RegistryConfig {
+    /// Returns the limits.
+    pub fn limits(&self) -> RegistryLimits {
+        RegistryLimits {
+            models_in_memory_max: self.models_max,
+            weights_bytes_max: self.weights_bytes_max,
+        }
+    }
+}
+
+fn models_max(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 2..=16) => Ok(count),
+        _ => Err("2 to 16: one serves while another is loaded".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {

@@ -1,6 +1,7 @@
 //! gRPC face of the service: decode, call one domain function, encode.
 
 mod convert;
+pub mod models;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 

@@ -1,12 +1,14 @@
 //! Segmentation: owns the model, marks the tumour in studies, names the regions it touches.
 //!
-//! `segmentation` holds the rules and knows neither tonic nor sea-orm; `engine` owns the one thread
-//! that runs the network; `store`, `upstream` and `grpc` depend on them, never the other way round.
+//! `segmentation` holds the rules and knows neither tonic nor sea-orm; `registry` keeps the models
+//! and chooses the one that serves; `engine` owns the one thread that runs the network; `store`,
+//! `upstream` and `grpc` depend on them, never the other way round.
 
 pub mod config;
 pub mod engine;
 pub mod grpc;
 mod model;
+pub mod registry;
 pub mod resident;
 pub mod segmentation;
 pub mod store;
@@ -16,18 +18,22 @@ use std::{future::Future, time::Duration};
 
 use anyhow::Context as _;
 use neurotriage_blobs::BlobStore;
-use neurotriage_network::Model;
-use neurotriage_proto::segmentation::v1::segmentation_service_server::{
-    SERVICE_NAME, SegmentationServiceServer,
+use neurotriage_network::DeviceChoice;
+use neurotriage_proto::segmentation::v1::{
+    model_service_server::{self, ModelServiceServer},
+    segmentation_service_server::{self, SegmentationServiceServer},
 };
 use neurotriage_service_kit::server;
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tonic::{service::Routes, transport::Channel};
 
-pub use crate::model::default_model;
+pub use crate::model::{StartModel, default_model};
 use crate::{
-    engine::Engine, grpc::SegmentationGrpc, segmentation::Segmenter, store::SqlSegmentationStore,
+    grpc::{SegmentationGrpc, models::ModelGrpc},
+    registry::{Opening, Registry, RegistryLimits},
+    segmentation::Segmenter,
+    store::{SqlSegmentationStore, models::SqlModelStore},
     upstream::IngestionClient,
 };
 
@@ -36,14 +42,18 @@ use crate::{
 pub struct Dependencies {
     /// A migrated database.
     pub db: DatabaseConnection,
-    /// Where prepared studies are read and masks are kept.
+    /// Where prepared studies are read, and masks and models are kept.
     pub blobs: BlobStore,
     /// The ingestion service.
     pub ingestion: Channel,
-    /// The network; see [`default_model`].
-    pub model: Model,
+    /// The model that serves until another is promoted.
+    pub model: StartModel,
+    /// Where networks run.
+    pub device: DeviceChoice,
     /// Most studies that wait for the network.
     pub queue_max: usize,
+    /// Limits of the registry of models.
+    pub limits: RegistryLimits,
 }
 
 /// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
@@ -51,23 +61,33 @@ pub struct Dependencies {
 /// The caller binds the socket: tests pass port 0 and read the address back.
 ///
 /// # Errors
-/// If the network's thread cannot be started or the listener fails.
+/// If the model that serves cannot be loaded, the network's thread cannot be started or the
+/// listener fails.
 pub async fn run(
     listener: TcpListener,
     dependencies: Dependencies,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { db, blobs, ingestion, model, queue_max } = dependencies;
-    let engine = Engine::start(model, queue_max).context("start network thread")?;
+    let Dependencies { db, blobs, ingestion, model, device, queue_max, limits } = dependencies;
+    let opening = Opening {
+        store: SqlModelStore::new(db.clone()),
+        blobs: blobs.clone(),
+        start: model,
+        device,
+        queue_max,
+        limits,
+    };
+    let registry = Registry::open(opening).await.context("load the model that serves")?;
     let segmenter = Segmenter {
         store: SqlSegmentationStore::new(db),
         studies: IngestionClient::new(ingestion),
         blobs,
-        engine,
+        engine: registry.engine().clone(),
     };
-    let routes = Routes::new(SegmentationServiceServer::new(SegmentationGrpc::new(segmenter)));
-    let names = &[SERVICE_NAME];
+    let routes = Routes::new(SegmentationServiceServer::new(SegmentationGrpc::new(segmenter)))
+        .add_service(ModelServiceServer::new(ModelGrpc::new(registry)));
+    let names = &[segmentation_service_server::SERVICE_NAME, model_service_server::SERVICE_NAME];
     server::serve("neurotriage-segmentation", listener, routes, names, drain_timeout, shutdown)
         .await
 }

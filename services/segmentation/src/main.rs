@@ -3,8 +3,7 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use neurotriage_blobs::BlobStore;
-use neurotriage_network::Model;
-use neurotriage_segmentation::{Dependencies, config::Config};
+use neurotriage_segmentation::{Dependencies, StartModel, config::Config};
 use neurotriage_service_kit::{client, database, server, telemetry};
 use tokio::net::TcpListener;
 
@@ -12,17 +11,21 @@ use tokio::net::TcpListener;
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let guard = telemetry::init("neurotriage-segmentation", &config.telemetry)?;
-    let model = match &config.model {
-        Some(folder) => Model::load_folder(folder, config.device)
-            .with_context(|| format!("load model in {}", folder.display()))?,
-        None => neurotriage_segmentation::default_model(config.device)?,
-    };
+    let model = StartModel::named(config.model.as_deref())?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::segmentation::Migrator>(&db).await?;
     let blobs = BlobStore::open(&config.blobs_url).context("open blob store")?;
     let ingestion = client::channel(&config.ingestion_endpoint)?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
-    let dependencies = Dependencies { db, blobs, ingestion, model, queue_max: config.queue_max };
+    let dependencies = Dependencies {
+        db,
+        blobs,
+        ingestion,
+        model,
+        device: config.device,
+        queue_max: config.queue_max,
+        limits: config.registry.limits(),
+    };
     let served = neurotriage_segmentation::run(
         listener,
         dependencies,

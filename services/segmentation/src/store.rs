@@ -1,5 +1,7 @@
 //! Segmentations in a database: PostgreSQL or SQLite.
 
+pub mod models;
+
 use std::{error::Error, time::Duration};
 
 use neurotriage_domain::{SegmentationId, StudyId};
