@@ -228,16 +228,31 @@ impl InstanceNorm {
         Self { scale, shift, channels }
     }
 
-    /// Keeps the shape. Group normalisation with one channel a group: libtorch has it for
-    /// channels-last tensors, which it lacks for instance normalisation.
+    /// Keeps the shape.
+    ///
+    /// On a CPU each sample goes through batch normalisation by its own statistics, which for one
+    /// sample is instance normalisation: libtorch computes its gradient on channels-last tensors
+    /// about five times as fast as that of group normalisation with one channel a group.
     pub(crate) fn forward(
         &self,
         parameters: &Parameters,
         input: &Tensor,
     ) -> Result<Tensor, NetworkError> {
-        let scale = parameters.get(self.scale);
-        let shift = parameters.get(self.shift);
-        Ok(input.f_group_norm(self.channels, Some(scale), Some(shift), NORM_EPSILON, true)?)
+        let scale = Some(parameters.get(self.scale));
+        let shift = Some(parameters.get(self.shift));
+        if input.device() != tch::Device::Cpu {
+            return Ok(input.f_group_norm(self.channels, scale, shift, NORM_EPSILON, true)?);
+        }
+        let none = None::<&Tensor>;
+        let norm = |sample: &Tensor| {
+            // By its own statistics: no running ones are given, so none are kept.
+            sample.f_batch_norm(scale, shift, none, none, true, 0.0, NORM_EPSILON, false)
+        };
+        if input.size().first() == Some(&1) {
+            return Ok(norm(input)?);
+        }
+        let samples = input.f_split(1, 0)?.iter().map(norm).collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::f_cat(&samples, 0)?)
     }
 }
 
@@ -303,5 +318,30 @@ mod tests {
         assert!(mean.f_abs().unwrap().f_max().unwrap().f_double_value(&[]).unwrap() < 1e-4);
         let off = (variance - 1.0).f_abs().unwrap().f_max().unwrap();
         assert!(off.f_double_value(&[]).unwrap() < 1e-3);
+    }
+
+    #[test]
+    fn instance_norm_and_its_gradient_equal_group_norm_with_a_channel_a_group() {
+        let mut specs = ParameterSpecs::default();
+        let layer = InstanceNorm::new(&mut specs, "norm", 5);
+        let parameters = Parameters::draw(&specs.into_specs(), 1, Device::Cpu).unwrap();
+        for batch in [1, 3] {
+            let input = Tensor::f_randn([batch, 5, 4, 6, 8], (Kind::Float, Device::Cpu)).unwrap();
+            let input = with_channels_together(&(input * 3.0 + 7.0)).unwrap();
+            let input = input.f_set_requires_grad(true).unwrap();
+            let weights = Tensor::f_randn_like(&input).unwrap();
+            let ours = layer.forward(&parameters, &input).unwrap();
+            let none = None::<&Tensor>;
+            let theirs = input.f_group_norm(5, none, none, NORM_EPSILON, true).unwrap();
+            let gradient = |output: &Tensor| {
+                let sum = output.f_mul(&weights).unwrap().f_sum(Kind::Float).unwrap();
+                Tensor::f_run_backward(&[&sum], &[&input], true, false).unwrap().swap_remove(0)
+            };
+            for (ours, theirs) in [(&ours, &theirs), (&gradient(&ours), &gradient(&theirs))] {
+                let gap = ours.f_sub(theirs).unwrap().f_abs().unwrap().f_max().unwrap();
+                assert!(gap.f_double_value(&[]).unwrap() < 1e-4, "batch {batch}");
+            }
+            assert_eq!(ours.stride(), input.stride(), "batch {batch}");
+        }
     }
 }

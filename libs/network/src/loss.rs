@@ -38,6 +38,16 @@ pub enum LossKind {
     Normalised,
     /// Soft Dice plus binary cross-entropy of the nested regions.
     Region,
+    /// As `region`, with minus the logarithm of each region's soft Dice in place of one minus it:
+    /// a region that is hardly found yet, as enhancing tumour at first, pulls the harder.
+    RegionLog,
+}
+
+/// How the overlap of a region enters the loss.
+#[derive(Clone, Copy, Debug)]
+enum DiceTerm {
+    OneMinus,
+    MinusLog,
 }
 
 /// Returns the class index 0 to 3 of every voxel: label 4 becomes 3.
@@ -83,9 +93,11 @@ pub(crate) fn loss(
     match kind {
         LossKind::Seed => seed_loss(finest, labels, SEED_CLASS_WEIGHT),
         LossKind::Normalised => seed_loss(finest, labels, 1.0),
-        LossKind::Region => {
+        LossKind::Region | LossKind::RegionLog => {
             let targets = region_targets(labels)?.f_to_kind(precision(finest)?)?;
-            deep_region_loss(outputs, &targets)
+            let term =
+                if kind == LossKind::Region { DiceTerm::OneMinus } else { DiceTerm::MinusLog };
+            deep_region_loss(outputs, &targets, term)
         }
     }
 }
@@ -157,7 +169,11 @@ fn precision(tensor: &Tensor) -> Result<Kind, NetworkError> {
 
 /// Returns the region losses of all levels, weighted 1/2^level and divided by the sum of weights.
 /// Targets of coarser levels are the shares of the block that lie in the region.
-fn deep_region_loss(outputs: &[Tensor], targets: &Tensor) -> Result<Tensor, NetworkError> {
+fn deep_region_loss(
+    outputs: &[Tensor],
+    targets: &Tensor,
+    dice_term: DiceTerm,
+) -> Result<Tensor, NetworkError> {
     let [_, _, x, ..] = sides("targets", targets)?;
     let mut total: Option<Tensor> = None;
     let mut weights = 0.0;
@@ -165,11 +181,11 @@ fn deep_region_loss(outputs: &[Tensor], targets: &Tensor) -> Result<Tensor, Netw
         let [_, _, x_out, ..] = sides("network output", output)?;
         let block = x / x_out.max(1);
         let term = if block == 1 {
-            region_loss(output, targets)?
+            region_loss(output, targets, dice_term)?
         } else {
             let kernel = [block; 3];
             let coarse = targets.f_avg_pool3d(kernel, kernel, [0, 0, 0], false, true, None)?;
-            region_loss(output, &coarse)?
+            region_loss(output, &coarse, dice_term)?
         };
         let weight = 0.5_f64.powi(i32::try_from(level).unwrap_or(i32::MAX));
         let term = term.f_mul_scalar(weight)?;
@@ -184,13 +200,18 @@ fn deep_region_loss(outputs: &[Tensor], targets: &Tensor) -> Result<Tensor, Netw
     Ok(total.f_div_scalar(f64::max(weights, 1.0))?)
 }
 
-/// Returns `mean_r(1 - (2 Σ p g + s) / (Σ p + Σ g + s))` plus binary cross-entropy with logits.
+/// Returns `mean_r(1 - F_r)` or `mean_r(-ln F_r)` plus binary cross-entropy with logits, where
+/// `F_r = (2 Σ p g + s) / (Σ p + Σ g + s)`.
 ///
 /// Sums run over batch and voxels, `p` is the sigmoid of `logits`.
 ///
 /// # Shapes
 /// - `logits`, `targets`: `[batch, 3, x, y, z]`, targets in `[0, 1]`
-fn region_loss(logits: &Tensor, targets: &Tensor) -> Result<Tensor, NetworkError> {
+fn region_loss(
+    logits: &Tensor,
+    targets: &Tensor,
+    dice_term: DiceTerm,
+) -> Result<Tensor, NetworkError> {
     same_size("region targets", targets, logits)?;
     let over: &[i64] = &[0, 2, 3, 4];
     let kind = precision(logits)?;
@@ -201,15 +222,18 @@ fn region_loss(logits: &Tensor, targets: &Tensor) -> Result<Tensor, NetworkError
     let dice = overlap
         .f_mul_scalar(2.0)?
         .f_add_scalar(REGION_SMOOTH)?
-        .f_div(&extent.f_add_scalar(REGION_SMOOTH)?)?
-        .f_mean(kind)?;
+        .f_div(&extent.f_add_scalar(REGION_SMOOTH)?)?;
+    let dice_loss = match dice_term {
+        DiceTerm::OneMinus => dice.f_neg()?.f_add_scalar(1.0)?,
+        DiceTerm::MinusLog => dice.f_log()?.f_neg()?,
+    };
     let entropy = logits.f_binary_cross_entropy_with_logits(
         targets,
         None::<&Tensor>,
         None::<&Tensor>,
         Reduction::Mean,
     )?;
-    Ok(entropy.f_sub(&dice)?.f_add_scalar(1.0)?)
+    Ok(entropy.f_add(&dice_loss.f_mean(kind)?)?)
 }
 
 fn same_size(name: &'static str, got: &Tensor, expected: &Tensor) -> Result<(), NetworkError> {
@@ -276,6 +300,9 @@ mod tests {
         let dice = [6.0, 4.0, 2.0].map(|n: f64| (n + s) / (4.0 + n + s)).iter().sum::<f64>() / 3.0;
         let got = value(LossKind::Region, &even, &labels);
         assert!((got - (1.0 - dice + 2.0_f64.ln())).abs() < 1e-5, "{got}");
+        let logs = [6.0, 4.0, 2.0].map(|n: f64| ((n + s) / (4.0 + n + s)).ln()).iter().sum::<f64>();
+        let got = value(LossKind::RegionLog, &even, &labels);
+        assert!((got - (2.0_f64.ln() - logs / 3.0)).abs() < 1e-5, "{got}");
     }
 
     #[test]

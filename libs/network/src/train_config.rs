@@ -1,11 +1,13 @@
 //! Settings of a training run, as in its TOML file.
 
+use std::path::PathBuf;
+
 use neurotriage_domain::Modality;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Architecture, DeviceChoice, LossKind, NetworkConfig, NetworkError, OptimiserConfig,
-    ScheduleConfig,
+    ScheduleConfig, TrainPrecision,
 };
 
 /// Settings of a training run. Every field has a default: that of the shipped model.
@@ -23,8 +25,21 @@ pub struct TrainConfig {
     pub threads: usize,
     /// Threads that draw samples ahead.
     pub loader_threads: usize,
-    /// Samples a step.
+    /// Samples that go through the network together.
     pub batch: usize,
+    /// Batches a step. A step of `accumulate` batches equals one of a batch as many times as large,
+    /// but for the draws of dropout and rounding; it holds the activations of one batch and
+    /// computes the outputs twice.
+    pub accumulate: usize,
+    /// In what activations are computed: 16 bits on CUDA devices only.
+    pub precision: TrainPrecision,
+    /// Folder of a finished model of the same network whose weights the run begins with; moments
+    /// and counters are fresh. The card names that model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_from: Option<PathBuf>,
+    /// Largest share of the free memory that a step may take, by estimate; above 1 to try anyway.
+    /// Only checked on a CPU: CUDA devices end a run that does not fit with an error of their own.
+    pub memory_share_max: f64,
     /// Steps of the whole run.
     pub steps_max: u64,
     /// Ends the run by the clock: the share done is the larger of steps and minutes. 0: no limit.
@@ -43,8 +58,16 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Minutes between two validations; one more comes at the end. 0: only at the end.
     pub validate_minutes: f64,
+    /// Steps between two validations, which unlike minutes are the same in every run. 0: none.
+    pub validate_steps: u64,
+    /// Validations without a better mean Dice after which the run ends; the model written then has
+    /// the weights of the best validation, which are also part of the checkpoint. 0: the run
+    /// never ends early and the model has the last weights.
+    pub patience: u32,
     /// Minutes between two checkpoints; one more comes at the end. 0: only at the end.
     pub checkpoint_minutes: f64,
+    /// Steps between two checkpoints. 0: none.
+    pub checkpoint_steps: u64,
     /// How gradients become steps.
     pub optimiser: OptimiserConfig,
     /// How the step size rises and falls.
@@ -61,6 +84,10 @@ impl Default for TrainConfig {
             threads: 2,
             loader_threads: 1,
             batch: 1,
+            accumulate: 1,
+            precision: TrainPrecision::F32,
+            start_from: None,
+            memory_share_max: 1.0,
             steps_max: 6_000,
             max_minutes: 60.0,
             loss: LossKind::Region,
@@ -70,7 +97,10 @@ impl Default for TrainConfig {
             skipped_steps_max: 20,
             log_steps: 10,
             validate_minutes: 10.0,
+            validate_steps: 0,
+            patience: 0,
             checkpoint_minutes: 5.0,
+            checkpoint_steps: 0,
             optimiser: OptimiserConfig::default(),
             schedule: ScheduleConfig::default(),
             network: NetworkConfig::residual(&[16, 32, 64, 128, 192]),
@@ -113,11 +143,13 @@ impl TrainConfig {
     /// [`NetworkError::Config`] names the first setting that can't work.
     pub fn validate(&self) -> Result<(), NetworkError> {
         self.network.validate()?;
-        let regions = self.loss == LossKind::Region;
+        let regions = matches!(self.loss, LossKind::Region | LossKind::RegionLog);
         let rules = [
             (self.threads > 0, "threads", "must be at least 1"),
             ((1..=16).contains(&self.loader_threads), "loader_threads", "must be 1 to 16"),
             ((1..=64).contains(&self.batch), "batch", "must be 1 to 64"),
+            ((1..=256).contains(&self.accumulate), "accumulate", "must be 1 to 256"),
+            (self.memory_share_max > 0.0, "memory_share_max", "must be above 0"),
             (self.steps_max > 0, "steps_max", "must be at least 1"),
             (at_least_zero(self.max_minutes), "max_minutes", "must be 0 or more"),
             (at_least_zero(self.validate_minutes), "validate_minutes", "must be 0 or more"),
@@ -126,6 +158,11 @@ impl TrainConfig {
             ((0.0..1.0).contains(&self.ema_decay), "ema_decay", "must be at least 0 and below 1"),
             (self.log_steps > 0, "log_steps", "must be at least 1"),
             (self.skipped_steps_max > 0, "skipped_steps_max", "must be at least 1"),
+            (
+                self.patience == 0 || self.validate_steps > 0 || self.validate_minutes > 0.0,
+                "patience",
+                "needs validate_steps or validate_minutes above 0",
+            ),
             (self.optimiser.learning_rate > 0.0, "learning_rate", "must be above 0"),
             (
                 i64::try_from(self.channels.len()) == Ok(self.network.in_channels),
@@ -135,7 +172,7 @@ impl TrainConfig {
             (
                 regions == (self.network.architecture == Architecture::Residual),
                 "loss",
-                "must be region for residual, seed or normalised for seed",
+                "must be region or region_log for residual, seed or normalised for seed",
             ),
         ];
         for (holds, setting, problem) in rules {
@@ -181,6 +218,9 @@ mod tests {
         let good = TrainConfig::default;
         let table = [
             ("batch", TrainConfig { batch: 0, ..good() }),
+            ("accumulate", TrainConfig { accumulate: 0, ..good() }),
+            ("patience", TrainConfig { patience: 2, validate_minutes: 0.0, ..good() }),
+            ("memory_share_max", TrainConfig { memory_share_max: f64::NAN, ..good() }),
             ("max_minutes", TrainConfig { max_minutes: f64::NAN, ..good() }),
             ("ema_decay", TrainConfig { ema_decay: 1.0, ..good() }),
             ("channels", TrainConfig { channels: vec![], ..good() }),
