@@ -4,13 +4,15 @@ use std::{collections::HashMap, fs, path::Path};
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
-use tch::Device;
+use tch::{Device, Tensor};
 
 use crate::{
-    NetworkError, TrainConfig, ValidationReport,
+    Model, NetworkError, TrainConfig, ValidationReport,
+    best::Best,
     network::Network,
     optimiser::Optimiser,
     parameters::Parameters,
+    precision::LossScale,
     store::{self, Precision, Store, write_whole},
 };
 
@@ -19,6 +21,9 @@ pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// Key of the counters in the file's metadata.
 const STATE_KEY: &str = "state";
+
+/// Prefix of the weights of the best validation.
+const BEST_PREFIX: &str = "best/";
 
 /// Counters of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +40,15 @@ pub(crate) struct Counters {
     pub(crate) window: [usize; 3],
     /// Last validation.
     pub(crate) validation: Option<ValidationReport>,
+    /// Best validation, where the run looks for it.
+    #[serde(default)]
+    pub(crate) best: Best,
+    /// What the loss is multiplied by; only in 16-bit floats.
+    #[serde(default)]
+    pub(crate) loss_scale: Option<LossScale>,
+    /// The model that the first weights are from.
+    #[serde(default)]
+    pub(crate) started_from: Option<String>,
 }
 
 /// What the file's metadata holds.
@@ -51,22 +65,64 @@ pub(crate) struct RunState {
     pub(crate) weights: Parameters,
     pub(crate) ema: Parameters,
     pub(crate) optimiser: Optimiser,
+    /// Weights of the best validation, where the run looks for it.
+    pub(crate) best: Option<Parameters>,
     pub(crate) counters: Counters,
 }
 
 impl RunState {
-    /// Draws fresh weights.
+    /// Draws fresh weights, or takes those of the model that the run starts from.
+    ///
+    /// # Errors
+    /// [`NetworkError::Config`] if that model has another network or other channels; else as
+    /// [`Model::load_folder`].
     pub(crate) fn fresh(
         config: &TrainConfig,
         network: &Network,
         device: Device,
     ) -> Result<Self, NetworkError> {
-        let mut weights =
-            Parameters::draw(network.specs(), crate::model::signed(config.seed), device)?;
+        let loss_scale = config.precision.first_scale();
+        let mut counters = Counters { loss_scale, ..Counters::default() };
+        let mut weights = match &config.start_from {
+            None => Parameters::draw(network.specs(), crate::model::signed(config.seed), device)?,
+            Some(folder) => {
+                let model = Model::load_folder(folder, config.device)?;
+                let card = model.card();
+                if card.network != config.network || card.channels != config.channels {
+                    return Err(NetworkError::Config {
+                        setting: "start_from",
+                        problem: "the model there has another network or other channels; train \
+                                  with its [train.network] and channels, or without start_from"
+                            .to_owned(),
+                    });
+                }
+                let (name, hash) = (&card.provenance.name, card.weights_sha256);
+                counters.started_from = Some(format!("model {name}, sha256 {hash}"));
+                model.parameters
+            }
+        };
         let ema = weights.duplicate()?;
         let optimiser = Optimiser::new(&config.optimiser, &weights)?;
         weights.require_grad()?;
-        Ok(Self { weights, ema, optimiser, counters: Counters::default() })
+        Ok(Self { weights, ema, optimiser, best: None, counters })
+    }
+
+    /// Moves the weights by gradients, and their average after them.
+    pub(crate) fn advance(
+        &mut self,
+        gradients: &[Tensor],
+        learning_rate: f64,
+        ema_decay: f64,
+    ) -> Result<(), NetworkError> {
+        self.optimiser.step(&mut self.weights, gradients, learning_rate)?;
+        let _guard = tch::no_grad_guard();
+        // Young averages follow faster, so that the first weights are soon forgotten.
+        let steps = self.optimiser.steps as f64;
+        let decay = ema_decay.min(steps / (steps + 9.0));
+        for (average, weight) in self.ema.tensors_mut().iter_mut().zip(self.weights.tensors()) {
+            let _ = average.f_lerp_(weight, 1.0 - decay)?;
+        }
+        Ok(())
     }
 
     /// Writes the state into `folder`.
@@ -91,20 +147,22 @@ impl RunState {
         write_whole(&folder.join(CHECKPOINT_FILE), &file.into_bytes(Some(metadata))?)
     }
 
-    fn groups(&self) -> [(&'static str, &Parameters); 4] {
-        [
+    fn groups(&self) -> Vec<(&'static str, &Parameters)> {
+        let mut groups = vec![
             ("weights/", &self.weights),
             ("ema/", &self.ema),
             ("first/", &self.optimiser.first),
             ("second/", &self.optimiser.second),
-        ]
+        ];
+        groups.extend(self.best.as_ref().map(|best| (BEST_PREFIX, best)));
+        groups
     }
 
     /// Reads the state that [`RunState::write`] left in `folder`.
     ///
     /// # Errors
     /// [`NetworkError::Resume`] if there is none, or it belongs to another network, loss,
-    /// optimiser, batch size or seed.
+    /// optimiser, batch size, precision or seed.
     pub(crate) fn read(
         folder: &Path,
         config: &TrainConfig,
@@ -127,6 +185,8 @@ impl RunState {
             (stored.config.loss == config.loss, "the loss differs"),
             (stored.config.optimiser.kind == config.optimiser.kind, "the optimiser differs"),
             (stored.config.batch == config.batch, "the batch size differs"),
+            (stored.config.accumulate == config.accumulate, "the batches a step differ"),
+            (stored.config.precision == config.precision, "the precision differs"),
             (stored.config.channels == config.channels, "the channels differ"),
             (stored.config.seed == config.seed, "the seed differs"),
         ];
@@ -143,6 +203,8 @@ impl RunState {
         optimiser.first = group("first/")?;
         optimiser.second = group("second/")?;
         optimiser.steps = stored.optimiser_steps;
-        Ok(Self { weights, ema: group("ema/")?, optimiser, counters: stored.counters })
+        let has_best = config.patience > 0 && stored.counters.best.report.is_some();
+        let best = if has_best { Some(group(BEST_PREFIX)?) } else { None };
+        Ok(Self { weights, ema: group("ema/")?, optimiser, best, counters: stored.counters })
     }
 }

@@ -10,28 +10,35 @@
 //! `[batch, channel, x, y, z]`. One thread should own a [`Model`]: libtorch's memory grows with
 //! every thread that calls it. Everything here is for research use and no medical device.
 
+mod best;
 mod card;
 mod checkpoint;
 mod config;
 mod device;
 mod error;
+mod journal;
 mod layers;
 mod loader;
 mod loss;
 pub mod measure;
+mod memory;
 mod model;
 mod network;
 mod optimiser;
 pub mod outcome;
 mod parameters;
 mod postprocess;
+mod precision;
 mod predict;
 mod residual;
+mod scores;
 mod seed;
 mod segment;
+mod step;
 mod store;
 mod train;
 mod train_config;
+mod trainer;
 mod uncertainty;
 mod validate;
 mod window;
@@ -44,16 +51,20 @@ pub use checkpoint::CHECKPOINT_FILE;
 pub use config::{Architecture, NetworkConfig};
 pub use device::{DeviceChoice, UnknownDevice, set_compute_threads};
 pub use error::NetworkError;
+pub use journal::METRICS_FILE;
 pub use loss::LossKind;
+pub use memory::memory_needed_bytes;
 pub use model::{CARD_FILE, Model, WEIGHTS_FILE};
 pub use optimiser::{OptimiserConfig, OptimiserKind, ScheduleConfig, ScheduleKind};
 pub use outcome::{
     Doubt, Outcome, OutcomeEvidence, StudyCondition, StudySpace, decide as decide_outcome,
 };
 pub use postprocess::{PostProcessing, repair};
+pub use precision::TrainPrecision;
+pub use scores::{BatchScores, ValidationScores};
 pub use segment::{Mirroring, SegmentOptions, Segmentation, UnknownMirroring, Window, segment};
 pub use train::{
-    METRICS_FILE, Start, TrainControl, TrainOutcome, TrainProgress, TrainRun, ValidationCase, train,
+    Start, TrainControl, TrainOutcome, TrainProgress, TrainRun, ValidationCase, train,
 };
 pub use train_config::TrainConfig;
 pub use uncertainty::{

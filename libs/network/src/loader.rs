@@ -14,7 +14,7 @@ use crate::NetworkError;
 
 /// Samples that each thread holds ready: one in use hides the drawing of the next; a sample of
 /// 128³ voxels and 4 channels takes 36 MB.
-const READY_PER_THREAD: usize = 2;
+pub(crate) const READY_PER_THREAD: usize = 2;
 
 /// Threads that draw the samples `first, first + 1, ...` ahead of their use.
 ///

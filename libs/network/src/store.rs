@@ -108,8 +108,15 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), NetworkError>
     let failed = |source| NetworkError::Io { path: path.to_owned(), source };
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".part");
-    let mut file = fs::File::create(&temporary).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(&temporary, path).map_err(failed)
+    let written = fs::File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|source| {
+        // A part of a file is of no use, and holds room on a disk that may be full.
+        let _ = fs::remove_file(&temporary);
+        failed(source)
+    })
 }

@@ -1,0 +1,146 @@
+//! Mixed precision: what is computed in 16 bits, and how gradients are kept in their range.
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind};
+
+use crate::NetworkError;
+
+/// Scale of a fresh run: 2^16, as is usual for 16-bit floats whose smallest normal value is 2^-14.
+const SCALE_FIRST: f64 = 65_536.0;
+
+/// Smallest and largest scale.
+const SCALE_RANGE: [f64; 2] = [1.0, 16_777_216.0];
+
+/// Steps in a row without overflow after which the scale doubles.
+const GROWTH_STEPS: u32 = 2_000;
+
+/// In what a step is computed. Weights, loss, gradients and moments are 32 bits always.
+///
+/// The 16-bit kinds are for CUDA devices and refused on a CPU, which gains nothing by them. No test
+/// of this project runs them on a device: only the scaling of the loss is tested, and the casts by
+/// one step in `bf16` on a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainPrecision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of 32: needs no scaling.
+    Bf16,
+    /// 16 bits with a small range: the loss is scaled, and a step that overflows is skipped.
+    F16,
+}
+
+impl TrainPrecision {
+    /// Returns the kind of activations.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::F32 => Kind::Float,
+            Self::Bf16 => Kind::BFloat16,
+            Self::F16 => Kind::Half,
+        }
+    }
+
+    /// # Errors
+    /// [`NetworkError::Config`] for 16 bits on a CPU.
+    pub(crate) fn check(self, device: Device) -> Result<(), NetworkError> {
+        if self == Self::F32 || matches!(device, Device::Cuda(_)) {
+            return Ok(());
+        }
+        Err(NetworkError::Config {
+            setting: "precision",
+            problem: "16 bits need a CUDA device; use f32 on a CPU".to_owned(),
+        })
+    }
+
+    /// Returns the scale that a fresh run starts with; `None` where none is needed.
+    pub(crate) fn first_scale(self) -> Option<LossScale> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::F16 => Some(LossScale::first()),
+        }
+    }
+}
+
+/// What the loss is multiplied by, so that small gradients do not vanish in 16 bits.
+///
+/// It halves when a gradient overflows and doubles after [`GROWTH_STEPS`] steps without.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LossScale {
+    /// The factor, a power of two.
+    pub(crate) value: f64,
+    /// Steps in a row without overflow.
+    good_steps: u32,
+}
+
+impl LossScale {
+    fn first() -> Self {
+        Self { value: SCALE_FIRST, good_steps: 0 }
+    }
+
+    /// Returns the scale after a step that was or was not finite.
+    pub(crate) fn after(self, step: StepEnd) -> Self {
+        let [low, high] = SCALE_RANGE;
+        match step {
+            StepEnd::Overflowed => Self { value: (self.value / 2.0).max(low), good_steps: 0 },
+            StepEnd::Finite if self.good_steps + 1 >= GROWTH_STEPS => {
+                Self { value: (self.value * 2.0).min(high), good_steps: 0 }
+            }
+            StepEnd::Finite => Self { good_steps: self.good_steps + 1, ..self },
+        }
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepEnd {
+    /// Loss and gradient were finite; the weights have moved.
+    Finite,
+    /// They were not; the step was skipped.
+    Overflowed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_halves_on_overflow_and_doubles_after_many_good_steps() {
+        let first = LossScale::first();
+        let halved = first.after(StepEnd::Overflowed);
+        assert_eq!(halved.value, 32_768.0);
+        let mut scale = halved;
+        for _ in 0..GROWTH_STEPS - 1 {
+            scale = scale.after(StepEnd::Finite);
+            assert_eq!(scale.value, halved.value);
+        }
+        assert_eq!(scale.after(StepEnd::Finite), first);
+        // An overflow starts the count again.
+        let again = scale.after(StepEnd::Overflowed).after(StepEnd::Finite);
+        assert_eq!((again.value, again.good_steps), (16_384.0, 1));
+    }
+
+    #[test]
+    fn the_scale_stays_in_its_range() {
+        let (mut low, mut high) = (LossScale::first(), LossScale::first());
+        for _ in 0..100 {
+            low = low.after(StepEnd::Overflowed);
+        }
+        for _ in 0..20 * GROWTH_STEPS {
+            high = high.after(StepEnd::Finite);
+        }
+        assert_eq!([low.value, high.value], SCALE_RANGE);
+    }
+
+    #[test]
+    fn sixteen_bits_are_refused_on_a_cpu() {
+        assert!(TrainPrecision::F32.check(Device::Cpu).is_ok());
+        for precision in [TrainPrecision::Bf16, TrainPrecision::F16] {
+            let error = precision.check(Device::Cpu).unwrap_err().to_string();
+            assert!(error.contains("need a CUDA device"), "{error}");
+            assert!(precision.check(Device::Cuda(0)).is_ok());
+        }
+        assert!(TrainPrecision::F16.first_scale().is_some());
+        assert!(TrainPrecision::Bf16.first_scale().is_none());
+    }
+}
