@@ -24,7 +24,9 @@ pub use localisation::{
     AxialDiameters, BoundingBox, Caution, CompartmentVolumes, Lesion, Localisation, MidlineShare,
     RegionDistance, RegionShare, Site, Space,
 };
-pub use localise::{LESIONS_MAX, LocaliseOptions, SpaceRule, localise, localise_in};
+pub use localise::{
+    LESIONS_MAX, LocaliseOptions, SpaceRule, lesion_numbers, localise, localise_in,
+};
 pub use terms::{SnomedConcept, korean_name, korean_region_name, snomed_concept};
 
 /// Why a mask could not be localised.

@@ -140,6 +140,35 @@ pub fn localise_in(
     })
 }
 
+/// Returns the number of the lesion that each voxel belongs to: 1 for the first of
+/// [`Localisation::lesions`], and so on; 0 outside and in what is too small to be listed.
+///
+/// For whoever sums something up by lesion: it takes the localiser's word for what one is.
+///
+/// # Shapes
+/// - `mask`: any orientation and spacing; labels 0, 1, 2, 3 or 4
+/// - returns: `[x, y, z]` of the mask brought to LPS order; that of `mask` if it is in LPS order
+///
+/// # Errors
+/// [`AnatomyError::NoVoxels`] or [`AnatomyError::Geometry`].
+pub fn lesion_numbers(mask: &Mask, options: &LocaliseOptions) -> Result<Array3<u8>, AnatomyError> {
+    let oriented = Oriented::new(mask.voxels.view(), transform(&mask.affine))?;
+    let mut numbers = Array3::zeros(oriented.labels.dim());
+    let inside = oriented.labels.indexed_iter().filter(|(_, label)| **label != 0);
+    let Some(bounds) = Bounds::around(inside.map(|((x, y, z), _)| [x, y, z])) else {
+        return Ok(numbers);
+    };
+    let part = oriented.crop(&bounds);
+    let groups = find_lesions(&part.labels, oriented.spacing, options.lesion_gap_mm);
+    // At most 100 are listed.
+    for (number, lesion) in (1_u8..).zip(split(groups, oriented.spacing, options).0) {
+        for voxel in lesion.voxels {
+            numbers[in_mask(&part, voxel)] = number;
+        }
+    }
+    Ok(numbers)
+}
+
 /// What a mask holds.
 #[derive(Default)]
 struct Found {

@@ -6,7 +6,8 @@ mod support;
 
 use ndarray::Array3;
 use neurotriage_anatomy::{
-    AnatomyError, Atlas, Caution, Localisation, LocaliseOptions, Site, Space, SpaceRule, localise,
+    AnatomyError, Atlas, Caution, Localisation, LocaliseOptions, Site, Space, SpaceRule,
+    lesion_numbers, localise,
 };
 use neurotriage_domain::{RegionName, Side, Structure};
 use neurotriage_imaging::Mask;
@@ -393,4 +394,30 @@ fn the_answer_is_json_and_comes_back() {
     assert_eq!(json["site"]["regions"][0]["korean_name"], "왼쪽 전두엽");
     assert_eq!(serde_json::from_value::<Localisation>(json).unwrap(), found);
     assert_eq!(BRATS, [240, 240, 155]);
+}
+
+#[test]
+fn the_numbers_of_voxels_are_those_of_the_listed_lesions() {
+    // Two balls far apart, a second piece 4 mm from the smaller one, and a speck.
+    let label = |at: [f64; 3]| {
+        let large = ball(at, [150.0, 85.0, 100.0], 12.0);
+        let small = ball(at, [60.0, 150.0, 60.0], 6.0) || ball(at, [70.0, 150.0, 60.0], 1.0);
+        let speck = ball(at, [200.0, 120.0, 40.0], 1.0);
+        if large || small || speck { 2 } else { 0 }
+    };
+    let options = LocaliseOptions::default();
+    let mask = brats(label);
+    let found = localise(&mask, &options).unwrap();
+    assert_eq!((found.lesions.len(), found.components_ignored), (2, 1));
+    let numbers = lesion_numbers(&mask, &options).unwrap();
+    for (lesion, number) in found.lesions.iter().zip(1..) {
+        let voxels = numbers.iter().filter(|&&found| found == number).count();
+        assert!((voxels as f64 / 1000.0 - lesion.volumes.whole_ml).abs() < 1e-9);
+    }
+    // A mask in LPS order keeps its grid.
+    assert_eq!(numbers.dim(), mask.voxels.dim());
+    let at = |place: [usize; 3]| numbers[place];
+    assert_eq!([at([150, 85, 100]), at([60, 150, 60]), at([70, 150, 60])], [1, 2, 2]);
+    assert_eq!([at([200, 120, 40]), at([10, 10, 10])], [0, 0]);
+    assert!(lesion_numbers(&brats(|_| 0), &options).unwrap().iter().all(|&number| number == 0));
 }
