@@ -1,11 +1,11 @@
 //! Prints what the thresholds of `neurotriage_network::outcome` rest on.
 //!
 //! ```text
-//! cargo run --release -p neurotriage-network --example outcome_figures -- MODEL_FOLDER [KIND...]
+//! cargo run --release -p neurotriage-network --example outcome_figures -- MODEL CASES [KIND...]
 //! ```
 //!
-//! `MODEL_FOLDER` holds `model.safetensors` and `card.json`. Kinds: `real` (the folders under
-//! `NEUROTRIAGE_CASES`), `healed` (those brains with the tumour taken out), `healthy` (phantoms without
+//! `MODEL` is a folder that holds `model.safetensors` and `card.json`, `CASES` one of real studies with
+//! their truth, or `-`. Kinds: `real` (the studies), `healed` (those brains with the tumour taken out), `healthy` (phantoms without
 //! tumour), `phantom` (with one), `spoilt` (real studies, spoilt on purpose). All if none is named.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a development tool")]
@@ -24,7 +24,7 @@ use neurotriage_imaging::{
 };
 use neurotriage_network::{
     DeviceChoice, Model, OutcomeEvidence, PostProcessing, SegmentOptions, StudyCondition,
-    StudySpace, decide_outcome, lesion_certainties, repair, segment,
+    decide_outcome, lesion_certainties, repair, segment,
 };
 
 const PHANTOMS: u64 = 8;
@@ -33,12 +33,13 @@ fn main() {
     let mut args = env::args().skip(1);
     let model = args.next().unwrap();
     let model = Model::load_folder(&PathBuf::from(model), DeviceChoice::Cpu).unwrap();
+    let folders = folders(&args.next().unwrap());
     let kinds: Vec<String> = args.collect();
     let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|named| named == kind);
     println!(
         "study                           marked  peak undecided share  conf spread entropy brain   s  answer"
     );
-    let cases = real_cases();
+    let cases = real_cases(&folders);
     for (name, image, truth) in &cases {
         if wanted("real") {
             show(&model, &format!("real {name}"), image.view(), Some(truth));
@@ -50,7 +51,7 @@ fn main() {
         }
     }
     if wanted("healed") && !cases.is_empty() {
-        drawn(&model, "healed", Shares { healthy: 1.0, ..NO_SHARES }, cached());
+        drawn(&model, "healed", Shares { healthy: 1.0, ..NO_SHARES }, cached(&folders));
     }
     if wanted("healthy") {
         drawn(&model, "healthy", Shares { healthy: 1.0, ..NO_SHARES }, Vec::new());
@@ -63,11 +64,10 @@ fn main() {
 const NO_SHARES: Shares =
     Shares { real: 0.0, transplant: 0.0, paste: 0.0, phantom: 0.0, healthy: 0.0 };
 
-fn folders() -> Vec<PathBuf> {
-    let Ok(root) = env::var("NEUROTRIAGE_CASES") else {
-        println!("no real cases: set NEUROTRIAGE_CASES");
+fn folders(root: &str) -> Vec<PathBuf> {
+    if root == "-" {
         return Vec::new();
-    };
+    }
     let mut folders: Vec<PathBuf> =
         fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());
@@ -75,11 +75,11 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-fn cached() -> Vec<CachedCase> {
-    folders().iter().map(|folder| CachedCase::load(folder).unwrap()).collect()
+fn cached(folders: &[PathBuf]) -> Vec<CachedCase> {
+    folders.iter().map(|folder| CachedCase::load(folder).unwrap()).collect()
 }
 
-fn real_cases() -> Vec<(String, Array4<f32>, Array3<u8>)> {
+fn real_cases(folders: &[PathBuf]) -> Vec<(String, Array4<f32>, Array3<u8>)> {
     let read = |folder: &PathBuf| {
         let files = CaseFiles::find(folder).unwrap();
         let study = files.read_study().unwrap();
@@ -88,7 +88,7 @@ fn real_cases() -> Vec<(String, Array4<f32>, Array3<u8>)> {
         let truth = prepared.crop().view(&truth.voxels).unwrap().to_owned();
         (files.id.clone(), prepared.channels().clone(), truth)
     };
-    folders().iter().map(read).collect()
+    folders.iter().map(read).collect()
 }
 
 /// Draws samples without any change, as large as a head.
@@ -183,13 +183,7 @@ fn show(model: &Model, name: &str, image: ArrayView4<'_, f32>, truth: Option<&Ar
     let spacing = VoxelSpacing::from_mm([1.0; 3]).unwrap();
     let begun = Instant::now();
     let evidence = OutcomeEvidence::of(&found, spacing);
-    let occupied = image.lanes(Axis(0)).into_iter().filter(|lane| lane.iter().any(|&v| v != 0.0));
-    let condition = StudyCondition {
-        missing: Vec::new(),
-        space: StudySpace::Template,
-        edge_mm_max: 1.0,
-        brain_ml: occupied.count() as f64 / 1_000.0,
-    };
+    let condition = StudyCondition::of_channels(image);
     let extra = begun.elapsed().as_secs_f64();
     println!(
         "{name:30} {:7.2} {:5.2} {:9.2} {:5.2} {:5.2} {:6.3} {:7.3} {:5.0} {seconds:3.0} {extra:3.1} {:?}",

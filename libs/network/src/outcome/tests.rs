@@ -16,9 +16,12 @@ fn clear() -> OutcomeEvidence {
 fn sound() -> StudyCondition {
     StudyCondition {
         missing: Vec::new(),
+        alike: None,
+        skewness_gap: Some(2.0),
         space: StudySpace::Template,
-        edge_mm_max: 1.0,
+        brain_centre_mm: BRAIN_CENTRE_MM,
         brain_ml: 1_400.0,
+        edge_mm_max: 1.0,
     }
 }
 
@@ -101,6 +104,20 @@ fn a_degraded_study_is_never_said_to_be_free_of_tumour() {
     let condition = StudyCondition { missing: vec![Modality::Flair], ..sound() };
     let reasons = vec![Doubt::SequenceMissing(Modality::Flair)];
     assert_eq!(decide(&quiet(), &condition), Outcome::NotSure { reasons });
+}
+
+#[test]
+fn where_the_brain_lies_counts_in_the_space_of_the_template_only() {
+    let condition =
+        StudyCondition { space: StudySpace::Foreign, brain_centre_mm: [0.0; 3], ..sound() };
+    let reasons = vec![Doubt::ForeignSpace];
+    assert_eq!(decide(&clear(), &condition), Outcome::NotSure { reasons });
+    // Each axis has a tolerance of its own.
+    let [x, y, z] = BRAIN_CENTRE_MM;
+    for (centre, sure) in [([x + 9.0, y - 17.0, z + 19.0], true), ([x + 11.0, y, z], false)] {
+        let condition = StudyCondition { brain_centre_mm: centre, ..sound() };
+        assert_eq!(decide(&clear(), &condition) == Outcome::Tumour, sure);
+    }
 }
 
 #[test]
