@@ -5,6 +5,7 @@
 
 pub mod from_anatomy;
 pub mod from_proto;
+mod headline;
 pub mod html;
 pub mod json;
 pub mod terminal;
@@ -12,6 +13,8 @@ mod text;
 
 use neurotriage_domain::Side;
 use serde::Serialize;
+
+pub use self::headline::headline;
 
 /// Version of the schema; a change that could break a reader raises it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -99,6 +102,11 @@ pub struct StudyFile {
 /// What the image shows.
 #[derive(Clone, Serialize)]
 pub struct Image {
+    /// Whether a tumour was found; null for a mask that the network did not make and for results
+    /// stored before this was judged.
+    pub outcome: Option<Outcome>,
+    /// Why that is not sure, each a clause; empty otherwise.
+    pub outcome_reasons: Vec<String>,
     /// All lesions together, in millilitres.
     pub volumes: Volumes,
     /// Mean entropy of the network's answer inside the tumour, 0 (sure) to 1; null without tumour.
@@ -115,6 +123,29 @@ pub struct Image {
     pub lesions: Vec<Lesion>,
     /// Everything that the localiser knows, in its own schema; null if it said nothing more.
     pub localiser_details: serde_json::Value,
+}
+
+/// Whether a tumour was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A tumour, as marked.
+    Tumour,
+    /// Nothing is marked, and no place looks like tumour.
+    NoTumourFound,
+    /// The marking may be wrong: a person must look.
+    NotSure,
+}
+
+impl Outcome {
+    /// Returns the outcome in plain English, such as `not sure`.
+    pub fn display_name(self) -> &'static str {
+        match self {
+            Self::Tumour => "tumour found",
+            Self::NoTumourFound => "no tumour found",
+            Self::NotSure => "not sure",
+        }
+    }
 }
 
 /// Coordinate space in which regions were looked up.
@@ -159,6 +190,12 @@ pub struct Lesion {
     pub main_region: String,
     /// Share of voxels that were given to the nearest region, 0 to 1.
     pub share_assigned_by_distance: f64,
+    /// How far the lesion may be trusted, 0 to 1; null, as the two below, if that is not known.
+    pub confidence: Option<f64>,
+    /// Mean entropy of the network's answer inside the lesion in bits, 0 (sure) to 1.
+    pub uncertainty: Option<f64>,
+    /// Mean standard deviation of the probability of tumour over mirror images, 0 to 0.5.
+    pub mirror_spread: Option<f64>,
     /// By falling weight.
     pub regions: Vec<RegionShare>,
 }
@@ -418,45 +455,6 @@ impl Report {
         };
         self.assessment.reasons.iter().map(String::as_str).filter(move |reason| !told(reason))
     }
-}
-
-/// Regions named in the headline at most.
-const HEADLINE_REGIONS_MAX: usize = 3;
-/// Smallest share of a lesion that the headline mentions, 0 to 1.
-const HEADLINE_SHARE_MIN: f64 = 0.05;
-
-/// Returns the finding in one sentence, such as `Lesion of 84.2 ml: left frontal lobe (61 %).`
-pub fn headline(image: &Image) -> String {
-    let Some(largest) = image.lesions.first() else {
-        return "No tumour was found in the image.".to_owned();
-    };
-    let volume = if image.lesions.len() == 1 {
-        format!("Lesion of {:.1} ml", largest.volumes.whole_ml)
-    } else {
-        format!(
-            "{} lesions, {:.1} ml in all; the largest of {:.1} ml",
-            image.lesions.len(),
-            image.volumes.whole_ml,
-            largest.volumes.whole_ml
-        )
-    };
-    if image.space == Space::Unknown {
-        return format!("{volume}; the space of the image is unknown, so no region is named.");
-    }
-    let mut regions: Vec<&RegionShare> = largest.regions.iter().collect();
-    regions.sort_by(|a, b| b.share.total_cmp(&a.share));
-    let named: Vec<String> = regions
-        .iter()
-        .enumerate()
-        .take_while(|(rank, region)| *rank == 0 || region.share >= HEADLINE_SHARE_MIN)
-        .take(HEADLINE_REGIONS_MAX)
-        .map(|(_, region)| format!("{} ({})", region.display_name, text::percent(region.share)))
-        .collect();
-    if named.is_empty() {
-        return format!("{volume}; no region of the atlas is touched.");
-    }
-    let crossing = if largest.crosses_midline { "; crosses the midline" } else { "" };
-    format!("{volume}: {}{crossing}.", named.join(", "))
 }
 
 #[cfg(test)]

@@ -129,6 +129,7 @@ impl Suite {
                     models_in_memory_max: MODELS_MAX,
                     weights_bytes_max: WEIGHTS_BYTES_MAX,
                 },
+                mirroring: None,
             },
             DRAIN_TIMEOUT,
             stopped(&stop),

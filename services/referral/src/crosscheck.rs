@@ -104,9 +104,26 @@ pub struct LesionSite {
     pub regions: Vec<(RegionName, f64)>,
 }
 
+/// Whether the image shows a tumour, by the word of the segmentation service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ImageOutcome {
+    /// It does, as marked; or nothing was said, and the lesions speak for themselves.
+    #[default]
+    Tumour,
+    /// It does not.
+    NoTumourFound,
+    /// The marking may be wrong: nothing is concluded from it.
+    NotSure {
+        /// Why, each a clause in plain English.
+        reasons: Vec<String>,
+    },
+}
+
 /// What the image shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageEvidence {
+    /// Whether it shows a tumour.
+    pub outcome: ImageOutcome,
     /// The lesions; empty if no tumour was found.
     pub lesions: Vec<LesionSite>,
     /// Why no region could be named; empty if regions were.
@@ -123,7 +140,8 @@ pub enum Verdict {
     PartlyConcordant,
     /// The symptoms point elsewhere.
     Discordant,
-    /// The symptoms localise too little, or no lesion was found or placed.
+    /// The symptoms localise too little, no lesion was found or placed, or it is not sure that there
+    /// is one.
     InsufficientEvidence,
 }
 
@@ -202,19 +220,17 @@ pub fn compare(
 ) -> Comparison {
     let space = regions::RegionSpace::new(table);
     let language_left = table.language_left(handedness);
-    let image_weights = space.image(image);
+    let image_weights = match image.outcome {
+        ImageOutcome::Tumour => space.image(image),
+        // What may not be there is compared with nothing and names no site.
+        ImageOutcome::NoTumourFound | ImageOutcome::NotSure { .. } => None,
+    };
+    let unplaced = words::unplaced(image);
     let symptoms = likelihood::Symptoms::of(table, findings, &space, language_left);
     let fits: Vec<fit::FitDetail> = findings
         .iter()
         .map(|finding| {
-            fit::of(
-                table,
-                &space,
-                language_left,
-                finding,
-                image_weights.as_deref(),
-                &image.space_reason,
-            )
+            fit::of(table, &space, language_left, finding, image_weights.as_deref(), unplaced)
         })
         .collect();
     let judged = verdict::judge(&space, &symptoms, &fits, image_weights.as_deref());

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser};
-use neurotriage_network::DeviceChoice;
+use neurotriage_network::{DeviceChoice, Mirroring};
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 
@@ -59,6 +59,12 @@ pub struct Config {
     /// holds about 60 MB.
     #[arg(long, env = "SEGMENTATION_QUEUE_MAX", default_value = "8")]
     pub queue_max: usize,
+
+    /// Mirror images that are segmented too, to be surer and to know how sure: `off` (one pass),
+    /// `left-right` (two) or `all` (eight). If not given, what suits the model: left-right for
+    /// residual networks. A study that was segmented before keeps its result.
+    #[arg(long, env = "SEGMENTATION_MIRRORING")]
+    pub mirroring: Option<Mirroring>,
 
     /// Traces and logs.
     #[command(flatten)]

@@ -15,9 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ndarray::Array3;
 use neurotriage_imaging::prepare::Prepared;
-use neurotriage_network::{Model, NetworkError, SegmentOptions, Uncertainty, segment};
+use neurotriage_network::{Mirroring, Model, NetworkError, SegmentOptions, Segmentation, segment};
 use tokio::sync::oneshot;
 
 use crate::resident::Resident;
@@ -43,10 +42,8 @@ pub enum EngineError {
 pub struct Marked {
     /// The study that was given.
     pub prepared: Prepared,
-    /// Labels 0, 1, 2, 4 on the crop of `prepared`, `[x, y, z]`.
-    pub labels: Array3<u8>,
-    /// How sure the network was; `None` if no tumour was found.
-    pub uncertainty: Option<Uncertainty>,
+    /// The mask on the crop of `prepared`, `[x, y, z]`, and what it rests on.
+    pub segmentation: Segmentation,
     /// Time the network took.
     pub elapsed: Duration,
 }
@@ -54,12 +51,19 @@ pub struct Marked {
 /// What goes with a job: where progress is told. Dropping the future that waits cancels the job.
 pub struct Ticket {
     report: Box<dyn Fn(u64, u64) + Send>,
+    mirroring: Option<Mirroring>,
 }
 
 impl Ticket {
     /// Tells `report(done, total)` how far the job has come.
     pub fn new(report: impl Fn(u64, u64) + Send + 'static) -> Self {
-        Self { report: Box::new(report) }
+        Self { report: Box::new(report), mirroring: None }
+    }
+
+    /// Segments these mirror images; those that suit the model if `None`.
+    #[must_use]
+    pub fn with_mirroring(self, mirroring: Option<Mirroring>) -> Self {
+        Self { mirroring, ..self }
     }
 }
 
@@ -170,19 +174,12 @@ fn work(model: &Model, job: Job) {
     }
     let start = Instant::now();
     let mut progress = |done: usize, total: usize| (ticket.report)(done as u64, total as u64);
-    let options = SegmentOptions::for_model(model.card());
+    let usual = SegmentOptions::for_model(model.card());
+    let options =
+        SegmentOptions { mirroring: ticket.mirroring.unwrap_or(usual.mirroring), ..usual };
     let outcome = segment(model, prepared.channels().view(), &options, &mut progress, &gone);
     let answer = match outcome {
-        Ok(segmentation) => Ok(Marked {
-            prepared,
-            uncertainty: segmentation
-                .labels
-                .iter()
-                .any(|label| *label != 0)
-                .then_some(segmentation.uncertainty),
-            labels: segmentation.labels,
-            elapsed: start.elapsed(),
-        }),
+        Ok(segmentation) => Ok(Marked { prepared, segmentation, elapsed: start.elapsed() }),
         Err(NetworkError::Cancelled) => Err(EngineError::Cancelled),
         Err(error) => Err(EngineError::Network(error)),
     };

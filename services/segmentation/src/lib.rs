@@ -4,6 +4,7 @@
 //! and chooses the one that serves; `engine` owns the one thread that runs the network; `store`,
 //! `upstream` and `grpc` depend on them, never the other way round.
 
+pub mod certainty;
 pub mod config;
 pub mod engine;
 pub mod grpc;
@@ -18,7 +19,7 @@ use std::{future::Future, time::Duration};
 
 use anyhow::Context as _;
 use neurotriage_blobs::BlobStore;
-use neurotriage_network::DeviceChoice;
+use neurotriage_network::{DeviceChoice, Mirroring};
 use neurotriage_proto::segmentation::v1::{
     model_service_server::{self, ModelServiceServer},
     segmentation_service_server::{self, SegmentationServiceServer},
@@ -54,6 +55,8 @@ pub struct Dependencies {
     pub queue_max: usize,
     /// Limits of the registry of models.
     pub limits: RegistryLimits,
+    /// Mirror images that are segmented too; those that suit the model if `None`.
+    pub mirroring: Option<Mirroring>,
 }
 
 /// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
@@ -69,7 +72,8 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { db, blobs, ingestion, model, device, queue_max, limits } = dependencies;
+    let Dependencies { db, blobs, ingestion, model, device, queue_max, limits, mirroring } =
+        dependencies;
     let opening = Opening {
         store: SqlModelStore::new(db.clone()),
         blobs: blobs.clone(),
@@ -84,6 +88,7 @@ pub async fn run(
         studies: IngestionClient::new(ingestion),
         blobs,
         engine: registry.engine().clone(),
+        mirroring,
     };
     let routes = Routes::new(SegmentationServiceServer::new(SegmentationGrpc::new(segmenter)))
         .add_service(ModelServiceServer::new(ModelGrpc::new(registry)));

@@ -12,9 +12,13 @@ use neurotriage_domain::{
     BlobDigest, DomainError, ErrorCode, FieldViolation, SegmentationId, StudyId,
 };
 use neurotriage_imaging::{ImagingError, nifti, prepare::Prepared};
+use neurotriage_network::{Mirroring, NetworkError};
 use time::OffsetDateTime;
 
-use crate::engine::{Engine, EngineError, Ticket};
+use crate::{
+    certainty::{Certainty, judge},
+    engine::{Engine, EngineError, Marked, Ticket},
+};
 
 /// Most bytes of a prepared study: 512 x 512 x 512 voxels of four 16-bit channels.
 pub const PREPARED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -44,6 +48,8 @@ pub struct Segmentation {
     pub localisation: Localisation,
     /// Mean entropy inside the tumour in bits, 0 to 1; `None` if no tumour was found.
     pub uncertainty: Option<f64>,
+    /// How far the marking may be trusted; `None` for what was stored before this was judged.
+    pub certainty: Option<Certainty>,
     /// Time the network took.
     pub inference: Duration,
 }
@@ -156,6 +162,12 @@ impl From<EngineError> for SegmentationError {
     }
 }
 
+impl From<NetworkError> for SegmentationError {
+    fn from(error: NetworkError) -> Self {
+        Self::Engine(EngineError::Network(error))
+    }
+}
+
 impl SegmentationError {
     /// Returns the error of one wrong field.
     pub fn field(field: &str, description: impl Into<String>) -> Self {
@@ -251,6 +263,8 @@ pub struct Segmenter<S, I> {
     pub blobs: BlobStore,
     /// Owns the network.
     pub engine: Engine,
+    /// Mirror images that are segmented too; those that suit the model if `None`.
+    pub mirroring: Option<Mirroring>,
 }
 
 impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
@@ -284,20 +298,16 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         let report = Arc::clone(&progress);
         let ticket = Ticket::new(move |done, total| {
             report(Progress { step: Step::Segment, done, total });
-        });
+        })
+        .with_mirroring(self.mirroring);
         let marked = self.engine.segment_with(Arc::clone(&model), prepared, ticket).await?;
 
         progress(Progress { step: Step::Localise, done: 0, total: 1 });
-        let (mask, localisation) = blocking("localise", move || {
-            let mask = marked.prepared.restore_mask(&marked.labels)?;
-            let localisation = localise(&mask, &LocaliseOptions::default())?;
-            Ok((Bytes::from(nifti::write_mask_gz(&mask)?), localisation))
-        })
-        .await?;
+        let described = blocking("localise", move || describe(&marked)).await?;
 
         progress(Progress { step: Step::Store, done: 0, total: 1 });
-        let size_bytes = mask.len() as u64;
-        let digest = self.blobs.put(mask).await?;
+        let size_bytes = described.mask.len() as u64;
+        let digest = self.blobs.put(described.mask).await?;
         let segmentation = Segmentation {
             segmentation_id: SegmentationId::generate(),
             study_id,
@@ -305,9 +315,10 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
             weights_sha256: weights_sha256.clone(),
             created_at: OffsetDateTime::now_utc(),
             mask: StoredMask { digest, size_bytes },
-            localisation,
-            uncertainty: marked.uncertainty.map(|doubt| doubt.lesion_entropy_bits_mean),
-            inference: marked.elapsed,
+            localisation: described.localisation,
+            uncertainty: described.uncertainty,
+            certainty: Some(described.certainty),
+            inference: described.elapsed,
         };
         if self.store.insert(&segmentation).await? {
             return Ok(segmentation);
@@ -339,6 +350,33 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         let segmentation = self.get(segmentation_id).await?;
         Ok(self.blobs.get(segmentation.mask.digest, MASK_BYTES_MAX as u64).await?)
     }
+}
+
+/// What is known of a marking once it is localised.
+struct Described {
+    mask: Bytes,
+    localisation: Localisation,
+    uncertainty: Option<f64>,
+    certainty: Certainty,
+    elapsed: Duration,
+}
+
+/// Writes the mask file, names regions, and judges how far all of it may be trusted.
+fn describe(marked: &Marked) -> Result<Described, SegmentationError> {
+    let Marked { prepared, segmentation, elapsed } = marked;
+    let options = LocaliseOptions::default();
+    let mask = prepared.restore_mask(&segmentation.labels)?;
+    let localisation = localise(&mask, &options)?;
+    let certainty = judge(prepared, segmentation, &localisation, &options)?;
+    let marks_tumour = segmentation.labels.iter().any(|label| *label != 0);
+    let entropy_bits_mean = segmentation.uncertainty.lesion_entropy_bits_mean;
+    Ok(Described {
+        mask: Bytes::from(nifti::write_mask_gz(&mask)?),
+        localisation,
+        uncertainty: marks_tumour.then_some(entropy_bits_mean),
+        certainty,
+        elapsed: *elapsed,
+    })
 }
 
 /// Localises the mask in a file's bytes; `name` is the file's, for errors.

@@ -4,12 +4,27 @@ pub mod models;
 
 use std::{error::Error, time::Duration};
 
+use neurotriage_anatomy::Localisation;
 use neurotriage_domain::{SegmentationId, StudyId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, SqlErr,
 };
+use serde::{Deserialize, Serialize};
 
-use crate::segmentation::{Segmentation, SegmentationError, SegmentationStore, StoredMask};
+use crate::{
+    certainty::Certainty,
+    segmentation::{Segmentation, SegmentationError, SegmentationStore, StoredMask},
+};
+
+/// What the column `localisation` holds: the localisation's own fields, and beside them what was
+/// judged of it. Rows of older versions lack the latter; older versions skip it.
+#[derive(Serialize, Deserialize)]
+struct StoredLocalisation {
+    #[serde(flatten)]
+    localisation: Localisation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certainty: Option<Certainty>,
+}
 
 /// Table `segmentation`.
 pub mod segmentation_row {
@@ -83,8 +98,12 @@ impl SegmentationStore for SqlSegmentationStore {
     }
 
     async fn insert(&self, segmentation: &Segmentation) -> Result<bool, SegmentationError> {
-        let localisation = serde_json::to_value(&segmentation.localisation)
-            .map_err(failed("encode segmentation row"))?;
+        let stored = StoredLocalisation {
+            localisation: segmentation.localisation.clone(),
+            certainty: segmentation.certainty.clone(),
+        };
+        let localisation =
+            serde_json::to_value(stored).map_err(failed("encode segmentation row"))?;
         let mask_size_bytes = i64::try_from(segmentation.mask.size_bytes)
             .map_err(failed("encode segmentation row"))?;
         let row = segmentation_row::ActiveModel {
@@ -111,6 +130,8 @@ impl SegmentationStore for SqlSegmentationStore {
 
 fn from_row(row: segmentation_row::Model) -> Result<Segmentation, SegmentationError> {
     const DECODE: &str = "decode segmentation row";
+    let stored: StoredLocalisation =
+        serde_json::from_value(row.localisation).map_err(failed(DECODE))?;
     Ok(Segmentation {
         segmentation_id: SegmentationId::from(row.segmentation_id),
         study_id: StudyId::from(row.study_id),
@@ -121,8 +142,9 @@ fn from_row(row: segmentation_row::Model) -> Result<Segmentation, SegmentationEr
             digest: row.mask_digest.parse().map_err(failed(DECODE))?,
             size_bytes: u64::try_from(row.mask_size_bytes).map_err(failed(DECODE))?,
         },
-        localisation: serde_json::from_value(row.localisation).map_err(failed(DECODE))?,
+        localisation: stored.localisation,
         uncertainty: row.uncertainty,
+        certainty: stored.certainty,
         inference: Duration::try_from_secs_f64(row.inference_seconds).map_err(failed(DECODE))?,
     })
 }

@@ -10,19 +10,23 @@ use std::{
 
 use bytes::Bytes;
 use ndarray::Array3;
+use neurotriage_anatomy::{LocaliseOptions, localise};
 use neurotriage_blobs::BlobStore;
 use neurotriage_domain::{BlobDigest, DomainError as _, Modality, SegmentationId, StudyId};
 use neurotriage_imaging::{Affine, Image, NamedImage, Prepared, Study, nifti, prepare};
 use neurotriage_migrations::segmentation::Migrator;
-use neurotriage_network::{DeviceChoice, Model, ModelCard, NetworkConfig};
+use neurotriage_network::{DeviceChoice, Mirroring, Model, ModelCard, NetworkConfig};
+use neurotriage_phantom::{Phantom, PhantomSpec};
 use neurotriage_segmentation::{
+    certainty::{Certainty, Outcome, judge},
     engine::{Engine, EngineError, Ticket},
     segmentation::{
         PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource, localise_mask,
     },
-    store::SqlSegmentationStore,
+    store::{SqlSegmentationStore, segmentation_row},
 };
 use neurotriage_testkit::databases;
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, IntoActiveModel as _};
 use tempfile::TempDir;
 
 /// Longest wait for another thread.
@@ -83,7 +87,7 @@ async fn a_full_queue_refuses_at_once_and_the_others_are_answered() {
 
     drop(go_on);
     let marked = running.await.unwrap().unwrap();
-    assert_eq!(marked.labels.dim(), {
+    assert_eq!(marked.segmentation.labels.dim(), {
         let [x, y, z] = marked.prepared.crop().shape;
         (x, y, z)
     });
@@ -135,6 +139,7 @@ async fn segmenter(
         studies: Studies { digest, profile_version },
         blobs,
         engine: Engine::start(model(), 4)?,
+        mirroring: None,
     })
 }
 
@@ -158,11 +163,97 @@ async fn a_study_is_segmented_once_and_its_mask_has_the_geometry_of_the_files() 
         let again = segmenter.segment_study(study_id, Arc::new(|_| panic!("no work"))).await?;
         assert_eq!(again.segmentation_id, first.segmentation_id);
         assert_eq!(again.localisation, first.localisation);
+        assert_eq!(again.certainty, first.certainty);
+        let certainty = first.certainty.clone().expect("judged");
+        // Forty voxels a side are no template and hold no brain.
+        assert_eq!(certainty.outcome, Outcome::NotSure);
+        assert!(certainty.reasons[0].contains("not in the space of the template"));
+        assert_eq!(certainty.lesions.len(), first.localisation.lesions.len());
 
         let mask = segmenter.mask(first.segmentation_id).await?;
         let mask = nifti::read_mask(&mask, "mask.nii.gz")?;
         assert_eq!((mask.shape(), mask.affine), ([40, 44, 36], Affine::brats()));
         db.drop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_before_outcomes_reads_and_one_of_a_later_version_too() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let folder = tempfile::tempdir()?;
+        let segmenter = segmenter(&db.db, &folder, 1).await?;
+        let stored = segmenter.segment_study(StudyId::generate(), Arc::new(|_| {})).await?;
+        let id = stored.segmentation_id;
+        let change = async |change: &dyn Fn(&mut serde_json::Value)| -> anyhow::Result<()> {
+            let row = segmentation_row::Entity::find_by_id(id.as_uuid()).one(&db.db).await?;
+            let row = row.expect("the row");
+            let mut localisation = row.localisation.clone();
+            change(&mut localisation);
+            let mut row = row.into_active_model();
+            row.localisation = Set(localisation);
+            row.update(&db.db).await?;
+            Ok(())
+        };
+        change(&|json| json["certainty"]["of_a_later_version"] = 1.into()).await?;
+        assert_eq!(segmenter.get(id).await?.certainty, stored.certainty);
+        change(&|json| {
+            json.as_object_mut().and_then(|json| json.remove("certainty")).expect("was there");
+        })
+        .await?;
+        let old = segmenter.get(id).await?;
+        assert_eq!((old.certainty, old.localisation), (None, stored.localisation));
+        db.drop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_model_is_sure_of_a_phantom_and_not_of_one_mixed_up() -> anyhow::Result<()> {
+    let spec = PhantomSpec { seed: 7, centre_mm: Some([-150.0, 160.0, 85.0]), size_ml: Some(60.0) };
+    let [flair, t1, t1ce, t2] = Phantom::generate(&spec)?.images;
+    let engine = Engine::start(neurotriage_segmentation::default_model(DeviceChoice::Cpu)?, 1)?;
+    let options = LocaliseOptions::default();
+    let judged = async |images: [Image; 4]| -> anyhow::Result<Certainty> {
+        let mut names = Modality::ALL.into_iter().map(|modality| modality.to_string());
+        let named =
+            images.map(|image| NamedImage { name: names.next().unwrap_or_default(), image });
+        let prepared = prepare(&Study::from_images(named)?)?;
+        let marked = engine.segment(prepared, Ticket::new(|_, _| {})).await?;
+        let mask = marked.prepared.restore_mask(&marked.segmentation.labels)?;
+        let localisation = localise(&mask, &options)?;
+        Ok(judge(&marked.prepared, &marked.segmentation, &localisation, &options)?)
+    };
+    let sure = judged([flair.clone(), t1.clone(), t1ce.clone(), t2.clone()]).await?;
+    assert_eq!((sure.outcome, sure.reasons.as_slice()), (Outcome::Tumour, &[][..]));
+    let lesion = sure.lesion(0).expect("the tumour");
+    assert!(lesion.confidence > 0.8 && lesion.mirror_spread_mean > 0.0, "{lesion:?}");
+    assert!((30_000..100_000).contains(&lesion.voxels), "{lesion:?}");
+
+    let doubtful = judged([flair, t2, t1ce, t1]).await?;
+    assert_eq!(doubtful.outcome, Outcome::NotSure);
+    assert!(doubtful.reasons.iter().any(|reason| reason.contains("mixed up")), "{doubtful:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mirror_images_are_what_the_ticket_asks_for() -> anyhow::Result<()> {
+    let engine = Engine::start(model(), 1)?;
+    // (setting, passes, whether answers can differ)
+    let table = [
+        (None, 2, true),
+        (Some(Mirroring::Off), 1, false),
+        (Some(Mirroring::LeftRight), 2, true),
+        (Some(Mirroring::All), 8, true),
+    ];
+    for (mirroring, passes, differ) in table {
+        let seen = Arc::new(Mutex::new(0));
+        let total = Arc::clone(&seen);
+        let ticket = Ticket::new(move |_, all| *total.lock().expect("lock") = all);
+        let marked = engine.segment(prepared(), ticket.with_mirroring(mirroring)).await?;
+        assert_eq!(*seen.lock().expect("lock"), passes, "{mirroring:?}");
+        let spread = marked.segmentation.mirror_spread.iter().any(|&spread| spread > 0.0);
+        assert_eq!(spread, differ, "{mirroring:?}");
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use super::{Image, Lesion, RegionShare, Space, Volumes};
 /// Returns what a localised mask shows; nothing is known of its uncertainty.
 pub fn image(localisation: &anatomy::Localisation) -> Image {
     Image {
+        outcome: None,
+        outcome_reasons: Vec::new(),
         volumes: volumes(localisation.volumes),
         uncertainty: None,
         space: match localisation.space {
@@ -42,6 +44,9 @@ fn lesion(lesion: &anatomy::Lesion) -> Lesion {
         share_across_midline: site.map_or(0.0, |site| site.midline.share_across),
         main_region: main_region.map_or_else(String::new, |region| region.to_string()),
         share_assigned_by_distance: site.map_or(0.0, |site| site.share_assigned_by_distance),
+        confidence: None,
+        uncertainty: None,
+        mirror_spread: None,
         regions: site.map_or_else(Vec::new, |site| site.regions.iter().map(region).collect()),
     }
 }

@@ -7,7 +7,7 @@ use neurotriage_proto::{
 };
 
 use super::{
-    Assessment, Factor, Finding, Fit, Hospital, Image, Lesion, Model, NOTICE, Referral,
+    Assessment, Factor, Finding, Fit, Hospital, Image, Lesion, Model, NOTICE, Outcome, Referral,
     RegionProbability, RegionShare, Report, Run, SCHEMA_VERSION, Software, Space, Study, StudyFile,
     Symptoms, Verdict, Volumes, headline,
 };
@@ -132,6 +132,12 @@ fn model(
 }
 
 fn image(segmentation: segmentation::Segmentation) -> Image {
+    let outcome = match segmentation.outcome() {
+        segmentation::Outcome::Unspecified => None,
+        segmentation::Outcome::Tumour => Some(Outcome::Tumour),
+        segmentation::Outcome::NoTumourFound => Some(Outcome::NoTumourFound),
+        segmentation::Outcome::NotSure => Some(Outcome::NotSure),
+    };
     let localisation = segmentation.localisation.unwrap_or_default();
     let space = match localisation.space() {
         segmentation::Space::Sri24 => Space::Sri24,
@@ -147,6 +153,8 @@ fn image(segmentation: segmentation::Segmentation) -> Image {
         volumes.enhancing_ml += lesion.volumes.enhancing_ml;
     }
     Image {
+        outcome,
+        outcome_reasons: segmentation.outcome_reasons,
         volumes,
         uncertainty: segmentation.uncertainty,
         space,
@@ -174,6 +182,9 @@ fn lesion(lesion: segmentation::Lesion) -> Lesion {
         share_across_midline: lesion.share_across_midline,
         main_region: lesion.main_region,
         share_assigned_by_distance: lesion.share_assigned_by_distance,
+        confidence: lesion.confidence,
+        uncertainty: lesion.uncertainty,
+        mirror_spread: lesion.mirror_spread,
         regions: lesion.regions.into_iter().map(region_share).collect(),
     }
 }

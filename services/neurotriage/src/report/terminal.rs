@@ -1,8 +1,8 @@
 //! The report for a terminal: aligned columns, colour only where the caller says so.
 
 use super::{
-    Finding, Fit, Hospital, Image, Lesion, RegionProbability, Report, Space, Verdict,
-    text::{bytes, pad, percent, plain, seconds, side, uncertainty, words, wrap},
+    Finding, Fit, Hospital, Image, Lesion, Outcome, RegionProbability, Report, Space, Verdict,
+    text::{bytes, confidence, pad, percent, plain, seconds, side, uncertainty, words, wrap},
 };
 
 /// Columns that a report fills at most, but for single long words.
@@ -120,6 +120,7 @@ impl Page {
 
     fn finding(&mut self, report: &Report) {
         self.heading("Finding");
+        self.outcome(&report.image);
         self.hanging("  ", &report.headline);
         let assessment = &report.assessment;
         let ink = match assessment.verdict {
@@ -139,6 +140,20 @@ impl Page {
         for sign in &assessment.urgent_signs {
             let urgent = self.ink(Ink::Red, "URGENT");
             self.line(&format!("  {urgent}: {}", plain(sign)));
+        }
+    }
+
+    /// Writes that there is no tumour, or that it is not sure, and why.
+    fn outcome(&mut self, image: &Image) {
+        let (ink, outcome) = match image.outcome {
+            Some(outcome @ Outcome::NotSure) => (Ink::Red, outcome),
+            Some(outcome @ Outcome::NoTumourFound) => (Ink::Bold, outcome),
+            Some(Outcome::Tumour) | None => return,
+        };
+        let name = self.ink(ink, &outcome.display_name().to_uppercase());
+        self.line(&format!("  {name}"));
+        for reason in &image.outcome_reasons {
+            self.hanging("  - ", reason);
         }
     }
 
@@ -178,6 +193,10 @@ impl Page {
             "    necrotic core {:.1} ml | enhancing {:.1} ml | oedema {:.1} ml",
             lesion.volumes.necrotic_core_ml, lesion.volumes.enhancing_ml, lesion.volumes.oedema_ml
         ));
+        if let Some(value) = lesion.confidence {
+            let word = confidence(value);
+            self.line(&format!("    confidence {value:.2} of 1 ({word})"));
+        }
         if lesion.regions.is_empty() {
             return;
         }

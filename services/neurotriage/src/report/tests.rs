@@ -149,6 +149,7 @@ fn answers() -> Answers {
             share("caudate_left", "left caudate nucleus", LEFT, 0.002, 0.0),
         ],
         share_assigned_by_distance: 0.08,
+        ..Default::default()
     };
     let symptoms = records::SymptomReport {
         symptom_report_id: "018f0000-0000-7000-8000-000000000004".into(),
@@ -291,6 +292,81 @@ fn no_tumour_and_an_unknown_space_are_said_and_no_lobe_is_named() {
 }
 
 #[test]
+fn no_tumour_and_doubt_are_said_first_and_in_every_rendering() {
+    let reason = "confidence in the marking is low (0.61 of 1)";
+    // (outcome, keeps lesions, headline begins, word, reasons)
+    let table = [
+        (
+            segmentation::Outcome::NotSure,
+            true,
+            "Not sure: a person must look. Marked: Lesion of 84.2 ml",
+            "not sure",
+            vec![reason],
+        ),
+        (
+            segmentation::Outcome::NotSure,
+            false,
+            "Not sure whether there is a tumour",
+            "not sure",
+            vec![reason],
+        ),
+        (
+            segmentation::Outcome::NoTumourFound,
+            false,
+            "No tumour was found in the image.",
+            "no tumour found",
+            vec![],
+        ),
+    ];
+    for (outcome, keeps, headline, word, reasons) in table {
+        let mut answers = answers();
+        answers.segmentation.outcome = outcome.into();
+        answers.segmentation.outcome_reasons = reasons.iter().map(ToString::to_string).collect();
+        if !keeps {
+            answers.segmentation.localisation.as_mut().unwrap().lesions.clear();
+        }
+        let report = from_proto::report(answers);
+        assert!(report.headline.starts_with(headline), "{}", report.headline);
+        let plain = terminal::render_plain(&report);
+        let (page, json) = (html::render(&report, None), json::render(&report).unwrap());
+        assert!(plain.find(&word.to_uppercase()).unwrap() < plain.find(headline).unwrap());
+        assert!(page.find(&format!("<b>{word}</b>")).unwrap() < page.find("<section").unwrap());
+        assert!(json.contains(&format!("\"outcome\": \"{}\"", word.replace(' ', "_"))));
+        for text in [&plain, &page, &json] {
+            assert_eq!(text.contains(reason), !reasons.is_empty());
+        }
+    }
+    // A tumour, and a result from before: no banner.
+    for outcome in [segmentation::Outcome::Unspecified, segmentation::Outcome::Tumour] {
+        let mut answers = answers();
+        answers.segmentation.outcome = outcome.into();
+        let report = from_proto::report(answers);
+        assert!(report.headline.starts_with("Lesion of 84.2 ml"));
+        assert!(!html::render(&report, None).contains("class=\"outcome"));
+        assert!(!terminal::render_plain(&report).contains("NOT SURE"));
+    }
+}
+
+#[test]
+fn each_lesion_shows_its_confidence_if_it_is_known() {
+    let mut answers = answers();
+    let lesions = &mut answers.segmentation.localisation.as_mut().unwrap().lesions;
+    lesions.push(segmentation::Lesion { volume_ml: 0.3, ..Default::default() });
+    lesions[0].confidence = Some(0.912);
+    lesions[0].mirror_spread = Some(0.011);
+    let report = from_proto::report(answers);
+    let plain = terminal::render_plain(&report);
+    assert!(plain.contains("confidence 0.91 of 1 (high)"), "{plain}");
+    assert_eq!(plain.matches("confidence 0").count(), 1);
+    assert!(
+        html::render(&report, None).contains("Confidence in this lesion: <b>0.91</b> of 1 (high)")
+    );
+    let json: serde_json::Value = serde_json::from_str(&json::render(&report).unwrap()).unwrap();
+    assert_eq!(json.pointer("/image/lesions/0/mirror_spread"), Some(&serde_json::json!(0.011)));
+    assert_eq!(json.pointer("/image/lesions/1/confidence"), Some(&serde_json::Value::Null));
+}
+
+#[test]
 fn every_rendering_says_what_it_is_and_what_it_was_made_with() {
     let report = report();
     let plain = terminal::render_plain(&report);
@@ -357,6 +433,8 @@ fn text_of_others_can_run_nothing() {
     hostile.symptoms.findings[0].display_name = attack.into();
     hostile.assessment.findings[0].finding.as_mut().unwrap().display_name = attack.into();
     hostile.assessment.reasons = vec![attack.into()];
+    hostile.segmentation.outcome = segmentation::Outcome::NotSure.into();
+    hostile.segmentation.outcome_reasons = vec![attack.into()];
     hostile.assessment.urgent_signs = vec![attack.into()];
     hostile.assessment.next_checks = vec![attack.into()];
     hostile.assessment.confirmed_site = attack.into();

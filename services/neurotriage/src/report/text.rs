@@ -77,6 +77,18 @@ pub(super) fn uncertainty(value: f64) -> &'static str {
     }
 }
 
+/// Returns a confidence of 0 to 1 in words.
+pub(super) fn confidence(value: f64) -> &'static str {
+    // Lesions of real tumours have 0.85 and more, false ones mostly less than 0.8.
+    if value >= 0.85 {
+        "high"
+    } else if value >= 0.75 {
+        "moderate"
+    } else {
+        "low"
+    }
+}
+
 /// Returns `text` in lines of at most `width` characters; a longer word has a line of its own.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -131,6 +143,10 @@ mod tests {
         let times = [(0.43, "0.4 s"), (12.2, "12 s"), (125.0, "2 min 05 s"), (119.7, "2 min 00 s")];
         for (time, expected) in times {
             assert_eq!(seconds(time), expected);
+        }
+        let words = [(0.85, "high"), (0.8, "moderate"), (0.75, "moderate"), (0.74, "low")];
+        for (value, expected) in words {
+            assert_eq!(confidence(value), expected);
         }
         assert_eq!(bytes(412 * 1024 * 1024), "412 MiB");
         assert_eq!(bytes(3 * 1024 * 1024 * 1024 / 2), "1.5 GiB");

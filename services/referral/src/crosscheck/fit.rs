@@ -79,7 +79,7 @@ pub(super) fn of(
     language_left: f64,
     finding: &ReportedFinding,
     image: Option<&[f64]>,
-    space_reason: &str,
+    unplaced: &str,
 ) -> FitDetail {
     let name = words::finding(finding);
     if !finding.present {
@@ -117,12 +117,7 @@ pub(super) fn of(
     let site = image.map(|image| main_site(space, image));
     let places = words::places(&detail.points_to, site);
     let (Some(image), Some(site)) = (image, site) else {
-        let why = if space_reason.is_empty() {
-            "no lesion was found there or elsewhere"
-        } else {
-            "the lesion could not be placed"
-        };
-        detail.reason = words::sentence(&format!("{name} points to {places}; {why}"));
+        detail.reason = words::sentence(&format!("{name} points to {places}; {unplaced}"));
         return detail;
     };
     let overlap = overlap(space, image, &pointed, factor);

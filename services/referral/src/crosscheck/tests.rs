@@ -45,7 +45,7 @@ fn lesion(text: &str) -> ImageEvidence {
         text.split(',').filter(|part| !part.trim().is_empty()).map(parse).collect();
     let lesions =
         if regions.is_empty() { Vec::new() } else { vec![LesionSite { volume_ml: 10.0, regions }] };
-    ImageEvidence { lesions, space_reason: String::new() }
+    ImageEvidence { lesions, ..ImageEvidence::default() }
 }
 
 fn compared(image: &str, said: &str, hand: Handedness) -> Comparison {
@@ -232,12 +232,52 @@ fn an_unknown_space_is_named_and_gives_no_verdict() {
     let image = ImageEvidence {
         lesions: vec![LesionSite { volume_ml: 5.0, regions: Vec::new() }],
         space_reason: "too few slices".to_owned(),
+        ..ImageEvidence::default()
     };
     let comparison = compare(&table(), &findings("apathy"), RIGHT, &image);
     assert_eq!(comparison.verdict, InsufficientEvidence);
     assert_eq!(comparison.confirmed_site, None);
     assert!(comparison.reasons[0].contains("too few slices"));
     assert!(!comparison.symptom_regions.is_empty());
+}
+
+#[test]
+fn a_doubtful_marking_is_compared_with_nothing_and_says_why() {
+    let reasons = vec!["confidence is low.".to_owned(), "the t1ce sequence is missing".to_owned()];
+    let doubtful =
+        ImageEvidence { outcome: ImageOutcome::NotSure { reasons }, ..lesion("frontal_left 1") };
+    let none = ImageEvidence { outcome: ImageOutcome::NoTumourFound, ..lesion("frontal_left 1") };
+    let empty = lesion("");
+    // (image, first reason, reason of the finding ends with)
+    let rows = [
+        (
+            &doubtful,
+            "It is not sure what the image shows, so the symptoms are not compared with it: \
+             confidence is low; the t1ce sequence is missing.",
+            "it is not sure what the image shows",
+        ),
+        (&none, "No tumour was found in the image", "no lesion was found there or elsewhere"),
+        (&empty, "No tumour was found in the image", "no lesion was found there or elsewhere"),
+    ];
+    for (image, first, last) in rows {
+        let comparison = compare(&table(), &findings("hemianopia right, apathy"), RIGHT, image);
+        assert_eq!(comparison.verdict, InsufficientEvidence, "{first}");
+        assert_eq!((comparison.concordance, comparison.confirmed_site), (None, None));
+        assert_eq!(comparison.image_regions, []);
+        assert!(comparison.reasons[0].starts_with(first), "{:?}", comparison.reasons[0]);
+        assert!(
+            comparison.findings[0].reason.ends_with(last),
+            "{:?}",
+            comparison.findings[0].reason
+        );
+        // The symptoms still point somewhere.
+        assert!(!comparison.symptom_regions.is_empty());
+        let radiologist = comparison.next_checks.iter().any(|check| check.contains("radiologist"));
+        assert_eq!(
+            radiologist,
+            image.outcome != ImageOutcome::NoTumourFound && !image.lesions.is_empty()
+        );
+    }
 }
 
 #[test]

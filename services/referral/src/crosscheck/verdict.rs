@@ -5,7 +5,7 @@ use neurotriage_domain::Structure;
 use super::{
     CONCORDANT_MIN, CONTRADICTED_DISCORDANT_MIN, DISCORDANT_BELOW, EXPLAINED_CONCORDANT_MIN,
     EXPLAINED_DISCORDANT_BELOW, EXPLAINED_WEIGHT_MIN, Fit, INFORMATION_MIN, ImageEvidence,
-    NEXT_CHECKS_MAX, ReportedFinding, Verdict,
+    ImageOutcome, NEXT_CHECKS_MAX, ReportedFinding, Verdict,
     fit::{self, FitDetail},
     likelihood::Symptoms,
     regions::{RegionSpace, dot, greatest},
@@ -133,7 +133,10 @@ pub(super) fn reasons(
 
 fn headline(judged: &Judged, fits: &[FitDetail], placed: bool, image: &ImageEvidence) -> String {
     if !placed {
-        return if image.lesions.is_empty() {
+        if let ImageOutcome::NotSure { reasons } = &image.outcome {
+            return not_sure(reasons);
+        }
+        return if image.lesions.is_empty() || image.outcome == ImageOutcome::NoTumourFound {
             "No tumour was found in the image, so there is nothing to compare the symptoms with."
                 .to_owned()
         } else if image.space_reason.is_empty() {
@@ -160,6 +163,15 @@ fn headline(judged: &Judged, fits: &[FitDetail], placed: bool, image: &ImageEvid
             "The reported findings localise too weakly to support or contradict the image.".to_owned()
         }
     }
+}
+
+fn not_sure(reasons: &[String]) -> String {
+    let text = "It is not sure what the image shows, so the symptoms are not compared with it";
+    if reasons.is_empty() {
+        return format!("{text}.");
+    }
+    let trimmed: Vec<&str> = reasons.iter().map(|reason| reason.trim_end_matches('.')).collect();
+    format!("{text}: {}.", trimmed.join("; "))
 }
 
 fn site_sentence(space: &RegionSpace, image: &[f64]) -> String {
@@ -241,6 +253,11 @@ pub(super) fn next_checks(
     let check_of = |fit: &FitDetail| {
         context.table.finding(&fit.finding().finding_id).and_then(|row| row.next_check.as_deref())
     };
+    if matches!(context.image.outcome, ImageOutcome::NotSure { .. }) {
+        add(
+            "have the images read by a radiologist, and repeat or complete them if they are not sound",
+        );
+    }
     match judged.verdict {
         Verdict::Discordant => {
             add("repeat the neurological examination and confirm the side of each finding");

@@ -2,7 +2,7 @@
 
 use neurotriage_domain::{RegionName, Side, Structure};
 
-use super::{ReportedFinding, WeightedRegion};
+use super::{ImageEvidence, ImageOutcome, ReportedFinding, WeightedRegion};
 
 /// Most places named in one sentence.
 const PLACES_MAX: usize = 3;
@@ -26,6 +26,18 @@ pub(super) fn place(structure: Structure, side: Option<Side>) -> String {
         Some(side @ (Side::Left | Side::Right)) => format!("the {side} {name}"),
         Some(Side::Midline) | None if is_lobe => format!("the {name}s"),
         Some(Side::Midline) | None => format!("the {name}"),
+    }
+}
+
+/// Returns why the image names no place, as the end of a sentence.
+pub(super) fn unplaced(image: &ImageEvidence) -> &'static str {
+    match image.outcome {
+        ImageOutcome::NotSure { .. } => "it is not sure what the image shows",
+        ImageOutcome::NoTumourFound => "no lesion was found there or elsewhere",
+        ImageOutcome::Tumour if image.space_reason.is_empty() => {
+            "no lesion was found there or elsewhere"
+        }
+        ImageOutcome::Tumour => "the lesion could not be placed",
     }
 }
 

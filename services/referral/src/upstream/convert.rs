@@ -9,13 +9,16 @@ use time::{Date, macros::format_description};
 
 use crate::{
     assessment::{AssessmentError, Patient, Segmentation, SymptomReport},
-    crosscheck::{ImageEvidence, LesionSite, ReportedFinding},
+    crosscheck::{ImageEvidence, ImageOutcome, LesionSite, ReportedFinding},
     evidence::Handedness,
     hospital::Coordinates,
 };
 
 /// Said if the segmentation service gives no reason of its own.
 const SPACE_UNKNOWN: &str = "the images are in an unknown coordinate space";
+
+/// Most reasons for doubt that are repeated; the segmentation service has fewer kinds.
+const REASONS_MAX: usize = 16;
 
 fn malformed(service: &'static str, what: &'static str) -> AssessmentError {
     AssessmentError::Malformed { service, what }
@@ -85,6 +88,7 @@ pub(super) fn segmentation(
 ) -> Result<Segmentation, AssessmentError> {
     let segmentation =
         answer.segmentation.ok_or_else(|| malformed("segmentation", "no segmentation"))?;
+    let outcome = outcome(&segmentation);
     let localisation =
         segmentation.localisation.ok_or_else(|| malformed("segmentation", "no localisation"))?;
     Ok(Segmentation {
@@ -93,8 +97,20 @@ pub(super) fn segmentation(
             .parse()
             .map_err(|_| malformed("segmentation", "study id is no UUID"))?,
         model_id: segmentation.model_id,
-        image: image(localisation),
+        image: ImageEvidence { outcome, ..image(localisation) },
     })
+}
+
+fn outcome(segmentation: &segmentation::Segmentation) -> ImageOutcome {
+    match segmentation.outcome() {
+        // Stored before outcomes were judged: its lesions say what was marked.
+        segmentation::Outcome::Unspecified | segmentation::Outcome::Tumour => ImageOutcome::Tumour,
+        segmentation::Outcome::NoTumourFound => ImageOutcome::NoTumourFound,
+        segmentation::Outcome::NotSure => {
+            let reasons = segmentation.outcome_reasons.iter().take(REASONS_MAX).cloned().collect();
+            ImageOutcome::NotSure { reasons }
+        }
+    }
 }
 
 fn image(localisation: segmentation::Localisation) -> ImageEvidence {
@@ -106,7 +122,7 @@ fn image(localisation: segmentation::Localisation) -> ImageEvidence {
     };
     let lesions =
         localisation.lesions.into_iter().map(|lesion| lesion_site(lesion, known)).collect();
-    ImageEvidence { lesions, space_reason }
+    ImageEvidence { outcome: ImageOutcome::default(), lesions, space_reason }
 }
 
 fn lesion_site(lesion: segmentation::Lesion, known: bool) -> LesionSite {
@@ -159,6 +175,29 @@ mod tests {
             segmentation(segmentation::GetSegmentationResponse { segmentation: None }).is_err()
         );
         assert!(patient_of_study(ingestion::GetStudyResponse { study: None }).is_err());
+    }
+
+    #[test]
+    fn the_outcome_is_taken_over_and_an_older_result_counts_as_marked() {
+        let of = |wire: i32| {
+            outcome(&segmentation::Segmentation {
+                outcome: wire,
+                outcome_reasons: vec!["confidence is low".to_owned()],
+                ..Default::default()
+            })
+        };
+        let reasons = vec!["confidence is low".to_owned()];
+        let table = [
+            (segmentation::Outcome::Unspecified.into(), ImageOutcome::Tumour),
+            (segmentation::Outcome::Tumour.into(), ImageOutcome::Tumour),
+            (segmentation::Outcome::NoTumourFound.into(), ImageOutcome::NoTumourFound),
+            (segmentation::Outcome::NotSure.into(), ImageOutcome::NotSure { reasons }),
+            // Of a later version of the contract.
+            (99, ImageOutcome::Tumour),
+        ];
+        for (wire, expected) in table {
+            assert_eq!(of(wire), expected, "{wire}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use neurotriage_proto::{
         AssessRequest, Assessment, Fit, GetAssessmentRequest, ListHospitalsRequest, Verdict,
         referral_service_client::ReferralServiceClient,
     },
-    segmentation::v1::{Lesion, Localisation, RegionShare, Segmentation, Space},
+    segmentation::v1::{Lesion, Localisation, Outcome, RegionShare, Segmentation, Space},
 };
 use neurotriage_referral::{Dependencies, hospital, store::SqlReferralStore};
 use neurotriage_service_kit::client;
@@ -236,6 +236,37 @@ async fn field_defects_do_not_agree_with_a_frontal_lesion() -> anyhow::Result<()
     assert!(assessment.next_checks.contains(&"formal visual field test".to_owned()));
     assert_eq!(assessment.symptom_regions[0].side(), Side::Left);
     harness.stop().await
+}
+
+#[tokio::test]
+async fn a_doubtful_image_gives_no_verdict_and_no_site_and_hospitals_for_any_tumour()
+-> anyhow::Result<()> {
+    // (outcome, what the first reason says)
+    let table = [
+        (Outcome::NotSure, "It is not sure what the image shows"),
+        (Outcome::NoTumourFound, "No tumour was found"),
+    ];
+    for (outcome, reason) in table {
+        let case = Case::new();
+        let mut known = case.known(frontal_findings());
+        for segmentation in known.segmentations.values_mut() {
+            segmentation.outcome = outcome.into();
+            segmentation.outcome_reasons = vec!["confidence is low".to_owned()];
+        }
+        let mut harness = start(TestDb::sqlite::<Migrator>().await?, known).await?;
+        let assessment = harness.assess(&case.request).await?;
+        assert_eq!(assessment.verdict(), Verdict::InsufficientEvidence);
+        assert_eq!((assessment.concordance, assessment.confirmed_site.as_str()), (None, ""));
+        assert!(assessment.reasons[0].starts_with(reason), "{:?}", assessment.reasons);
+        let doubt = assessment.reasons[0].contains("confidence is low");
+        assert_eq!(doubt, outcome == Outcome::NotSure);
+        // Neurosurgery near home: nothing is called for by a site.
+        assert_eq!(assessment.hospitals.len(), 3);
+        let capability = &assessment.hospitals[0].factors[0].explanation;
+        assert!(capability.contains("nothing more special is called for"), "{capability}");
+        harness.stop().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

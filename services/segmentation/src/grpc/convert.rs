@@ -7,7 +7,10 @@ use neurotriage_domain::{InvalidId, SegmentationId, Side, StudyId};
 use neurotriage_network::ModelCard;
 use neurotriage_proto::{common::v1 as common, segmentation::v1 as pb};
 
-use crate::segmentation::{Progress, Segmentation, SegmentationError, Step};
+use crate::{
+    certainty::{Certainty, Outcome},
+    segmentation::{Progress, Segmentation, SegmentationError, Step},
+};
 
 /// Longest file name, in characters.
 const FILE_NAME_CHARS_MAX: usize = 255;
@@ -55,6 +58,15 @@ pub(super) fn progress(progress: Progress) -> common::Progress {
 }
 
 pub(super) fn segmentation(segmentation: Segmentation) -> pb::Segmentation {
+    let certainty = segmentation.certainty;
+    let mut localisation = localisation(&segmentation.localisation);
+    if let Some(certainty) = &certainty {
+        add_certainty(&mut localisation, certainty);
+    }
+    let (outcome, outcome_reasons) = match certainty {
+        Some(certainty) => (outcome(certainty.outcome), certainty.reasons),
+        None => (pb::Outcome::Unspecified, Vec::new()),
+    };
     pb::Segmentation {
         segmentation_id: segmentation.segmentation_id.to_string(),
         study_id: segmentation.study_id.to_string(),
@@ -65,9 +77,28 @@ pub(super) fn segmentation(segmentation: Segmentation) -> pb::Segmentation {
             digest: segmentation.mask.digest.to_string(),
             size_bytes: segmentation.mask.size_bytes,
         }),
-        localisation: Some(localisation(&segmentation.localisation)),
+        localisation: Some(localisation),
         uncertainty: segmentation.uncertainty,
         inference_seconds: segmentation.inference.as_secs_f64(),
+        outcome: outcome.into(),
+        outcome_reasons,
+    }
+}
+
+fn outcome(outcome: Outcome) -> pb::Outcome {
+    match outcome {
+        Outcome::Tumour => pb::Outcome::Tumour,
+        Outcome::NoTumourFound => pb::Outcome::NoTumourFound,
+        Outcome::NotSure => pb::Outcome::NotSure,
+    }
+}
+
+fn add_certainty(localisation: &mut pb::Localisation, certainty: &Certainty) {
+    for (index, lesion) in localisation.lesions.iter_mut().enumerate() {
+        let known = certainty.lesion(index);
+        lesion.uncertainty = known.map(|known| known.entropy_bits_mean);
+        lesion.mirror_spread = known.map(|known| known.mirror_spread_mean);
+        lesion.confidence = known.map(|known| known.confidence);
     }
 }
 
@@ -114,6 +145,9 @@ fn lesion(lesion: &Lesion) -> pb::Lesion {
             .unwrap_or_default(),
         regions: site.map(|site| site.regions.iter().map(region).collect()).unwrap_or_default(),
         share_assigned_by_distance: site.map_or(0.0, |site| site.share_assigned_by_distance),
+        uncertainty: None,
+        mirror_spread: None,
+        confidence: None,
     }
 }
 

@@ -119,6 +119,7 @@ impl Ground {
             device: DeviceChoice::Cpu,
             queue_max: 4,
             limits: RegistryLimits { models_in_memory_max: 2, weights_bytes_max: 4 * 1024 * 1024 },
+            mirroring: None,
         };
         let run =
             neurotriage_segmentation::run(listener, dependencies, DRAIN_TIMEOUT, async move {

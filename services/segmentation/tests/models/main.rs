@@ -310,6 +310,7 @@ async fn a_study_that_runs_ends_on_the_model_it_began_with() -> anyhow::Result<(
             studies: OneStudy(digest),
             blobs: ground.blobs.clone(),
             engine: registry.engine().clone(),
+            mirroring: None,
         };
         for (name, seed) in [("second", 2), ("third", 3)] {
             let files = Files::tiny(name, seed);

@@ -6,9 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     super::{
-        Finding, Fit, Hospital, Image, Lesion, Referral, RegionProbability, Report, Space,
+        Finding, Fit, Hospital, Image, Lesion, Outcome, Referral, RegionProbability, Report, Space,
         Symptoms, Volumes,
-        text::{bytes, escape, percent, seconds, side, uncertainty, words},
+        text::{bytes, confidence, escape, percent, seconds, side, uncertainty, words},
     },
     Page, bar,
 };
@@ -54,6 +54,7 @@ impl Page {
             || "-".to_owned(),
             |value| format!("{value:.2} of 1 ({})", uncertainty(value)),
         );
+        self.outcome(&report.image);
         self.put(&format!(
             "<section class=\"finding\"><div class=\"lead\">{}</div><div class=\"row\">\
              <div><span class=\"key\">Image and symptoms</span>\
@@ -69,6 +70,20 @@ impl Page {
             self.list(&assessment.urgent_signs);
             self.put("</div>\n");
         }
+    }
+
+    /// Writes that there is no tumour, or that it is not sure, and why.
+    fn outcome(&mut self, image: &Image) {
+        let (class, outcome) = match image.outcome {
+            Some(outcome @ Outcome::NotSure) => ("not_sure", outcome),
+            Some(outcome @ Outcome::NoTumourFound) => ("no_tumour", outcome),
+            Some(Outcome::Tumour) | None => return,
+        };
+        self.put(&format!("<div class=\"outcome {class}\"><b>{}</b>", outcome.display_name()));
+        if !image.outcome_reasons.is_empty() {
+            self.list(&image.outcome_reasons);
+        }
+        self.put("</div>\n");
     }
 
     fn list(&mut self, items: &[String]) {
@@ -122,6 +137,12 @@ impl Page {
             lesion.volumes.whole_ml, lesion.diameter_max_mm,
         ));
         self.compartments(lesion.volumes);
+        if let Some(value) = lesion.confidence {
+            let word = confidence(value);
+            self.put(&format!(
+                "<p>Confidence in this lesion: <b>{value:.2}</b> of 1 ({word})</p>\n"
+            ));
+        }
         if lesion.regions.is_empty() {
             return;
         }
