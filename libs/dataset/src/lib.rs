@@ -23,7 +23,7 @@ pub use config::{AugmentConfig, MixConfig, Range, Shares};
 pub use error::DatasetError;
 pub use mix::MixSource;
 pub use original::{OriginalCase, OriginalSource, original_split};
-pub use shapes::MaskShapes;
+pub use shapes::{MaskShapes, SAME_TUMOUR_DICE};
 
 /// One training sample.
 #[derive(Clone, Debug)]

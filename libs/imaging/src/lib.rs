@@ -11,7 +11,7 @@
 //! | bring to LPS and back | [`orientation`] |
 //! | find and check the files of a study | [`case`] |
 //! | resample, crop, normalise, store | [`mod@prepare`], [`seed`] |
-//! | draw | [`overlay`] |
+//! | draw | [`overlay`], [`chart`] |
 //! | filter | [`smooth`], [`components`], [`resample`] |
 //!
 //! Everything here is decision support for research use, not a medical device.
@@ -19,6 +19,7 @@
 #[expect(clippy::needless_range_loop, reason = "rows and columns of matrices")]
 mod affine;
 pub mod case;
+pub mod chart;
 pub mod components;
 mod error;
 pub mod nifti;

@@ -6,10 +6,11 @@ use std::{
 };
 
 use neurotriage_dataset::MixConfig;
+use neurotriage_domain::Modality;
 use neurotriage_network::TrainConfig;
 use serde::Deserialize;
 
-use crate::TrainingError;
+use crate::{Folds, TrainingError};
 
 /// Most bytes of a training file.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -48,6 +49,11 @@ pub enum Profile {
     #[default]
     #[serde(rename = "whole/1")]
     Whole,
+    /// What the original system learned from: FLAIR, T1ce and T2 in a box of 128 voxels a side,
+    /// whole and unchanged. Without `validation`, the cases are divided as the original divided
+    /// its own.
+    #[serde(rename = "seed/1")]
+    Original,
 }
 
 /// What is learned from.
@@ -66,6 +72,8 @@ pub struct DataConfig {
     pub validation: Vec<String>,
     /// Environment variable that names an `.npz` of tumour masks; without it, no such masks.
     pub shapes_env: Option<String>,
+    /// Divides `cases` into parts, of which one is held out; `validation` is empty then.
+    pub folds: Option<Folds>,
     /// How samples are drawn.
     pub mix: MixConfig,
 }
@@ -111,8 +119,32 @@ impl TrainingFile {
                 problem: format!("case {both} both trains and validates; name it once"),
             });
         }
+        if let Some(folds) = self.data.folds {
+            folds.check(&self.data)?;
+        }
         self.train.validate()?;
         self.data.mix.check()?;
+        match self.data.profile {
+            Profile::Whole => Ok(()),
+            Profile::Original => self.check_original(),
+        }
+    }
+
+    /// Checks that nothing is asked for that the original did not have.
+    fn check_original(&self) -> Result<(), TrainingError> {
+        let refuse = |name, problem: &str| {
+            let problem = format!("{problem}, or choose data.profile whole/1");
+            Err(TrainingError::Setting { name, problem })
+        };
+        if self.train.channels.contains(&Modality::T1) {
+            return refuse("train.channels", "profile seed/1 has no t1; leave it out");
+        }
+        if self.data.shapes_env.is_some() {
+            return refuse("data.shapes_env", "profile seed/1 makes no tumours; leave it out");
+        }
+        if self.data.mix != MixConfig::default() {
+            return refuse("data.mix", "profile seed/1 changes no sample; leave it out");
+        }
         Ok(())
     }
 }
@@ -150,6 +182,41 @@ mod tests {
         let file = TrainingFile::read(&path).unwrap();
         assert!(!file.model.name.is_empty() && !file.model.licence.is_empty());
         assert!(!file.data.validation.is_empty(), "the default model is not judged");
+    }
+
+    #[test]
+    fn the_file_of_the_original_says_what_the_original_did() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/models/train-seed.toml");
+        let file = TrainingFile::read(&path).unwrap();
+        assert_eq!(file.data.profile, Profile::Original);
+        let TrainConfig { seed, device, threads, steps_max, .. } = file.train;
+        let expected =
+            TrainConfig { seed, device, threads, steps_max, ..TrainConfig::seed_original() };
+        assert_eq!(file.train, expected);
+    }
+
+    #[test]
+    fn what_the_original_did_not_have_is_refused_beside_its_profile() {
+        let channels = "channels = ['flair', 't1ce', 't2']";
+        let network = "architecture = 'seed'\nin_channels = 3\nout_channels = 4\n\
+            widths = [2, 4]\nstem_stride = 1\ndeep_supervision = false\ndropout = []";
+        let text = |channels: &str, data: &str| {
+            format!(
+                "out = 'x'\n[train]\nloss = 'seed'\n{channels}\n[train.network]\n{network}\n\
+                 [data]\nprofile = 'seed/1'\n{data}"
+            )
+        };
+        assert!(TrainingFile::parse(&text(channels, "")).is_ok());
+        let with_t1 = "channels = ['flair', 't1', 't2']";
+        for (name, text) in [
+            ("train.channels", text(with_t1, "")),
+            ("data.shapes_env", text(channels, "shapes_env = 'SHAPES'")),
+            ("data.mix", text(channels, "[data.mix]\nforeground = 0.5")),
+        ] {
+            let error = said(&TrainingFile::parse(&text).unwrap_err());
+            assert!(error.contains(name) && error.contains("seed/1"), "{error}");
+        }
     }
 
     #[test]

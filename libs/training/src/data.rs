@@ -1,10 +1,13 @@
 //! Reads what a model is trained on.
 
+mod original;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use ndarray::Array3;
 use neurotriage_dataset::{
     CachedCase, DatasetError, MaskShapes, MixConfig, MixSource, SampleSource,
 };
@@ -42,6 +45,7 @@ pub(crate) struct Data {
 pub(crate) fn load(config: &DataConfig, seed: u64) -> Result<Data, TrainingError> {
     match config.profile {
         Profile::Whole => load_whole(config, seed),
+        Profile::Original => original::load_original(config, seed),
     }
 }
 
@@ -56,14 +60,18 @@ fn load_whole(config: &DataConfig, seed: u64) -> Result<Data, TrainingError> {
     for folder in &folders {
         cases.push(CachedCase::load(folder).map_err(|source| in_folder(folder, source))?);
     }
-    let shapes = match &config.shapes_env {
+    let mut shapes = match &config.shapes_env {
         None => None,
         Some(name) => Some(MaskShapes::load_npz(&path_in(name)?)?),
     };
     let mut validation = Vec::with_capacity(config.validation.len());
+    let mut left_out = 0;
     for id in &config.validation {
         let folder = folder_of(config, id)?;
-        validation.push(held_out(id, &folder).map_err(|source| in_folder(&folder, source))?);
+        let (case, mask) = held_out(id, &folder).map_err(|source| in_folder(&folder, source))?;
+        // The masks may hold the very tumour that is to judge.
+        left_out += shapes.as_mut().map_or(0, |shapes| shapes.leave_out(&mask));
+        validation.push(case);
     }
     let shapes_count = shapes.as_ref().map_or(0, |shapes| shapes.as_slice().len());
     let names: Vec<String> = folders
@@ -71,7 +79,8 @@ fn load_whole(config: &DataConfig, seed: u64) -> Result<Data, TrainingError> {
         .filter_map(|path| Some(path.file_name()?.to_string_lossy().into()))
         .collect();
     let summary = format!(
-        "{TRAINED_ON} {}; tumour shapes of {shapes_count} masks; cases held out: {}",
+        "{TRAINED_ON} {}; tumour shapes of {shapes_count} masks, {left_out} left out for their \
+         likeness to held-out cases; cases held out: {}",
         list(&names),
         list(&config.validation)
     );
@@ -95,7 +104,8 @@ fn in_folder(folder: &Path, source: DatasetError) -> TrainingError {
     TrainingError::Case { folder: folder.to_owned(), source: Box::new(source) }
 }
 
-fn held_out(id: &str, folder: &Path) -> Result<ValidationCase, DatasetError> {
+/// Returns a case that judges, and its mask on the whole grid.
+fn held_out(id: &str, folder: &Path) -> Result<(ValidationCase, Array3<u8>), DatasetError> {
     let files = CaseFiles::find(folder)?;
     let study = files.read_study()?;
     let truth = files.read_truth()?.ok_or_else(|| DatasetError::NoTruth { id: id.to_owned() })?;
@@ -109,11 +119,8 @@ fn held_out(id: &str, folder: &Path) -> Result<ValidationCase, DatasetError> {
     let problem = "has a mask of another shape";
     let outside = || DatasetError::Unfit { id: id.to_owned(), problem };
     let labels = prepared.crop().view(&truth.voxels).ok_or_else(outside)?;
-    Ok(ValidationCase {
-        name: id.to_owned(),
-        image: prepared.channels().clone(),
-        labels: labels.to_owned(),
-    })
+    let (name, image, labels) = (id.to_owned(), prepared.channels().clone(), labels.to_owned());
+    Ok((ValidationCase { name, image, labels }, truth.voxels))
 }
 
 fn list(names: &[String]) -> String {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use neurotriage_dataset::DatasetError;
 use neurotriage_domain::{DomainError, ErrorCode};
+use neurotriage_imaging::ImagingError;
 use neurotriage_network::NetworkError;
 
 /// Why a training job could not be done.
@@ -54,6 +55,9 @@ pub enum TrainingError {
     /// Samples can't be drawn.
     #[error("make training samples")]
     Samples(#[from] DatasetError),
+    /// The curves can't be drawn.
+    #[error("draw the curves of the run")]
+    Picture(#[from] ImagingError),
     /// The run failed.
     #[error("train")]
     Network(#[from] NetworkError),
@@ -68,7 +72,7 @@ impl DomainError for TrainingError {
             Self::Variable { .. } | Self::Case { .. } | Self::Samples(_) => {
                 ErrorCode::FailedPrecondition
             }
-            Self::Io { .. } => ErrorCode::Internal,
+            Self::Io { .. } | Self::Picture(_) => ErrorCode::Internal,
             Self::Network(error) => error.code(),
         }
     }
@@ -82,6 +86,7 @@ impl DomainError for TrainingError {
             Self::Variable { .. } => "DATA_PATH_NOT_SET",
             Self::Case { .. } => "BAD_TRAINING_CASE",
             Self::Samples(_) => "SAMPLE_FAILED",
+            Self::Picture(_) => "CURVES_NOT_DRAWN",
             Self::Network(error) => error.reason(),
         }
     }

@@ -8,24 +8,31 @@ use neurotriage_network::{
 
 use crate::{
     TrainingError, TrainingFile,
+    curves::write_curves,
     data::{self, Data},
+    events::EventFile,
 };
 
+/// Name of the folder of TensorBoard's event files in a run's folder.
+pub const TENSORBOARD_FOLDER: &str = "tensorboard";
+
 /// A job whose data is read.
-pub struct Job<'a> {
-    file: &'a TrainingFile,
+pub struct Job {
+    file: TrainingFile,
     data: Data,
 }
 
-impl<'a> Job<'a> {
+impl Job {
     /// Checks the file and reads the data that it names: about 150 MB for each case.
     ///
     /// # Errors
     /// As [`TrainingFile::check`]; [`TrainingError::Variable`], [`TrainingError::Case`] and
     /// [`TrainingError::Samples`] if the data can't be used.
-    pub fn prepare(file: &'a TrainingFile) -> Result<Self, TrainingError> {
+    pub fn prepare(file: &TrainingFile) -> Result<Self, TrainingError> {
         file.check()?;
-        Ok(Self { file, data: data::load(&file.data, file.train.seed)? })
+        let file = file.divided();
+        let data = data::load(&file.data, file.train.seed)?;
+        Ok(Self { file, data })
     }
 
     /// Returns counts and names of what is learned from and of what judges, in words.
@@ -33,17 +40,20 @@ impl<'a> Job<'a> {
         &self.data.summary
     }
 
-    /// Trains, and leaves weights, card, checkpoint and log in the folder `out` of the file.
+    /// Trains, and leaves weights, card, checkpoint, log, curves and event files in the folder `out`
+    /// of the file. The curves are drawn anew after each validation and at the end.
     ///
     /// # Errors
-    /// [`TrainingError::Network`] if the run fails.
+    /// [`TrainingError::Network`] if the run fails, [`TrainingError::Io`] if there is no room for
+    /// its folder. Curves and events that can't be written end no run: they are left out with a
+    /// warning.
     pub fn run(
         &self,
         start: Start,
         control: &TrainControl,
         on_progress: &mut dyn FnMut(&TrainProgress),
     ) -> Result<TrainOutcome, TrainingError> {
-        let (file, data) = (self.file, &self.data);
+        let (file, data) = (&self.file, &self.data);
         let run = TrainRun {
             folder: file.out.clone(),
             start,
@@ -55,7 +65,22 @@ impl<'a> Job<'a> {
             },
             profile: data.profile.clone(),
         };
-        Ok(train(&file.train, &data.source, &data.validation, &run, control, on_progress)?)
+        let mut events = noted(EventFile::create(&file.out.join(TENSORBOARD_FOLDER)));
+        let mut follow = |at: &TrainProgress| {
+            if let Some(open) = &mut events
+                && noted(open.write(at)).is_none()
+            {
+                events = None;
+            }
+            if at.validation.is_some() {
+                let _ = noted(write_curves(&file.out));
+            }
+            on_progress(at);
+        };
+        let outcome =
+            train(&file.train, &data.source, &data.validation, &run, control, &mut follow)?;
+        let _ = noted(write_curves(&file.out));
+        Ok(outcome)
     }
 }
 
@@ -73,6 +98,11 @@ pub fn run(
     on_progress: &mut dyn FnMut(&TrainProgress),
 ) -> Result<TrainOutcome, TrainingError> {
     Job::prepare(file)?.run(start, control, on_progress)
+}
+
+/// Returns what was made, or nothing and a warning: pictures of a run are not worth its end.
+fn noted<T>(made: Result<T, TrainingError>) -> Option<T> {
+    made.inspect_err(|error| tracing::warn!(error = %error, "curves or events not written")).ok()
 }
 
 /// Returns the commit of the working folder, for the model's card.

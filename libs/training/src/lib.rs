@@ -5,12 +5,18 @@
 //! medical device.
 
 mod config;
+mod curves;
 mod data;
 mod error;
+mod events;
+mod files;
+mod folds;
 mod job;
 
 pub use config::{DataConfig, ModelConfig, Profile, TrainingFile};
+pub use curves::{CURVES_FILE, curves, write_curves};
 pub use data::TRAINED_ON;
 pub use error::TrainingError;
-pub use job::{Job, run};
+pub use folds::{FOLD_FILE, FOLDS_FILE, FoldEvent, FoldScores, Folds, FoldsReport, run_folds};
+pub use job::{Job, TENSORBOARD_FOLDER, run};
 pub use neurotriage_network::{Start, TrainControl, TrainOutcome, TrainProgress};

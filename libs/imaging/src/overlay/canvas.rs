@@ -4,20 +4,20 @@ use super::font;
 use crate::ImagingError;
 
 /// Red, green, blue.
-pub(super) type Colour = [u8; 3];
+pub(crate) type Colour = [u8; 3];
 
 /// Most pixels in one picture.
 const PIXELS_MAX: usize = 40_000_000;
 
 /// Rows of red, green and blue bytes.
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     width: usize,
     height: usize,
     pixels: Vec<u8>,
 }
 
 impl Canvas {
-    pub(super) fn new(width: usize, height: usize, colour: Colour) -> Result<Self, ImagingError> {
+    pub(crate) fn new(width: usize, height: usize, colour: Colour) -> Result<Self, ImagingError> {
         let pixels = width.saturating_mul(height);
         if pixels == 0 || pixels > PIXELS_MAX {
             let detail = format!("{width} x {height} pixels, expected 1 to {PIXELS_MAX} in all");
@@ -26,14 +26,14 @@ impl Canvas {
         Ok(Self { width, height, pixels: colour.repeat(pixels) })
     }
 
-    pub(super) fn put(&mut self, x: usize, y: usize, colour: Colour) {
+    pub(crate) fn put(&mut self, x: usize, y: usize, colour: Colour) {
         if x < self.width && y < self.height {
             let at = 3 * (y * self.width + x);
             self.pixels[at..at + 3].copy_from_slice(&colour);
         }
     }
 
-    pub(super) fn fill(&mut self, [x, y]: [usize; 2], [width, height]: [usize; 2], colour: Colour) {
+    pub(crate) fn fill(&mut self, [x, y]: [usize; 2], [width, height]: [usize; 2], colour: Colour) {
         for row in y..y + height {
             for column in x..x + width {
                 self.put(column, row, colour);
@@ -42,7 +42,7 @@ impl Canvas {
     }
 
     /// Draws a picture with its upper left corner at `[x, y]`.
-    pub(super) fn paste(&mut self, [x, y]: [usize; 2], picture: &Self) {
+    pub(crate) fn paste(&mut self, [x, y]: [usize; 2], picture: &Self) {
         for row in 0..picture.height.min(self.height.saturating_sub(y)) {
             let width = picture.width.min(self.width.saturating_sub(x));
             let to = 3 * ((y + row) * self.width + x);
@@ -54,12 +54,17 @@ impl Canvas {
 
     /// Writes text whose upper left corner is at `[x, y]`, each dot `scale` pixels, with a black
     /// rim so that it reads on any ground.
-    pub(super) fn text(&mut self, [x, y]: [usize; 2], text: &str, scale: usize, colour: Colour) {
+    pub(crate) fn text(&mut self, [x, y]: [usize; 2], text: &str, scale: usize, colour: Colour) {
         let rim = scale.div_ceil(2);
         self.dots([x, y], text, scale, |canvas, [x, y]| {
             let start = [x.saturating_sub(rim), y.saturating_sub(rim)];
             canvas.fill(start, [scale + 2 * rim; 2], [0; 3]);
         });
+        self.dots([x, y], text, scale, |canvas, place| canvas.fill(place, [scale; 2], colour));
+    }
+
+    /// Writes text as [`Self::text`] does, without a rim: for a ground of one light colour.
+    pub(crate) fn label(&mut self, [x, y]: [usize; 2], text: &str, scale: usize, colour: Colour) {
         self.dots([x, y], text, scale, |canvas, place| canvas.fill(place, [scale; 2], colour));
     }
 
@@ -80,11 +85,11 @@ impl Canvas {
         }
     }
 
-    pub(super) fn size(&self) -> [usize; 2] {
+    pub(crate) fn size(&self) -> [usize; 2] {
         [self.width, self.height]
     }
 
-    pub(super) fn png(&self) -> Result<Vec<u8>, ImagingError> {
+    pub(crate) fn png(&self) -> Result<Vec<u8>, ImagingError> {
         let failed = |detail: String| ImagingError::Picture { detail };
         let side = |pixels| u32::try_from(pixels).map_err(|_| failed("too large".to_owned()));
         let mut bytes = Vec::new();
@@ -103,11 +108,11 @@ impl Canvas {
 }
 
 /// Returns the width, in pixels, of text with dots of `scale` pixels.
-pub(super) fn text_width(text: &str, scale: usize) -> usize {
+pub(crate) fn text_width(text: &str, scale: usize) -> usize {
     (text.chars().count() * font::ADVANCE).saturating_sub(1) * scale
 }
 
 /// Returns the height, in pixels, of text with dots of `scale` pixels.
-pub(super) fn text_height(scale: usize) -> usize {
+pub(crate) fn text_height(scale: usize) -> usize {
     font::HEIGHT * scale
 }

@@ -3,7 +3,7 @@
 //! Radiological convention: in axial and coronal slices the patient's right is on the left of the
 //! picture. For research use; not for diagnosis.
 
-mod canvas;
+pub(crate) mod canvas;
 mod compare;
 mod font;
 mod slice;
