@@ -12,6 +12,7 @@ const PROTO_FILES: &[&str] = &[
     "neurotriage/referral/v1/referral.proto",
     "neurotriage/segmentation/v1/model.proto",
     "neurotriage/segmentation/v1/segmentation.proto",
+    "neurotriage/segmentation/v1/training.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -27,6 +27,7 @@ impl MigrationTrait for CreateTrainingRun {
                     .col(uuid("request_id"))
                     .col(text("content_hash"))
                     .col(text("training_file"))
+                    .col(text("model_name"))
                     .col(text("state"))
                     .col(timestamp_with_time_zone("created_at"))
                     .col(timestamp_with_time_zone_null("started_at"))

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use neurotriage_network::DeviceChoice;
+use neurotriage_segmentation::config::TrainingConfig;
 use neurotriage_service_kit::telemetry::{self, TelemetryConfig};
+
+use crate::model_command::{self, ModelCommandArgs};
 
 /// Marks a brain tumour in MRI, names the regions it touches, compares them with the symptoms and
 /// ranks hospitals.
@@ -43,6 +46,8 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Names the brain regions that a mask touches.
     Localise(LocaliseArgs),
+    /// Lists, stores, loads and promotes the models of a running service.
+    Model(ModelCommandArgs),
 }
 
 /// What `diagnose` takes.
@@ -126,6 +131,10 @@ pub struct UpArgs {
     /// Which model runs, and where.
     #[command(flatten)]
     pub model: ModelArgs,
+
+    /// Training in the segmentation service.
+    #[command(flatten)]
+    pub training: TrainingConfig,
 }
 
 /// What `phantom` takes.
@@ -158,6 +167,10 @@ pub struct TrainArgs {
     /// Go on from the last checkpoint in the output folder.
     #[arg(long)]
     pub resume: bool,
+
+    /// Have the segmentation service at this address train, and watch.
+    #[arg(long, value_name = "URL", conflicts_with = "resume")]
+    pub endpoint: Option<String>,
 }
 
 /// What `evaluate` takes.
@@ -219,9 +232,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Diagnose(args) => crate::case::run(&runtime, args),
         Command::Up(args) => crate::up::run(&runtime, &args),
         Command::Phantom(args) => crate::phantom::run(&args),
-        Command::Train(args) => crate::train::run(&runtime, &args),
+        Command::Train(args) => match &args.endpoint {
+            Some(endpoint) => crate::train_remote::run(&runtime, &args, endpoint),
+            None => crate::train::run(&runtime, &args),
+        },
         Command::Evaluate(args) => crate::evaluate::run(&args),
         Command::Localise(args) => crate::localise::run(&args),
+        Command::Model(args) => model_command::run(&runtime, args),
     };
     outcome.and(guard.shutdown())
 }

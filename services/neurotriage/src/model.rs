@@ -29,5 +29,5 @@ pub(crate) fn load(args: &ModelArgs) -> anyhow::Result<Model> {
 /// If it can't be read.
 pub(crate) fn start(args: &ModelArgs) -> anyhow::Result<SuiteModel> {
     let start = StartModel::named(args.model.as_deref())?;
-    Ok(SuiteModel { start, device: args.device })
+    Ok(SuiteModel { start, device: args.device, training: None })
 }

@@ -5,7 +5,7 @@ use std::{future::Future, net::Ipv4Addr, path::Path, time::Duration};
 use anyhow::{Context as _, anyhow};
 use neurotriage_blobs::BlobStore;
 use neurotriage_network::DeviceChoice;
-use neurotriage_segmentation::{StartModel, registry::RegistryLimits};
+use neurotriage_segmentation::{StartModel, registry::RegistryLimits, training::TrainingSettings};
 use neurotriage_service_kit::{client, database};
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTrait;
@@ -38,6 +38,8 @@ pub struct SuiteModel {
     pub start: StartModel,
     /// Device of the network.
     pub device: DeviceChoice,
+    /// How models are trained; not at all if `None`.
+    pub training: Option<TrainingSettings>,
 }
 
 /// Ports to listen on.
@@ -129,6 +131,7 @@ impl Suite {
                     models_in_memory_max: MODELS_MAX,
                     weights_bytes_max: WEIGHTS_BYTES_MAX,
                 },
+                training: model.training,
                 mirroring: None,
             },
             DRAIN_TIMEOUT,

@@ -12,7 +12,7 @@ use crate::{
     output::print,
     services::Endpoints,
     signal::stop_signal,
-    suite::{Ports, Suite},
+    suite::{Ports, Suite, SuiteModel},
 };
 
 /// The folder in which services keep what they store.
@@ -49,7 +49,7 @@ impl DataFolder {
 /// # Errors
 /// If they can't start, or one of them fails.
 pub fn run(runtime: &Runtime, args: &UpArgs) -> anyhow::Result<()> {
-    let model = model::start(&args.model)?;
+    let model = SuiteModel { training: args.training.settings(), ..model::start(&args.model)? };
     let data = DataFolder::open(args.data.as_deref())?;
     runtime.block_on(async {
         let mut suite = Suite::start(data.path(), Ports::From(args.port_base), model).await?;

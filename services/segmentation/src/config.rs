@@ -7,7 +7,7 @@ use neurotriage_network::{DeviceChoice, Mirroring};
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 
-use crate::registry::RegistryLimits;
+use crate::{registry::RegistryLimits, training::TrainingSettings};
 
 /// Settings of the segmentation service.
 #[derive(Clone, Debug, Parser)]
@@ -55,6 +55,10 @@ pub struct Config {
     #[command(flatten)]
     pub registry: RegistryConfig,
 
+    /// Training in the service.
+    #[command(flatten)]
+    pub training: TrainingConfig,
+
     /// Most studies that wait for the network; one more is refused with RESOURCE_EXHAUSTED. Each
     /// holds about 60 MB.
     #[arg(long, env = "SEGMENTATION_QUEUE_MAX", default_value = "8")]
@@ -69,6 +73,57 @@ pub struct Config {
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+}
+
+/// Settings of training in the service.
+#[derive(Clone, Debug, Args)]
+pub struct TrainingConfig {
+    /// Folder in which training runs keep checkpoints, logs and models. Training is off if it is
+    /// not given. Training takes cores and memory from the network that serves.
+    #[arg(long = "training-folder", env = "TRAINING_FOLDER", value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+
+    /// Most training runs at a time; one more is refused with RESOURCE_EXHAUSTED. Each takes
+    /// several GiB.
+    #[arg(long = "training-runs-max", env = "TRAINING_RUNS_MAX", default_value = "1", value_parser = runs_max)]
+    pub runs_max: usize,
+
+    /// Environment variables, parted by commas, whose folders training files may name.
+    #[arg(
+        long = "training-data-variables",
+        env = "TRAINING_DATA_VARIABLES",
+        default_value = "NEUROTRIAGE_CASES,NEUROTRIAGE_SHAPES",
+        value_delimiter = ','
+    )]
+    pub data_variables: Vec<String>,
+
+    /// Most threads that a training run computes with.
+    #[arg(long = "training-threads-max", env = "TRAINING_THREADS_MAX", default_value = "2")]
+    pub threads_max: usize,
+
+    /// Longest training run, in minutes; a file without a limit is given this one.
+    #[arg(long = "training-minutes-max", env = "TRAINING_MINUTES_MAX", default_value = "1440")]
+    pub minutes_max: f64,
+}
+
+impl TrainingConfig {
+    /// Returns the settings, or nothing if training is off.
+    pub fn settings(&self) -> Option<TrainingSettings> {
+        Some(TrainingSettings {
+            folder: self.folder.clone()?,
+            runs_max: self.runs_max,
+            data_variables: self.data_variables.clone(),
+            threads_max: self.threads_max,
+            minutes_max: self.minutes_max,
+        })
+    }
+}
+
+fn runs_max(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=16) => Ok(count),
+        _ => Err("1 to 16".to_owned()),
+    }
 }
 
 /// Settings of the registry of models.

@@ -2,6 +2,7 @@
 
 mod convert;
 pub mod models;
+pub mod training;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 

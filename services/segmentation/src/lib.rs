@@ -13,6 +13,7 @@ pub mod registry;
 pub mod resident;
 pub mod segmentation;
 pub mod store;
+pub mod training;
 pub mod upstream;
 
 use std::{future::Future, time::Duration};
@@ -23,6 +24,7 @@ use neurotriage_network::{DeviceChoice, Mirroring};
 use neurotriage_proto::segmentation::v1::{
     model_service_server::{self, ModelServiceServer},
     segmentation_service_server::{self, SegmentationServiceServer},
+    training_service_server::{self, TrainingServiceServer},
 };
 use neurotriage_service_kit::server;
 use sea_orm::DatabaseConnection;
@@ -31,10 +33,11 @@ use tonic::{service::Routes, transport::Channel};
 
 pub use crate::model::{StartModel, default_model};
 use crate::{
-    grpc::{SegmentationGrpc, models::ModelGrpc},
+    grpc::{SegmentationGrpc, models::ModelGrpc, training::TrainingGrpc},
     registry::{Opening, Registry, RegistryLimits},
     segmentation::Segmenter,
-    store::{SqlSegmentationStore, models::SqlModelStore},
+    store::{SqlSegmentationStore, models::SqlModelStore, training::SqlTrainingStore},
+    training::{Trainer, TrainingSettings},
     upstream::IngestionClient,
 };
 
@@ -55,6 +58,8 @@ pub struct Dependencies {
     pub queue_max: usize,
     /// Limits of the registry of models.
     pub limits: RegistryLimits,
+    /// How models are trained; not at all if `None`.
+    pub training: Option<TrainingSettings>,
     /// Mirror images that are segmented too; those that suit the model if `None`.
     pub mirroring: Option<Mirroring>,
 }
@@ -72,8 +77,17 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { db, blobs, ingestion, model, device, queue_max, limits, mirroring } =
-        dependencies;
+    let Dependencies {
+        db,
+        blobs,
+        ingestion,
+        model,
+        device,
+        queue_max,
+        limits,
+        training,
+        mirroring,
+    } = dependencies;
     let opening = Opening {
         store: SqlModelStore::new(db.clone()),
         blobs: blobs.clone(),
@@ -83,6 +97,14 @@ pub async fn run(
         limits,
     };
     let registry = Registry::open(opening).await.context("load the model that serves")?;
+    let trainer = match training {
+        Some(settings) => {
+            let store = SqlTrainingStore::new(db.clone());
+            let trainer = Trainer::open(store, registry.clone(), settings).await;
+            Some(trainer.context("open training")?)
+        }
+        None => None,
+    };
     let segmenter = Segmenter {
         store: SqlSegmentationStore::new(db),
         studies: IngestionClient::new(ingestion),
@@ -91,8 +113,26 @@ pub async fn run(
         mirroring,
     };
     let routes = Routes::new(SegmentationServiceServer::new(SegmentationGrpc::new(segmenter)))
-        .add_service(ModelServiceServer::new(ModelGrpc::new(registry)));
-    let names = &[segmentation_service_server::SERVICE_NAME, model_service_server::SERVICE_NAME];
-    server::serve("neurotriage-segmentation", listener, routes, names, drain_timeout, shutdown)
-        .await
+        .add_service(ModelServiceServer::new(ModelGrpc::new(registry)))
+        .add_service(TrainingServiceServer::new(TrainingGrpc::new(trainer.clone())));
+    let names = &[
+        segmentation_service_server::SERVICE_NAME,
+        model_service_server::SERVICE_NAME,
+        training_service_server::SERVICE_NAME,
+    ];
+    let ending = trainer.clone();
+    let shutdown = async move {
+        shutdown.await;
+        // Runs end with a checkpoint, and with them the streams of those who watch.
+        if let Some(trainer) = ending {
+            trainer.begin_stop();
+        }
+    };
+    let served =
+        server::serve("neurotriage-segmentation", listener, routes, names, drain_timeout, shutdown)
+            .await;
+    if let Some(trainer) = trainer {
+        trainer.stopped(drain_timeout).await;
+    }
+    served
 }

@@ -25,6 +25,7 @@ async fn main() -> anyhow::Result<()> {
         device: config.device,
         queue_max: config.queue_max,
         limits: config.registry.limits(),
+        training: config.training.settings(),
         mirroring: config.mirroring,
     };
     let served = neurotriage_segmentation::run(

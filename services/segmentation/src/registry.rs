@@ -237,6 +237,18 @@ impl<S: ModelStore> Registry<S> {
         permit.map(ImportPermit).map_err(|_| RegistryError::Busy)
     }
 
+    /// Returns leave to import a model once no other one is sent, at most `limit` later.
+    ///
+    /// # Errors
+    /// [`RegistryError::Busy`] if that takes too long.
+    pub async fn wait_import(&self, limit: Duration) -> Result<ImportPermit, RegistryError> {
+        let permit = Arc::clone(&self.inner.imports).acquire_owned();
+        match tokio::time::timeout(limit, permit).await {
+            Ok(Ok(permit)) => Ok(ImportPermit(permit)),
+            Ok(Err(_)) | Err(_) => Err(RegistryError::Busy),
+        }
+    }
+
     /// Stores a model. The same model may be stored again, which also mends damaged objects.
     ///
     /// # Errors
@@ -249,6 +261,10 @@ impl<S: ModelStore> Registry<S> {
         weights: Bytes,
     ) -> Result<Listed, RegistryError> {
         let inner = &self.inner;
+        if weights.len() as u64 > inner.limits.weights_bytes_max {
+            let text = format!("at most {} bytes in all", inner.limits.weights_bytes_max);
+            return Err(RegistryError::field("weights", text));
+        }
         let checked = check::sent(&card_json, &weights)
             .map_err(|problem| RegistryError::Unfit { problem })?;
         let model_id = checked.model_id;

@@ -1,6 +1,7 @@
 //! Segmentations in a database: PostgreSQL or SQLite.
 
 pub mod models;
+pub mod training;
 
 use std::{error::Error, time::Duration};
 

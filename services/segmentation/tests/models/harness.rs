@@ -21,9 +21,12 @@ use neurotriage_proto::{
         ImportModelRequest, PromoteModelRequest, RegisteredModel, SegmentStudyRequest,
         Segmentation, import_model_request::Content, model_service_client::ModelServiceClient,
         segment_study_response, segmentation_service_client::SegmentationServiceClient,
+        training_service_client::TrainingServiceClient,
     },
 };
-use neurotriage_segmentation::{Dependencies, StartModel, registry::RegistryLimits};
+use neurotriage_segmentation::{
+    Dependencies, StartModel, registry::RegistryLimits, training::TrainingSettings,
+};
 use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -85,6 +88,7 @@ impl Files {
 pub(crate) struct Ground {
     pub(crate) blobs: BlobStore,
     pub(crate) folder: TempDir,
+    pub(crate) training: Option<TrainingSettings>,
     ingestion: Channel,
 }
 
@@ -99,7 +103,7 @@ impl Ground {
         let incoming = TcpListenerStream::new(listener);
         tokio::spawn(Server::builder().add_service(studies).serve_with_incoming(incoming));
         let ingestion = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
-        Ok(Self { blobs, folder, ingestion })
+        Ok(Self { blobs, folder, training: None, ingestion })
     }
 
     /// Starts a service over what is there.
@@ -119,6 +123,7 @@ impl Ground {
             device: DeviceChoice::Cpu,
             queue_max: 4,
             limits: RegistryLimits { models_in_memory_max: 2, weights_bytes_max: 4 * 1024 * 1024 },
+            training: self.training.clone(),
             mirroring: None,
         };
         let run =
@@ -129,6 +134,7 @@ impl Ground {
         let channel = Channel::from_shared(format!("http://{address}"))?.connect().await?;
         Ok(Running {
             models: ModelServiceClient::new(channel.clone()),
+            training: TrainingServiceClient::new(channel.clone()),
             segmentation: SegmentationServiceClient::new(channel),
             stop,
             server,
@@ -140,13 +146,14 @@ impl Ground {
 pub(crate) struct Running {
     pub(crate) models: ModelServiceClient<Channel>,
     pub(crate) segmentation: SegmentationServiceClient<Channel>,
+    pub(crate) training: TrainingServiceClient<Channel>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        drop((self.models, self.segmentation));
+        drop((self.models, self.segmentation, self.training));
         let _ = self.stop.send(());
         self.server.await?
     }

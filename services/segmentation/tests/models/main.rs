@@ -7,6 +7,7 @@
 )]
 
 mod harness;
+mod training;
 
 use std::{
     sync::{Arc, Mutex, mpsc},
