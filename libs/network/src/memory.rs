@@ -17,7 +17,7 @@ const RESIDUAL_KEPT: [f64; 2] = [6.0, 6.0];
 const SEED_KEPT: [f64; 2] = [4.0, 7.0];
 
 /// Activations at work at the finest level, in multiples of its channels.
-const AT_WORK: f64 = 4.0;
+const AT_WORK: f64 = 6.0;
 
 /// Volumes of the input's grid kept or at work for each output channel in the loss.
 const LOSS_VOLUMES: f64 = 12.0;
@@ -29,7 +29,7 @@ const INPUT_VOLUMES: f64 = 3.0;
 const DETAIL_VOLUMES: f64 = 6.0;
 
 /// What libtorch takes at its first step for code and scratch, bytes.
-const FIRST_STEP_BYTES: f64 = 64e6;
+const FIRST_STEP_BYTES: f64 = 96e6;
 
 /// Returns an estimate of the most memory, in bytes, that a training step takes on a CPU beside
 /// what is held before: activations, gradients, moments, samples.

@@ -19,8 +19,11 @@ use crate::{
     segment::{classes_to_labels, regions_to_labels},
 };
 
-/// Distance that probabilities keep from 0, and in regions from 1, where the loss is taken of them.
-const PROBABILITY_MIN: f64 = 1e-7;
+/// Distance that probabilities of regions keep from 0 and 1 where the loss is taken of them.
+const REGION_MARGIN: f64 = 1e-7;
+
+/// Smallest probability of a class there: so small that a class in no voxel adds nothing to a sum.
+const CLASS_MIN: f64 = 1e-12;
 
 /// Returns the scores of a model on whole cases, without repairs of the mask, or nothing if
 /// `control` ended it or there is no case.
@@ -143,8 +146,8 @@ fn loss_of(
     let _guard = tch::no_grad_guard();
     let probabilities = to_tensor(probabilities)?;
     let logits = match architecture {
-        Architecture::Residual => probabilities.f_logit(PROBABILITY_MIN)?,
-        Architecture::Seed => probabilities.f_clamp_min(PROBABILITY_MIN)?.f_log()?,
+        Architecture::Residual => probabilities.f_logit(REGION_MARGIN)?,
+        Architecture::Seed => probabilities.f_clamp_min(CLASS_MIN)?.f_log()?,
     };
     let (x, y, z) = truth.dim();
     let labels: Vec<u8> = truth.iter().copied().collect();
