@@ -177,16 +177,42 @@ pub struct TrainArgs {
 #[derive(Args)]
 pub struct EvaluateArgs {
     /// Folder of case folders, each with the four sequences and a `seg` file.
-    #[arg(long)]
-    pub cases: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "truth")]
+    pub cases: Option<PathBuf>,
+
+    /// Compare two masks instead, without a model: the expert's mask.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "prediction",
+        conflicts_with_all = ["cases", "only", "html", "masks", "keep_going", "model"]
+    )]
+    pub truth: Option<PathBuf>,
+
+    /// The mask to score against that of --truth.
+    #[arg(long, value_name = "FILE", requires = "truth")]
+    pub prediction: Option<PathBuf>,
 
     /// Where to write the scores as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Where to write a page with the scores and, for each case, pictures of image, truth, marking
+    /// and errors.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Folder for the masks of the model: ID.nii.gz in the geometry of the case.
+    #[arg(long, value_name = "DIR")]
+    pub masks: Option<PathBuf>,
+
     /// Only these cases, by folder name.
     #[arg(long, value_delimiter = ',', value_name = "ID")]
     pub only: Vec<String>,
+
+    /// Go on when a case can't be scored, list it, and end with an error.
+    #[arg(long)]
+    pub keep_going: bool,
 
     /// Which model runs, and where.
     #[command(flatten)]
@@ -252,6 +278,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn evaluate_takes_cases_or_two_masks() {
+        let parses = |line: &str| Cli::try_parse_from(line.split_whitespace()).is_ok();
+        for line in ["--cases c", "--cases c --model m --only a,b", "--truth t --prediction p"] {
+            assert!(parses(&format!("neurotriage evaluate {line}")), "{line}");
+        }
+        let wrong = [
+            "",
+            "--truth t",
+            "--prediction p",
+            "--cases c --prediction p",
+            "--cases c --truth t --prediction p",
+            "--truth t --prediction p --model m",
+            "--truth t --prediction p --html h",
+        ];
+        for line in wrong {
+            assert!(!parses(&format!("neurotriage evaluate {line}")), "{line}");
+        }
     }
 
     #[test]

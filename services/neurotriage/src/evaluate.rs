@@ -1,144 +1,185 @@
-//! Scores a model on cases with known truth.
+//! Scores a model on cases with known truth, or one mask against another.
+//!
+//! [`run`] finds the cases, segments and scores each, and hands the scores to `result` (JSON),
+//! `table` (terminal) and `page` (HTML); `pair` compares two mask files without a model.
+
+mod cases;
+mod page;
+mod pair;
+mod pictures;
+mod result;
+mod table;
 
 use std::{fs, path::Path, time::Instant};
 
-use anyhow::{Context as _, bail, ensure};
-use neurotriage_domain::VoxelSpacing;
-use neurotriage_imaging::{CaseFiles, prepare};
-use neurotriage_metrics::{CaseScores, LesionWiseScores, PerRegion, mean_scores, score_case};
-use neurotriage_network::{Model, SegmentOptions, segment};
-use serde::Serialize;
+use anyhow::{Context as _, bail};
+use neurotriage_anatomy::{LocaliseOptions, Space, localise};
+use neurotriage_imaging::{
+    CaseFiles, Mask, Prepared,
+    nifti::{write_atomically, write_mask_gz},
+    prepare,
+};
+use neurotriage_metrics::score_case;
+use neurotriage_network::{
+    Model, ModelCard, OutcomeEvidence, SegmentOptions, Segmentation, StudyCondition, StudySpace,
+    decide_outcome, segment,
+};
+use time::OffsetDateTime;
 
+use self::{
+    pictures::{Gallery, draw},
+    result::{Answer, CaseLine, Evaluation, Failure, ModelLine},
+};
 use crate::{
     cli::EvaluateArgs,
     model,
-    output::{print, write_whole},
+    output::{peak_memory_bytes, print},
     progress::Progress,
     train::TRAINED_ON,
 };
 
-/// The scores of a model.
-#[derive(Serialize)]
-struct Evaluation {
-    /// Name of the model, and what it was trained on.
-    model: ModelLine,
-    cases: Vec<CaseLine>,
-    mean: Option<Scores>,
-}
-
-#[derive(Serialize)]
-struct ModelLine {
-    name: String,
-    weights_sha256: String,
-    trained_on: String,
-}
-
-#[derive(Serialize)]
-struct CaseLine {
-    id: String,
-    /// True if the model's card names the case among its training data.
-    seen_in_training: bool,
-    #[serde(flatten)]
-    scores: Scores,
-    /// Time from the files on disk to the mask, in seconds.
-    seconds: f64,
-}
-
-#[derive(Serialize)]
-struct Scores {
-    dice: PerRegion<f64>,
-    hd95_mm: PerRegion<f64>,
-    lesion_wise: LesionWiseScores,
-    iou_mean: f64,
-    accuracy: f64,
-}
-
-impl From<CaseScores> for Scores {
-    fn from(scores: CaseScores) -> Self {
-        Self {
-            dice: scores.dice,
-            hd95_mm: scores.hd95_mm,
-            lesion_wise: scores.lesion_wise,
-            iou_mean: scores.iou_mean,
-            accuracy: scores.accuracy,
-        }
-    }
-}
-
-/// Scores the model on every case asked for, prints a table, and writes the scores as JSON.
+/// Scores what was asked for, prints a table, and writes JSON, HTML and masks where asked.
 ///
 /// # Errors
-/// If a case lacks a file or its truth, or the model can't be read.
+/// If a case lacks a file or its truth, the model can't be read, or a file can't be written; with
+/// `--keep-going` only after the other cases were scored and written.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
-    let cases = cases(&args.cases, &args.only)?;
+    make_folders(args)?;
+    if let (Some(truth), Some(prediction)) = (&args.truth, &args.prediction) {
+        let evaluation = pair::evaluate(truth, prediction)?;
+        write_json(args, &evaluation)?;
+        return print(&table::render(&evaluation));
+    }
+    let root = args.cases.as_deref().context("name a folder of cases with --cases")?;
+    let (cases, mut failed) = cases::find(root, &args.only, args.keep_going)?;
     let model = model::load(&args.model)?;
-    let card = model.card();
-    let trained_on = card.provenance.data.clone();
+    let mut gallery = Gallery::new(args.html.is_some());
+    let mut lines = Vec::new();
     let mut progress = Progress::on_stderr();
     progress.step("evaluate");
-    let (mut lines, mut all) = (Vec::new(), Vec::new());
     for (done, case) in cases.iter().enumerate() {
         progress.update(done as u64, cases.len() as u64);
         progress.message(&case.id);
-        let began = Instant::now();
-        let (scores, seconds) =
-            score(&model, case, began).with_context(|| format!("evaluate case {}", case.id))?;
-        all.push(scores);
-        let seen_in_training = names_case(&trained_on, &case.id);
-        lines.push(CaseLine {
-            id: case.id.clone(),
-            seen_in_training,
-            scores: scores.into(),
-            seconds,
-        });
+        match evaluate_case(&model, case, args.masks.as_deref(), &mut gallery) {
+            Ok(line) => lines.push(line),
+            Err(error) if args.keep_going => {
+                failed.push(Failure { id: case.id.clone(), error: format!("{error:#}") });
+            }
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "evaluate case {}; with --keep-going the other cases are scored",
+                        case.id
+                    )
+                });
+            }
+        }
     }
     progress.finish();
-    let evaluation = Evaluation {
-        model: ModelLine {
-            name: card.provenance.name.clone(),
-            weights_sha256: card.weights_sha256.to_string(),
-            trained_on,
-        },
-        cases: lines,
-        mean: mean_scores(&all).map(Scores::from),
-    };
+    let evaluation = Evaluation::of_model(model_line(model.card()), lines, failed);
+    write_json(args, &evaluation)?;
+    if let Some(path) = &args.html {
+        let html = page::render(&evaluation, gallery.pictures(), OffsetDateTime::now_utc())?;
+        write_atomically(path, html.as_bytes())?;
+    }
+    print(&table::render(&evaluation))?;
+    match evaluation.failed.len() {
+        0 => Ok(()),
+        count => bail!("{count} of {} cases failed; see above", cases.len().max(count)),
+    }
+}
+
+/// Makes the folders of the output files, so that a typing error is found before hours of work.
+fn make_folders(args: &EvaluateArgs) -> anyhow::Result<()> {
+    let parents = [&args.json, &args.html].into_iter().flatten().filter_map(|path| path.parent());
+    let folders = parents.chain(args.masks.as_deref());
+    for folder in folders.filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("create folder {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn write_json(args: &EvaluateArgs, evaluation: &Evaluation) -> anyhow::Result<()> {
     if let Some(path) = &args.json {
-        write_json(path, &evaluation)?;
+        let json = serde_json::to_string_pretty(evaluation)? + "\n";
+        write_atomically(path, json.as_bytes())?;
     }
-    print(&table(&evaluation))
+    Ok(())
 }
 
-fn cases(root: &Path, only: &[String]) -> anyhow::Result<Vec<CaseFiles>> {
-    let mut cases = Vec::new();
-    if only.is_empty() {
-        cases = CaseFiles::find_all(root)?;
+fn model_line(card: &ModelCard) -> ModelLine {
+    ModelLine {
+        name: card.provenance.name.clone(),
+        weights_sha256: card.weights_sha256.to_string(),
+        trained_on: card.provenance.data.clone(),
+        licence: card.provenance.licence.clone(),
+        intended_use: card.intended_use.clone(),
     }
-    for id in only {
-        cases.push(CaseFiles::find(&root.join(id))?);
-    }
-    ensure!(!cases.is_empty(), "{} holds no case; name a folder of case folders", root.display());
-    if let Some(case) = cases.iter().find(|case| case.truth.is_none()) {
-        bail!(
-            "case {} has no truth; add {}_seg.nii.gz or leave it out with --only",
-            case.id,
-            case.id
-        );
-    }
-    Ok(cases)
 }
 
-fn score(model: &Model, case: &CaseFiles, began: Instant) -> anyhow::Result<(CaseScores, f64)> {
+fn evaluate_case(
+    model: &Model,
+    case: &CaseFiles,
+    masks: Option<&Path>,
+    gallery: &mut Gallery,
+) -> anyhow::Result<CaseLine> {
+    let truth = case.read_truth().context("read truth")?.context("the truth file has gone")?;
+    forget_peak_memory();
+    let began = Instant::now();
     let study = case.read_study()?;
+    let truth = study.align_mask(truth, "truth")?;
     let prepared = prepare(&study)?;
-    let options = SegmentOptions::for_model(model.card());
-    let marked = segment(model, prepared.channels().view(), &options, &mut |_, _| (), &|| false)?;
+    let marked = mark(model, &prepared)?;
     let predicted = prepared.canonical_mask(&marked.labels)?;
     let seconds = began.elapsed().as_secs_f64();
-    let truth = case.read_truth()?.context("truth has gone")?;
-    let truth = study.align_mask(truth, "truth")?;
-    let spacing: VoxelSpacing = study.spacing();
-    let scores = score_case(truth.voxels.view(), predicted.voxels.view(), spacing)?;
-    Ok((scores, seconds))
+    let peak_memory_mib = peak_memory_bytes().map(mib);
+    if let Some(folder) = masks {
+        let bytes = write_mask_gz(&prepared.restore_mask(&marked.labels)?)?;
+        write_atomically(&folder.join(format!("{}.nii.gz", case.id)), &bytes)?;
+    }
+    let scores = score_case(truth.voxels.view(), predicted.voxels.view(), study.spacing())?;
+    if gallery.is_wanted() {
+        let slices = draw(&study, &truth, &predicted)?;
+        gallery.add(&case.id, scores.dice.mean(), slices);
+    }
+    Ok(CaseLine {
+        id: case.id.clone(),
+        seen_in_training: names_case(&model.card().provenance.data, &case.id),
+        tumour_in_truth: truth.voxels.iter().any(|&label| label != 0),
+        answer: Some(answer(&prepared, &marked, &predicted)?),
+        scores,
+        seconds,
+        peak_memory_mib,
+    })
+}
+
+/// Returns what is said of the case's tumour, as the segmentation service says it.
+fn answer(prepared: &Prepared, marked: &Segmentation, predicted: &Mask) -> anyhow::Result<Answer> {
+    let space = match localise(predicted, &LocaliseOptions::default())?.space {
+        Space::Sri24 => StudySpace::Template,
+        Space::Unknown => StudySpace::Foreign,
+    };
+    let evidence = OutcomeEvidence::of(marked, prepared.grid().affine.spacing());
+    Ok(decide_outcome(&evidence, &StudyCondition::of(prepared, space)).into())
+}
+
+fn mark(model: &Model, prepared: &Prepared) -> anyhow::Result<Segmentation> {
+    let options = SegmentOptions::for_model(model.card());
+    Ok(segment(model, prepared.channels().view(), &options, &mut |_, _| (), &|| false)?)
+}
+
+/// Starts the count of the highest memory anew, so that each case has its own.
+///
+/// Linux alone does so, where it lets a process; elsewhere the count goes on from the cases before.
+fn forget_peak_memory() {
+    // 5 is "reset the peak resident set size" in proc(5). Where it is refused nothing is lost.
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
+fn mib(bytes: u64) -> f64 {
+    const MIB: f64 = 1024.0 * 1024.0;
+    (bytes as f64 / MIB).round()
 }
 
 /// Returns true if the card's words on data name the case among those trained on; see
@@ -146,65 +187,6 @@ fn score(model: &Model, case: &CaseFiles, began: Instant) -> anyhow::Result<(Cas
 fn names_case(data: &str, id: &str) -> bool {
     let trained_on = data.split(';').find_map(|part| part.trim().strip_prefix(TRAINED_ON));
     trained_on.is_some_and(|names| names.split(',').any(|name| name.trim() == id))
-}
-
-fn write_json(path: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
-    let json = serde_json::to_string_pretty(evaluation)? + "\n";
-    write_whole(folder, &name.to_string_lossy(), json.as_bytes())?;
-    Ok(())
-}
-
-fn table(evaluation: &Evaluation) -> String {
-    let model = &evaluation.model;
-    let mut text = format!(
-        "model {} (weights {})\ntrained on: {}\n\n{:30} {:^20}  {:^20}  {:^20}  {:>6} {:>6} {:>6}\n{:30}",
-        model.name,
-        model.weights_sha256.get(..12).unwrap_or_default(),
-        model.trained_on,
-        "case",
-        "Dice",
-        "HD95 mm",
-        "lesion-wise Dice",
-        "IoU",
-        "acc.",
-        "s",
-        ""
-    );
-    for _ in 0..3 {
-        text.push_str(&format!(" {:>6} {:>6} {:>6} ", "WT", "TC", "ET"));
-    }
-    text.push('\n');
-    for case in &evaluation.cases {
-        let mark = if case.seen_in_training { " *" } else { "" };
-        text.push_str(&row(&format!("{}{mark}", case.id), &case.scores));
-        text.push_str(&format!(" {:>6.1}\n", case.seconds));
-    }
-    if let Some(mean) = &evaluation.mean {
-        text.push_str(&row("mean", mean));
-        text.push('\n');
-    }
-    if evaluation.cases.iter().any(|case| case.seen_in_training) {
-        text.push_str(
-            "* the model was trained on this case: its scores say nothing about others\n",
-        );
-    }
-    text
-}
-
-fn row(name: &str, scores: &Scores) -> String {
-    let mut text = format!("{name:30}");
-    for (regions, digits) in
-        [(&scores.dice, 3), (&scores.hd95_mm, 1), (&scores.lesion_wise.dice, 3)]
-    {
-        let PerRegion { wt, tc, et } = regions;
-        text.push_str(&format!(" {wt:>6.digits$} {tc:>6.digits$} {et:>6.digits$} "));
-    }
-    text.push_str(&format!(" {:>6.3} {:>6.4}", scores.iou_mean, scores.accuracy));
-    text
 }
 
 #[cfg(test)]
@@ -221,37 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_cases_says_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = cases(folder.path(), &[]).unwrap_err();
-        assert!(error.to_string().contains("holds no case"), "{error}");
-        assert!(cases(folder.path(), &["missing".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn the_table_shows_every_case_the_mean_and_what_was_seen() {
-        let scores = || Scores::from(CaseScores { iou_mean: 0.5, ..CaseScores::default() });
-        let line = |id: &str, seen_in_training| CaseLine {
-            id: id.into(),
-            seen_in_training,
-            scores: scores(),
-            seconds: 2.0,
-        };
-        let evaluation = Evaluation {
-            model: ModelLine {
-                name: "m".into(),
-                weights_sha256: "ab".repeat(32),
-                trained_on: "a".into(),
-            },
-            cases: vec![line("a", true), line("b", false)],
-            mean: Some(scores()),
-        };
-        let text = table(&evaluation);
-        for expected in ["a *", "\nb  ", "\nmean", "* the model was trained", "0.500"] {
-            assert!(text.contains(expected), "{text}");
-        }
-        let json = serde_json::to_value(&evaluation).unwrap();
-        assert_eq!(json["cases"][0]["dice"]["wt"], 0.0);
-        assert_eq!(json["mean"]["iou_mean"], 0.5);
+    fn memory_is_given_in_mebibytes() {
+        assert_eq!(mib(3 * 1024 * 1024), 3.0);
+        assert_eq!(mib(0), 0.0);
     }
 }
