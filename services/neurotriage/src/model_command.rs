@@ -202,7 +202,7 @@ fn change(promotion: &Promotion) -> String {
     } else {
         promotion.model_id.as_str()
     };
-    let at = promotion.created_at.map(|at| at.seconds).map_or_else(String::new, time_text);
+    let at = promotion.created_at.as_ref().map(|at| at.seconds).map_or_else(String::new, time_text);
     format!("{:>5}  {at:20}  {kind:8}  {model}\n", promotion.sequence)
 }
 
@@ -220,7 +220,7 @@ fn line(model: &RegisteredModel) -> String {
     let at = if model.built_in {
         "with the program".to_owned()
     } else {
-        model.created_at.map(|at| at.seconds).map_or_else(String::new, time_text)
+        model.created_at.as_ref().map(|at| at.seconds).map_or_else(String::new, time_text)
     };
     let mib = model.weights_size_bytes as f64 / f64::from(1 << 20);
     format!(
