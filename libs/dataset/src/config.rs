@@ -34,6 +34,10 @@ pub struct MixConfig {
     pub recolour: f64,
     /// Standard deviation of that change.
     pub recolour_deviation: f32,
+    /// Chance that a real or copied tumour is made fainter: blended with the tissue below it.
+    pub fade: f64,
+    /// Least share of it that stays then; the largest is 1.
+    pub fade_opacity_min: f32,
     /// Chance that tissue is pushed aside by an implanted tumour.
     pub push: f64,
     /// Standard deviation by which tissue contrasts of phantoms differ from typical ones.
@@ -122,6 +126,8 @@ impl Default for MixConfig {
             real_appearance: 0.5,
             recolour: 0.4,
             recolour_deviation: 0.35,
+            fade: 0.3,
+            fade_opacity_min: 0.35,
             push: 0.6,
             contrast_deviation: 0.25,
             augment: AugmentConfig::default(),
@@ -255,10 +261,14 @@ impl MixConfig {
         if !(0.0..=2.0).contains(&self.recolour_deviation) {
             return setting("recolour_deviation", f64::from(self.recolour_deviation), "0 to 2");
         }
+        if !(0.0..=1.0).contains(&self.fade_opacity_min) {
+            return setting("fade_opacity_min", f64::from(self.fade_opacity_min), "0 to 1");
+        }
         for (name, value) in [
             ("foreground", self.foreground),
             ("made_shape", self.made_shape),
             ("real_appearance", self.real_appearance),
+            ("fade", self.fade),
             ("recolour", self.recolour),
             ("push", self.push),
         ]

@@ -58,7 +58,13 @@ impl<'a> Painter<'a> {
     /// Returns a real case as it is.
     pub(crate) fn real(&self, rng: &mut ChaCha8Rng) -> Option<Scene<'a>> {
         let case = self.cases.choose(rng)?;
-        let mut scene = self.brain_of(case, "real", &case.volume, &case.labels, rng);
+        let home = case.shape.as_ref().and_then(|shape| Some((shape, shape.home()?)));
+        let faded = home.is_some() && rng.random_bool(self.config.fade);
+        let mut scene = if faded {
+            self.brain_of(case, "real", &case.healed, &case.brain, rng)
+        } else {
+            self.brain_of(case, "real", &case.volume, &case.labels, rng)
+        };
         if rng.random_bool(self.config.foreground) {
             let classes: Vec<&Vec<usize>> =
                 case.tumour_voxels.iter().filter(|voxels| !voxels.is_empty()).collect();
@@ -66,19 +72,26 @@ impl<'a> Painter<'a> {
                 scene.focus = case.place(voxel);
             }
         }
-        if rng.random_bool(self.config.recolour)
-            && let Some(shape) = &case.shape
-            && let Some(home) = shape.home()
+        let recoloured = rng.random_bool(self.config.recolour);
+        if let Some((shape, home)) = home
+            && (recoloured || faded)
         {
-            // The tumour is copied over itself.
+            // The tumour is copied over itself, or over the healed brain.
             let centre = [0, 1, 2].map(|axis: usize| home[axis] - case.origin[axis]);
-            let look = Look::Copied { donor: &case.volume, centre, shift: self.shift(rng) };
+            let shift = if recoloured { self.shift(rng) } else { [[0.0; 4]; 3] };
+            let opacity = if faded { self.opacity(rng) } else { 1.0 };
+            let look = Look::Copied { donor: &case.volume, centre, shift, opacity };
             let placement = Placement::at(centre);
             scene.implant = Some(Implant { shape: shape.clone(), placement, look, push: None });
             scene.reference =
                 case.brain_voxels.iter().map(|&voxel| case.healed.voxels()[voxel]).collect();
         }
         Some(scene)
+    }
+
+    /// Draws how much of a faded tumour stays.
+    fn opacity(&self, rng: &mut ChaCha8Rng) -> f32 {
+        uniform(rng, self.config.fade_opacity_min, 1.0)
     }
 
     /// Draws a change of brightness by part and sequence.
@@ -152,7 +165,8 @@ impl<'a> Painter<'a> {
         let centre = [0, 1, 2].map(|axis: usize| home[axis] - donor.origin[axis]);
         let shift =
             if rng.random_bool(self.config.recolour) { self.shift(rng) } else { [[0.0; 4]; 3] };
-        let look = Look::Copied { donor: &donor.volume, centre, shift };
+        let opacity = if rng.random_bool(self.config.fade) { self.opacity(rng) } else { 1.0 };
+        let look = Look::Copied { donor: &donor.volume, centre, shift, opacity };
         self.put(&mut scene, shape, placement, look, rng);
         Some(scene)
     }

@@ -7,6 +7,9 @@ use crate::{
     tumour::Shares,
 };
 
+/// Chance of a tumour with little contrast.
+const FAINT: f64 = 0.25;
+
 /// Intensities of necrotic core, oedema and enhancing tumour, in this order, over FLAIR, T1, T1ce and
 /// T2, in standard deviations from the mean of the brain.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,10 +30,12 @@ impl Appearance {
     /// Draws an appearance from ranges that cover high- and low-grade gliomas.
     ///
     /// Oedema is bright in FLAIR and T2, dull in T1; necrosis is dark in T1ce and T1, bright in T2,
-    /// anything in FLAIR; what enhances is bright in T1ce.
+    /// anything in FLAIR; what enhances is bright in T1ce. One tumour in four is hardly brighter
+    /// than grey matter in FLAIR, as low-grade gliomas can be.
     pub fn random(rng: &mut impl RngCore) -> Self {
-        let oedema_flair = uniform(rng, 0.8, 3.0);
-        let oedema_t2 = 0.5 * oedema_flair + uniform(rng, -0.6, 0.7);
+        let faint = rng.random_bool(FAINT);
+        let oedema_flair = if faint { uniform(rng, 0.4, 1.1) } else { uniform(rng, 0.8, 3.0) };
+        let oedema_t2 = 0.5 * oedema_flair + uniform(rng, -0.8, 0.8);
         let oedema_t1 = uniform(rng, -0.9, 0.5);
         let oedema = [oedema_flair, oedema_t1, oedema_t1 + uniform(rng, -0.6, 0.2), oedema_t2];
         let necrosis = [
@@ -42,7 +47,7 @@ impl Appearance {
         let enhancing = [
             oedema_flair + uniform(rng, -0.9, 0.6),
             oedema_t1 + uniform(rng, -0.3, 0.8),
-            uniform(rng, 1.0, 4.0),
+            uniform(rng, if faint { 0.6 } else { 1.0 }, 4.0),
             oedema_t2 + uniform(rng, -0.7, 0.6),
         ];
         let deviations = [[0.2, 0.9], [0.15, 0.6], [0.2, 0.8]];

@@ -88,6 +88,8 @@ pub enum Look<'a> {
         centre: [f32; 3],
         /// Added to the intensities, by part (necrotic core, oedema, enhancing) and sequence.
         shift: [[f32; 4]; 3],
+        /// Share of the tissue below that is replaced, `0..=1`: below 1 the tumour is fainter.
+        opacity: f32,
     },
 }
 
@@ -212,9 +214,9 @@ impl Patch {
                 appearance.spare_fluid(&mut shares, under);
                 appearance.draw(under, shares, noise)
             }
-            Look::Copied { donor, centre, shift } => {
+            Look::Copied { donor, centre, shift, opacity } => {
                 let copied = donor.at([0, 1, 2].map(|axis: usize| centre[axis] + offset_mm[axis]));
-                let share = shares.iter().sum::<f32>().min(1.0);
+                let share = shares.iter().sum::<f32>().min(1.0) * opacity;
                 [0, 1, 2, 3].map(|c: usize| {
                     let shifted: f32 =
                         shares.iter().zip(shift).map(|(share, shift)| share * shift[c]).sum();
@@ -275,16 +277,22 @@ mod tests {
     fn an_implanted_copy_brings_labels_and_intensities() {
         let (volume, labels) = source();
         let warp = Warp::identity([16; 3]);
-        let mut patch = Patch::gather(&volume, &labels, &warp, None);
+        let patch = Patch::gather(&volume, &labels, &warp, None);
         let mut mask = Array3::zeros((5, 5, 5));
         mask.fill(4);
         let shape = TumourShape::from_mask(&mask, [1.0; 3], [0.0; 3]).unwrap();
         let donor = Interleaved::new([16; 3], vec![[9.0; 4]; 16 * 16 * 16]).unwrap();
-        let look = Look::Copied { donor: &donor, centre: [8.0; 3], shift: [[0.5; 4]; 3] };
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
-        patch.implant(&mut rng, &warp, &shape, &Placement::at([8.0; 3]), &look);
-        assert_eq!(patch.labels.iter().filter(|&&label| label == 4).count(), 125);
-        assert_eq!(patch.values((8 * 16 + 8) * 16 + 8), [9.5; 4]);
+        let shift = [[0.5; 4]; 3];
+        let middle = (8 * 16 + 8) * 16 + 8;
+        let below = patch.values(middle);
+        for (opacity, expected) in [(1.0, [9.5; 4]), (0.5, below.map(|v| (v + 9.0) / 2.0 + 0.5))] {
+            let mut patch = patch.clone();
+            let look = Look::Copied { donor: &donor, centre: [8.0; 3], shift, opacity };
+            let mut rng = ChaCha8Rng::seed_from_u64(0);
+            patch.implant(&mut rng, &warp, &shape, &Placement::at([8.0; 3]), &look);
+            assert_eq!(patch.labels.iter().filter(|&&label| label == 4).count(), 125);
+            assert_eq!(patch.values(middle), expected, "opacity {opacity}");
+        }
     }
 
     #[test]
