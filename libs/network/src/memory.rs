@@ -20,7 +20,7 @@ const SEED_KEPT: [f64; 2] = [4.0, 7.0];
 const AT_WORK: f64 = 6.0;
 
 /// Volumes of the input's grid kept or at work for each output channel in the loss.
-const LOSS_VOLUMES: f64 = 12.0;
+const LOSS_VOLUMES: f64 = 14.0;
 
 /// Volumes of the input's grid kept for each input channel.
 const INPUT_VOLUMES: f64 = 3.0;

@@ -168,6 +168,19 @@ pub struct TrainArgs {
     #[arg(long)]
     pub resume: bool,
 
+    /// Divide the cases into so many parts and hold one out; as many as there are cases: each alone.
+    #[arg(long, value_name = "COUNT", conflicts_with = "endpoint")]
+    pub folds: Option<usize>,
+
+    /// Which part is held out, from 0; its model goes into a folder fold-INDEX.
+    #[arg(long, value_name = "INDEX", requires = "folds")]
+    pub fold: Option<usize>,
+
+    /// Train every fold, one after another: finished ones are passed over, a broken one goes on. The
+    /// count is that of --folds or of the file.
+    #[arg(long, conflicts_with_all = ["fold", "resume", "endpoint"])]
+    pub all_folds: bool,
+
     /// Have the segmentation service at this address train, and watch.
     #[arg(long, value_name = "URL", conflicts_with = "resume")]
     pub endpoint: Option<String>,

@@ -5,11 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use neurotriage_network::{CARD_FILE, TrainConfig, ValidationReport, WEIGHTS_FILE};
 pub(crate) use neurotriage_training::TRAINED_ON;
-use neurotriage_training::{Job, Start, TrainControl, TrainOutcome, TrainProgress, TrainingFile};
+use neurotriage_training::{
+    CURVES_FILE, FOLDS_FILE, FoldEvent, Folds, FoldsReport, Job, Start, TrainControl, TrainOutcome,
+    TrainProgress, TrainingFile, run_folds,
+};
 use tokio::runtime::Runtime;
 
 use crate::{cli::TrainArgs, output::print, progress::style, signal};
@@ -19,14 +22,32 @@ const BAR_PARTS: u64 = 10_000;
 /// Pause between two plain lines where stderr is no terminal.
 const LINE_PAUSE: Duration = Duration::from_secs(60);
 
-/// Trains, and leaves weights, card, checkpoint and log in the output folder. Ctrl-C ends the run
-/// after the step at hand; `--resume` goes on from there.
+/// Trains, and leaves weights, card, checkpoint, log and curves in the output folder. Ctrl-C ends the
+/// run after the step at hand; `--resume` goes on from there.
 ///
 /// # Errors
 /// If the file, a case or a setting is wrong, or the training fails.
 pub fn run(runtime: &Runtime, args: &TrainArgs) -> anyhow::Result<()> {
     let file = TrainingFile::read(&args.config)
         .with_context(|| format!("follow {}", args.config.display()))?;
+    let count = args.folds.or(file.data.folds.map(|folds| folds.count));
+    match (args.all_folds, count, args.fold) {
+        (true, Some(count), _) => run_all(runtime, file, count),
+        (true, None, _) => {
+            bail!("name the number of folds: --folds COUNT or data.folds in the file")
+        }
+        (false, Some(count), Some(index)) => {
+            let fold = file.fold(Folds { count, index }).context("choose another --fold")?;
+            run_one(runtime, fold, args)
+        }
+        (false, Some(_), None) if args.folds.is_some() => {
+            bail!("--folds needs --fold INDEX or --all-folds")
+        }
+        (false, _, _) => run_one(runtime, file, args),
+    }
+}
+
+fn run_one(runtime: &Runtime, file: TrainingFile, args: &TrainArgs) -> anyhow::Result<()> {
     let out = file.out.clone();
     let start = if args.resume { Start::Resume } else { Start::Fresh };
     let outcome = signal::until_stopped(runtime, TrainControl::cancel, move |control| {
@@ -41,21 +62,76 @@ pub fn run(runtime: &Runtime, args: &TrainArgs) -> anyhow::Result<()> {
     tell(&out, &outcome?)
 }
 
+/// Trains every fold and tells the Dice of each case by the model that did not learn from it.
+fn run_all(runtime: &Runtime, file: TrainingFile, count: usize) -> anyhow::Result<()> {
+    let out = file.out.clone();
+    let report = signal::until_stopped(runtime, TrainControl::cancel, move |control| {
+        let mut shown: Option<Shown> = None;
+        let report = run_folds(&file, count, control, &mut |event| match event {
+            FoldEvent::Skipped(fold) => {
+                eprintln!("fold {} was finished before", fold.folds.index);
+            }
+            FoldEvent::Begins { folds, start, summary } => {
+                let how = match start {
+                    Start::Fresh => "begins",
+                    Start::Resume => "goes on",
+                };
+                eprintln!("fold {} of {} {how}: {summary}", folds.index, folds.count);
+                if let Some(before) = shown.replace(Shown::new(&file.train)) {
+                    before.end();
+                }
+            }
+            FoldEvent::Progress(at) => {
+                if let Some(shown) = &mut shown {
+                    shown.update(at);
+                }
+            }
+        });
+        if let Some(shown) = shown {
+            shown.end();
+        }
+        report
+    })?;
+    tell_folds(&out, &report?)
+}
+
+fn tell_folds(out: &Path, report: &FoldsReport) -> anyhow::Result<()> {
+    let mut text = String::new();
+    if report.finished < report.count {
+        text.push_str("stopped early; go on with the same command\n");
+    }
+    let heading = format!("Dice after {} of {} folds", report.finished, report.count);
+    text.push_str(&format!("{heading:28} WT     TC     ET\n"));
+    let mean = report.mean.map(|dice| ("mean", dice));
+    let cases = report.cases.iter().map(|case| (case.name.as_str(), case.dice));
+    for (name, dice) in cases.chain(mean) {
+        text.push_str(&format!("{name:28} {:.3}  {:.3}  {:.3}\n", dice.wt, dice.tc, dice.et));
+    }
+    text.push_str("research use only; no medical device\n");
+    let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    text.push_str(&format!("{}\n", out.join(FOLDS_FILE).display()));
+    print(&text)
+}
+
 fn tell(out: &Path, outcome: &TrainOutcome) -> anyhow::Result<()> {
     let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
     let mut text = String::new();
     if outcome.cancelled {
         text.push_str("stopped early; go on with --resume\n");
     }
+    if outcome.stopped_early {
+        text.push_str("ended for want of a better validation; the model is that of the best\n");
+    }
     if let Some(validation) = &outcome.card.validation {
         text.push_str(&scores(validation));
     }
     text.push_str(&format!(
-        "{} steps in {:.1} minutes\n{}\n{}\n",
+        "{} steps in {:.1} minutes\n{}\n{}\n{}\n",
         outcome.card.steps,
         outcome.card.minutes,
         out.join(WEIGHTS_FILE).display(),
-        out.join(CARD_FILE).display()
+        out.join(CARD_FILE).display(),
+        out.join(CURVES_FILE).display()
     ));
     print(&text)
 }
