@@ -203,7 +203,12 @@ pub struct EvaluateArgs {
     pub truth: Option<PathBuf>,
 
     /// The mask to score against that of --truth.
-    #[arg(long, value_name = "FILE", requires = "truth")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "truth",
+        conflicts_with_all = ["cases", "only", "html", "masks", "keep_going", "model"]
+    )]
     pub prediction: Option<PathBuf>,
 
     /// Where to write the scores as JSON.

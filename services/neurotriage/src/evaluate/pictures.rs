@@ -9,7 +9,7 @@ use neurotriage_imaging::{
 pub(super) const PICTURED_CASES_MAX: usize = 40;
 
 /// Large enough to see single voxels, small enough for four panels side by side.
-const OPTIONS: OverlayOptions = OverlayOptions { pixels_per_mm: 1.6, fill_opacity: 0.4 };
+const OPTIONS: OverlayOptions = OverlayOptions { pixels_per_mm: 2.0, fill_opacity: 0.4 };
 
 /// One slice, drawn.
 #[derive(Debug)]

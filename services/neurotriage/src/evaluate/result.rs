@@ -230,7 +230,7 @@ pub(super) const METRICS: [Metric; 12] = [
         of: |scores| &scores.hd95_mm,
     },
     Metric {
-        name: "surface mm",
+        name: "surface distance mm",
         meaning: "average symmetric surface distance; 0 is best",
         digits: 2,
         of: |scores| &scores.surface_distance_mm,
