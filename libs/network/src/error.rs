@@ -66,7 +66,7 @@ pub enum NetworkError {
     },
     /// The device asked for is not there.
     #[error(
-        "device `{device}` is not available; use `cpu`, `auto` or `cuda:N` with N below {cuda_devices}"
+        "device `{device}` is not available: libtorch sees {cuda_devices} CUDA devices, counted from 0; use one of them, `cpu` or `auto`"
     )]
     Device {
         /// The device asked for.

@@ -14,11 +14,14 @@ pub const CURVES_FILE: &str = "curves.png";
 /// Most bytes of a log that is read: a million lines.
 const LOG_BYTES_MAX: u64 = 512 << 20;
 
-/// Points of a smooth line: each is the mean over so many parts of the run.
+/// Points of a smooth line of a long run: each is the mean over one of so many parts.
 const PARTS: usize = 60;
 
+/// Points that a part has at least, in a run of a few hundred.
+const PART_POINTS: usize = 5;
+
 const BLUE: Colour = [31, 99, 180];
-const PALE_BLUE: Colour = [186, 207, 232];
+const PALE_BLUE: Colour = [158, 188, 222];
 const RED: Colour = [204, 62, 36];
 const TUMOUR: [(&str, Colour, Colour); 3] = [
     ("WT", [24, 128, 72], [160, 206, 178]),
@@ -130,9 +133,9 @@ fn picked(dice: neurotriage_network::RegionDice, region: usize) -> f64 {
     [dice.wt, dice.tc, dice.et].get(region).copied().unwrap_or(f64::NAN)
 }
 
-/// Returns the means over about [`PARTS`] parts of as many points each.
+/// Returns the means over at most [`PARTS`] parts of as many points each.
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let part = points.len().div_ceil(PARTS).max(1);
+    let part = points.len().div_ceil(PARTS).max(PART_POINTS.min(points.len() / PART_POINTS)).max(1);
     let mean = |points: &[(f64, f64)]| {
         let count = points.len() as f64;
         let sum = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn smoothing_takes_means_of_parts() {
-        let points: Vec<(f64, f64)> = (0..120).map(|n| (f64::from(n), f64::from(n % 2))).collect();
+        let points: Vec<(f64, f64)> = (0..600).map(|n| (f64::from(n), f64::from(n % 2))).collect();
         let smooth = smoothed(&points);
         assert_eq!(smooth.len(), PARTS);
         assert!(smooth.iter().all(|point| point.1 == 0.5));
