@@ -161,8 +161,9 @@ impl Conv {
         let bias = self.bias.map(|bias| parameters.get(bias));
         let padding = if self.stride == 2 { 0 } else { self.kernel / 2 };
         let (stride, padding) = ([self.stride; 3], [padding; 3]);
-        if input.device() == tch::Device::Cpu {
-            // conv3d takes a slow path for small inputs, and leaves channels-last with it.
+        if input.device() == tch::Device::Cpu && input.f_kind()? == tch::Kind::Float {
+            // conv3d takes a slow path for small inputs, and leaves channels-last with it. Of
+            // other kinds, oneDNN takes 16 bits only on some processors.
             return Ok(input.f_mkldnn_convolution(weight, bias, padding, stride, [1, 1, 1], 1)?);
         }
         Ok(input.f_conv3d(weight, bias, stride, padding, [1, 1, 1], 1)?)

@@ -23,13 +23,15 @@ pub struct PostProcessing {
     pub component_voxels_min: usize,
     /// Pieces of tumour whose highest probability is lower are removed, `[0, 1]`.
     pub component_peak_min: f32,
-    /// Pieces of core with fewer voxels become oedema.
+    /// Pieces of core with fewer voxels become oedema. 50: the size below which BraTS 2023 counts no
+    /// lesion; on six real cases it took out false pieces and no Dice.
     pub core_voxels_min: usize,
     /// Pieces of core whose highest probability is lower become oedema, `[0, 1]`.
     pub core_peak_min: f32,
     /// Pieces of core whose mean probability is lower become oedema, `[0, 1]`.
     pub core_mean_min: f32,
-    /// Pieces of enhancing tumour with fewer voxels become necrotic core.
+    /// Pieces of enhancing tumour with fewer voxels become necrotic core. 30: below the size that
+    /// counts, and enhancing rims are thin.
     pub enhancing_component_voxels_min: usize,
     /// Pieces of enhancing tumour whose highest probability is lower become necrotic core, `[0, 1]`.
     pub enhancing_peak_min: f32,
@@ -57,7 +59,13 @@ impl PostProcessing {
 
 impl Default for PostProcessing {
     fn default() -> Self {
-        Self { component_voxels_min: 100, enhancing_voxels_min: 200, ..Self::NONE }
+        Self {
+            component_voxels_min: 100,
+            core_voxels_min: 50,
+            enhancing_component_voxels_min: 30,
+            enhancing_voxels_min: 200,
+            ..Self::NONE
+        }
     }
 }
 
