@@ -23,7 +23,7 @@ use crate::{
 pub struct ValidationCase {
     /// Name in the report.
     pub name: String,
-    /// `[channel, x, y, z]`, channels in the order of [`Modality::ALL`].
+    /// `[channel, x, y, z]`, channels in the order of [`neurotriage_domain::Modality::ALL`].
     pub image: Array4<f32>,
     /// Labels 0, 1, 2, 3 or 4, `[x, y, z]`.
     pub labels: Array3<u8>,

@@ -3,7 +3,7 @@
 //! `g` is the one-hot truth, `p` the probabilities, both `[batch, class, x, y, z]`; for each class
 //! `tp = Σ g p`, `fp = Σ p - tp`, `fn = Σ g - tp`, where sums run over all voxels **of the whole
 //! batch**: the score of a batch is not the mean of the scores of its samples. `s` is
-//! [`IOU_SMOOTHING`](super::IOU_SMOOTHING).
+//! [`IOU_SMOOTHING`].
 //!
 //! The truth is given as labels, of which `g` is made: 3 and 4 are one class.
 //!
