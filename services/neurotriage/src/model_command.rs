@@ -87,9 +87,10 @@ enum Action {
 /// # Errors
 /// If the service does not answer or refuses, or a file can't be read.
 pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
+    let ModelCommandArgs { action, endpoint } = args;
     let text = runtime.block_on(async {
-        let mut models = ModelServiceClient::new(client::channel(&args.endpoint)?);
-        match args.action {
+        let mut models = ModelServiceClient::new(client::channel(&endpoint)?);
+        match action {
             Action::List => list(&mut models).await,
             Action::Import { folder } => import(&mut models, folder).await,
             Action::Load { model_id } => load(&mut models, model_id).await,
@@ -97,8 +98,10 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
             Action::Rollback { expect } => roll_back(&mut models, expect).await,
             Action::History => history(&mut models).await,
         }
-    })?;
-    print(&text)
+    });
+    print(&text.with_context(|| {
+        format!("ask the segmentation service at {endpoint} (--endpoint names another)")
+    })?)
 }
 
 type Client = ModelServiceClient<Channel>;
