@@ -4,11 +4,12 @@
 //! memory: on a CPU the convolutions then read and write it without reordering, and a block of
 //! voxels becomes channels by moving contiguous runs.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::{
     NetworkError,
     parameters::{Init, ParameterId, ParameterSpecs, Parameters},
+    precision::cpu_computes_bf16,
 };
 
 /// Added to the variance in instance normalisation.
@@ -161,7 +162,12 @@ impl Conv {
         let bias = self.bias.map(|bias| parameters.get(bias));
         let padding = if self.stride == 2 { 0 } else { self.kernel / 2 };
         let (stride, padding) = ([self.stride; 3], [padding; 3]);
-        if input.device() == tch::Device::Cpu && input.f_kind()? == tch::Kind::Float {
+        let direct = match input.f_kind()? {
+            Kind::Float => true,
+            Kind::BFloat16 => cpu_computes_bf16(),
+            _ => false,
+        };
+        if direct && input.device() == tch::Device::Cpu {
             // conv3d takes a slow path for small inputs, and leaves channels-last with it. Of
             // other kinds, oneDNN takes 16 bits only on some processors.
             return Ok(input.f_mkldnn_convolution(weight, bias, padding, stride, [1, 1, 1], 1)?);
@@ -259,7 +265,7 @@ impl InstanceNorm {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
 

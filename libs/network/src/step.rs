@@ -6,7 +6,7 @@ use neurotriage_domain::Modality;
 use tch::{Device, Kind, Tensor};
 
 use crate::{
-    NetworkError, TrainConfig, TrainPrecision,
+    NetworkError, TrainConfig,
     loader::Loader,
     loss::loss,
     model::signed,
@@ -174,10 +174,10 @@ impl Pass<'_> {
         // second pass over a batch its first.
         let seed = self.config.seed ^ self.step.rotate_left(32) ^ (index as u64).rotate_left(16);
         tch::manual_seed(signed(seed));
-        if self.config.precision == TrainPrecision::F32 {
+        let kind = self.config.precision.kind();
+        if kind == Kind::Float {
             return self.network.forward(self.weights, images, Mode::Training);
         }
-        let kind = self.config.precision.kind();
         let mut weights = Vec::with_capacity(self.weights.tensors().len());
         for weight in self.weights.tensors() {
             weights.push(weight.f_to_kind(kind)?);
@@ -237,6 +237,7 @@ fn select_channels(image: &Array4<f32>, channels: &[Modality]) -> Result<Tensor,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TrainPrecision;
     use crate::{LossKind, NetworkConfig};
 
     fn batch(samples: i64, first: i64) -> Batch {

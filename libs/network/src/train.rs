@@ -137,7 +137,8 @@ pub fn train(
 ) -> Result<TrainOutcome, NetworkError> {
     config.validate()?;
     let device = config.device.resolve()?;
-    config.precision.check(device)?;
+    let precision = config.precision.resolve(device)?;
+    let config = &TrainConfig { precision, ..config.clone() };
     if config.patience > 0 && validation.is_empty() {
         return Err(NetworkError::Config {
             setting: "patience",

@@ -31,7 +31,7 @@ pub struct TrainConfig {
     /// but for the draws of dropout and rounding; it holds the activations of one batch and
     /// computes the outputs twice.
     pub accumulate: usize,
-    /// In what activations are computed: 16 bits on CUDA devices only.
+    /// In what activations are computed.
     pub precision: TrainPrecision,
     /// Folder of a finished model of the same network whose weights the run begins with; moments
     /// and counters are fresh. The card names that model.

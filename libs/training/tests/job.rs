@@ -144,12 +144,12 @@ fn a_run_starts_from_a_model_of_the_same_network_only() {
 }
 
 #[test]
-fn a_device_that_is_not_there_and_sixteen_bits_on_a_cpu_are_refused() {
+fn a_device_that_is_not_there_and_sixteen_bits_that_need_it_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     case(folder.path(), "ill", 2.0);
     let mut file = file(folder.path(), &["ill"]);
-    file.train.precision = neurotriage_network::TrainPrecision::Bf16;
-    assert!(said(&train(&file).unwrap_err()).contains("need a CUDA device"));
+    file.train.precision = neurotriage_network::TrainPrecision::F16;
+    assert!(said(&train(&file).unwrap_err()).contains("needs a CUDA device"));
     file.train.device = neurotriage_network::DeviceChoice::Cuda(99);
     let error = said(&train(&file).unwrap_err());
     assert!(error.contains("`cuda:99` is not available"), "{error}");
