@@ -8,6 +8,19 @@ use crate::{NetworkConfig, NetworkError};
 /// Version of the card's format that this code writes and reads.
 pub const CARD_VERSION: u32 = 1;
 
+/// Most sets of weights of one model: each costs a pass through the network.
+pub const MEMBERS_MAX: usize = 8;
+
+fn one() -> usize {
+    1
+}
+
+/// As serde asks for it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(members: &usize) -> bool {
+    *members == 1
+}
+
 /// Dice of the three nested regions of one mask, each in `[0, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegionDice {
@@ -82,6 +95,9 @@ pub struct ModelCard {
     pub intended_use: String,
     /// Shape of the network.
     pub network: NetworkConfig,
+    /// Sets of weights of that shape, each from a run of its own, whose answers are averaged.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub members: usize,
     /// Modality of each input channel.
     pub channels: Vec<Modality>,
     /// Preprocessing that its input needs, with its version: `whole/1` or `seed/1`.
@@ -113,6 +129,7 @@ impl ModelCard {
             provenance: Provenance::default(),
             intended_use: INTENDED_USE.to_owned(),
             network,
+            members: 1,
             channels,
             profile: "whole/1".to_owned(),
             window,
@@ -156,6 +173,12 @@ impl ModelCard {
             });
         }
         self.network.validate()?;
+        if !(1..=MEMBERS_MAX).contains(&self.members) {
+            return Err(NetworkError::Config {
+                setting: "members",
+                problem: format!("is {}, must be 1 to {MEMBERS_MAX}", self.members),
+            });
+        }
         if i64::try_from(self.channels.len()) != Ok(self.network.in_channels) {
             return Err(NetworkError::Config {
                 setting: "channels",

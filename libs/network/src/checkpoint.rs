@@ -98,7 +98,12 @@ impl RunState {
                 }
                 let (name, hash) = (&card.provenance.name, card.weights_sha256);
                 counters.started_from = Some(format!("model {name}, sha256 {hash}"));
-                model.parameters
+                let [weights] = <[Parameters; 1]>::try_from(model.members).map_err(|members| {
+                    let problem =
+                        format!("the model there has {} members; name one", members.len());
+                    NetworkError::Config { setting: "start_from", problem }
+                })?;
+                weights
             }
         };
         let ema = weights.duplicate()?;

@@ -48,6 +48,12 @@ pub enum NetworkError {
     /// The file is no safetensors file.
     #[error("read or write tensors as safetensors")]
     SafeTensors(#[from] safetensors::SafeTensorError),
+    /// Models can't become one.
+    #[error("cannot combine these models: {problem}; name finished runs of one training file")]
+    Combine {
+        /// Why not.
+        problem: &'static str,
+    },
     /// A model card, checkpoint or log is not the JSON it should be.
     #[error("read or write {what} as json")]
     Json {
@@ -116,6 +122,7 @@ impl DomainError for NetworkError {
             }
             Self::WeightsHash { .. }
             | Self::Weights { .. }
+            | Self::Combine { .. }
             | Self::Resume { .. }
             | Self::Diverged { .. }
             | Self::Device { .. } => ErrorCode::FailedPrecondition,
@@ -136,6 +143,7 @@ impl DomainError for NetworkError {
             Self::Config { .. } => "INVALID_NETWORK_CONFIG",
             Self::WeightsHash { .. } => "WEIGHTS_HASH_MISMATCH",
             Self::Weights { .. } => "WEIGHTS_DO_NOT_FIT",
+            Self::Combine { .. } => "CANNOT_COMBINE",
             Self::SafeTensors(_) => "BAD_SAFETENSORS",
             Self::Json { .. } => "BAD_JSON",
             Self::Io { .. } => "FILE_ACCESS",

@@ -44,8 +44,8 @@ mod validate;
 mod window;
 
 pub use card::{
-    CARD_VERSION, CaseScores, INTENDED_USE, ModelCard, Provenance, RegionDice, SeedScores,
-    ValidationReport,
+    CARD_VERSION, CaseScores, INTENDED_USE, MEMBERS_MAX, ModelCard, Provenance, RegionDice,
+    SeedScores, ValidationReport,
 };
 pub use checkpoint::CHECKPOINT_FILE;
 pub use config::{Architecture, NetworkConfig};

@@ -25,7 +25,8 @@ pub const CARD_FILE: &str = "card.json";
 #[derive(Debug)]
 pub struct Model {
     pub(crate) network: Network,
-    pub(crate) parameters: Parameters,
+    /// One for each member, at least one.
+    pub(crate) members: Vec<Parameters>,
     pub(crate) device: Device,
     card: ModelCard,
 }
@@ -54,14 +55,18 @@ impl Model {
         let device = device.resolve()?;
         let network = Network::new(&card.network)?;
         let file = SafeTensors::deserialize(weights)?;
-        if file.len() != network.specs().len() {
-            let (got, want) = (file.len(), network.specs().len());
+        let want = network.specs().len() * card.members;
+        if file.len() != want {
+            let got = file.len();
             return Err(NetworkError::Weights {
                 problem: format!("{got} tensors in the file, {want} in the architecture"),
             });
         }
-        let parameters = store::read(&file, "", network.specs(), device)?;
-        Ok(Self { network, parameters, device, card: card.clone() })
+        let mut members = Vec::with_capacity(card.members);
+        for prefix in prefixes(card.members) {
+            members.push(store::read(&file, &prefix, network.specs(), device)?);
+        }
+        Ok(Self { network, members, device, card: card.clone() })
     }
 
     /// Loads the model that [`Model::save`] left in `folder`.
@@ -86,8 +91,56 @@ impl Model {
         card.validate()?;
         let device = device.resolve()?;
         let network = Network::new(&card.network)?;
-        let parameters = Parameters::draw(network.specs(), signed(card.seed), device)?;
-        Ok(Self { network, parameters, device, card: card.clone() })
+        let mut members = Vec::with_capacity(card.members);
+        for member in 0..card.members as u64 {
+            let seed = signed(card.seed.wrapping_add(member));
+            members.push(Parameters::draw(network.specs(), seed, device)?);
+        }
+        Ok(Self { network, members, device, card: card.clone() })
+    }
+
+    /// Returns one model whose answers are the mean of those of `models`, under a name of its own.
+    ///
+    /// It has the steps and minutes of all together, and no validation: none was made with it.
+    ///
+    /// # Errors
+    /// [`NetworkError::Combine`] if there is nothing to combine, or if two of them differ in
+    /// network, channels, preprocessing, licence or device; [`NetworkError::Config`] if they are
+    /// too many.
+    pub fn combine(models: Vec<Self>, name: &str) -> Result<Self, NetworkError> {
+        let mut models = models.into_iter();
+        let Some(Self { network, mut members, device, mut card }) = models.next() else {
+            return Err(NetworkError::Combine { problem: "there is no model to combine" });
+        };
+        name.clone_into(&mut card.provenance.name);
+        card.validation = None;
+        for model in models {
+            let (other, provenance) = (&model.card, &mut card.provenance);
+            let rules = [
+                (other.network == card.network, "their networks differ"),
+                (other.channels == card.channels, "their channels differ"),
+                (other.profile == card.profile, "their preprocessing differs"),
+                (other.provenance.licence == provenance.licence, "their licences differ"),
+                (model.device == device, "they are on different devices"),
+            ];
+            if let Some((_, problem)) = rules.into_iter().find(|(holds, _)| !holds) {
+                return Err(NetworkError::Combine { problem });
+            }
+            if !provenance.data.contains(&other.provenance.data) {
+                provenance.data = format!("{}; {}", provenance.data, other.provenance.data);
+            }
+            if !provenance.git_revision.contains(&other.provenance.git_revision) {
+                let revisions = (&provenance.git_revision, &other.provenance.git_revision);
+                provenance.git_revision = format!("{}, {}", revisions.0, revisions.1);
+            }
+            card.window = [0, 1, 2].map(|axis| card.window[axis].max(other.window[axis]));
+            card.steps += other.steps;
+            card.minutes += other.minutes;
+            members.extend(model.members);
+        }
+        card.members = members.len();
+        card.validate()?;
+        Ok(Self { network, members, device, card })
     }
 
     /// Writes weights (f16) and card into `folder`, each file whole or not at all, and returns the
@@ -96,7 +149,8 @@ impl Model {
     /// # Errors
     /// [`NetworkError::Io`] if a file can't be written.
     pub fn save(&self, folder: &Path) -> Result<ModelCard, NetworkError> {
-        write_model(folder, &self.network, &self.parameters, self.card.clone())
+        let members: Vec<&Parameters> = self.members.iter().collect();
+        write_model(folder, &self.network, &members, self.card.clone())
     }
 
     /// Returns what the model says of itself.
@@ -112,9 +166,17 @@ impl Model {
         }
     }
 
-    /// Returns the number of learnt values.
+    /// Returns the number of learnt values, of all members together.
     pub fn parameter_count(&self) -> i64 {
-        self.network.parameter_count()
+        self.network.parameter_count() * self.members.len() as i64
+    }
+}
+
+/// Returns what the names of each member's weights begin with: nothing if there is one member.
+fn prefixes(members: usize) -> Vec<String> {
+    match members {
+        1 => vec![String::new()],
+        _ => (0..members).map(|member| format!("member.{member}.")).collect(),
     }
 }
 
@@ -122,11 +184,13 @@ impl Model {
 pub(crate) fn write_model(
     folder: &Path,
     network: &Network,
-    parameters: &Parameters,
+    members: &[&Parameters],
     mut card: ModelCard,
 ) -> Result<ModelCard, NetworkError> {
     let mut store = Store::default();
-    store.add("", network.specs(), parameters, Precision::Half)?;
+    for (prefix, parameters) in prefixes(members.len()).iter().zip(members) {
+        store.add(prefix, network.specs(), parameters, Precision::Half)?;
+    }
     let weights = store.into_bytes(None)?;
     card.weights_sha256 = sha256(&weights);
     write_whole(&folder.join(WEIGHTS_FILE), &weights)?;

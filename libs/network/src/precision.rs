@@ -156,10 +156,7 @@ mod tests {
         for precision in [TrainPrecision::Bf16, TrainPrecision::F16] {
             assert_eq!(resolved(precision, Device::Cuda(0)).unwrap(), precision);
         }
-        assert_eq!(
-            resolved(TrainPrecision::Auto, Device::Cuda(0)).unwrap(),
-            TrainPrecision::Bf16
-        );
+        assert_eq!(resolved(TrainPrecision::Auto, Device::Cuda(0)).unwrap(), TrainPrecision::Bf16);
         let error = resolved(TrainPrecision::F16, Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("needs a CUDA device"), "{error}");
         let bf16 = resolved(TrainPrecision::Bf16, Device::Cpu);

@@ -25,11 +25,12 @@ pub(crate) struct Watch<'a> {
     pub(crate) cancel: &'a dyn Fn() -> bool,
 }
 
-/// A network, its weights and where they live.
+/// A network, the weights of its members and where they live.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Predictor<'a> {
     pub(crate) network: &'a Network,
-    pub(crate) parameters: &'a Parameters,
+    /// At least one; their answers are averaged.
+    pub(crate) members: &'a [Parameters],
     pub(crate) device: Device,
 }
 
@@ -52,11 +53,11 @@ impl Region {
 
 /// What the network says of each voxel of a volume.
 pub(crate) struct Prediction {
-    /// Softmax or sigmoid of the network's output, mean over the mirror images,
+    /// Softmax or sigmoid of the network's output, mean over mirror images and members,
     /// `[out_channel, x, y, z]`; 0 for every channel where no window was computed.
     pub(crate) probabilities: Array4<f32>,
-    /// Standard deviation over the mirror images of the first channel, `[x, y, z]`: of the whole
-    /// tumour, or of the background, whose deviation is the same. 0 without mirror images.
+    /// Standard deviation of the first channel over mirror images and members, `[x, y, z]`: of the
+    /// whole tumour, or of the background, whose deviation is the same. 0 if there is one pass.
     pub(crate) mirror_spread: Array3<f32>,
 }
 
@@ -64,7 +65,7 @@ pub(crate) struct Prediction {
 struct Found {
     /// `[out_channel, x, y, z]`.
     mean: Tensor,
-    /// `[1, x, y, z]`; nothing without mirror images.
+    /// `[1, x, y, z]`; nothing if there is one pass.
     spread: Option<Tensor>,
 }
 
@@ -197,7 +198,8 @@ impl Predictor<'_> {
         let [px, py, pz] = plan.window.map(|side| side as i64);
         let flips = options.mirroring.flips();
         let [xs, ys, zs] = &plan.starts;
-        let total = xs.len() * ys.len() * zs.len() * flips.len();
+        let passes = flips.len() * self.members.len();
+        let total = xs.len() * ys.len() * zs.len() * passes;
         let mut done = 0;
         if xs.len() * ys.len() * zs.len() == 1 {
             return self.mirrored(volume, flips, &mut done, total, watch);
@@ -209,7 +211,7 @@ impl Predictor<'_> {
             Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))
         };
         let sum = zeros(self.network.config().out_channels)?;
-        let spread_sum = if flips.len() > 1 { Some(zeros(1)?) } else { None };
+        let spread_sum = if passes > 1 { Some(zeros(1)?) } else { None };
         let weight_sum = zeros(1)?;
         for &x in xs {
             for &y in ys {
@@ -223,7 +225,7 @@ impl Predictor<'_> {
                     let _ = at(&weight_sum, 1)?.f_add_(&weights)?;
                     let input = at(volume, 2)?;
                     if options.skip_air && input.f_count_nonzero(None)?.f_int64_value(&[])? == 0 {
-                        done += flips.len();
+                        done += passes;
                         continue;
                     }
                     let found = self.mirrored(&input, flips, &mut done, total, watch)?;
@@ -238,7 +240,8 @@ impl Predictor<'_> {
         Ok(Found { mean: sum.f_div(&weight_sum)?, spread })
     }
 
-    /// Returns mean and spread over flips of one window `[1, channel, x, y, z]`, on the CPU.
+    /// Returns mean and spread over flips and members of one window `[1, channel, x, y, z]`, on the
+    /// CPU.
     ///
     /// The spread costs one volume: with `k` passes done, pass `k + 1` adds
     /// `(p - mean_k)^2 k / (k + 1)` to the sum of squared deviations (Welford).
@@ -253,11 +256,12 @@ impl Predictor<'_> {
         let input = input.f_to(self.device)?;
         let mut sum: Option<Tensor> = None;
         let mut squares: Option<Tensor> = None;
-        for (before, axes) in flips.iter().enumerate() {
+        let passes = flips.iter().flat_map(|axes| self.members.iter().map(move |m| (*axes, m)));
+        for (before, (axes, member)) in passes.enumerate() {
             if (watch.cancel)() {
                 return Err(NetworkError::Cancelled);
             }
-            let found = self.forward(&input.f_flip(*axes)?)?.f_flip(*axes)?;
+            let found = self.forward(member, &input.f_flip(axes)?)?.f_flip(axes)?;
             sum = Some(match sum {
                 Some(mut sum) => {
                     let added = squared_deviation(&found, &sum, before as f64)?;
@@ -272,7 +276,7 @@ impl Predictor<'_> {
             *done += 1;
             (watch.progress)(*done, total);
         }
-        let passes = flips.len() as f64;
+        let passes = (flips.len() * self.members.len()) as f64;
         let to_cpu = |tensor: Tensor| tensor.f_squeeze_dim(0)?.f_to(Device::Cpu);
         let sum = sum.ok_or(NetworkError::Cancelled)?;
         let spread = match squares {
@@ -282,8 +286,8 @@ impl Predictor<'_> {
         Ok(Found { mean: to_cpu(sum.f_div_scalar(passes)?)?, spread })
     }
 
-    fn forward(&self, input: &Tensor) -> Result<Tensor, NetworkError> {
-        let mut outputs = self.network.forward(self.parameters, input, Mode::Inference)?;
+    fn forward(&self, member: &Parameters, input: &Tensor) -> Result<Tensor, NetworkError> {
+        let mut outputs = self.network.forward(member, input, Mode::Inference)?;
         let logits = outputs.swap_remove(0);
         Ok(match self.network.config().architecture {
             Architecture::Seed => logits.f_softmax(1, Kind::Float)?,

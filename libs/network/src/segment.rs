@@ -108,8 +108,8 @@ pub struct Segmentation {
     pub probabilities: Array4<f32>,
     /// Mean binary entropy of the three regions, in bits, `[x, y, z]`, `[0, 1]`.
     pub entropy_bits: Array3<f32>,
-    /// Standard deviation over the mirror images of the probability of the whole tumour,
-    /// `[x, y, z]`, `[0, 0.5]`; 0 without mirror images.
+    /// Standard deviation of the probability of the whole tumour over mirror images and members of
+    /// the model, `[x, y, z]`, `[0, 0.5]`; 0 if one member saw no mirror image.
     pub mirror_spread: Array3<f32>,
     /// How sure the network was.
     pub uncertainty: Uncertainty,
@@ -137,7 +137,7 @@ pub fn segment(
     cancel: &dyn Fn() -> bool,
 ) -> Result<Segmentation, NetworkError> {
     let predictor =
-        Predictor { network: &model.network, parameters: &model.parameters, device: model.device };
+        Predictor { network: &model.network, members: &model.members, device: model.device };
     let found = predictor.predict(image, options, &mut Watch { progress, cancel })?;
     let output = found.probabilities;
     let (mut labels, probabilities) = match model.network.config().architecture {

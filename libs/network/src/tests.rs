@@ -236,6 +236,69 @@ fn a_model_survives_its_files_and_refuses_others() {
     assert!(ModelCard::from_json(b"{}").is_err());
 }
 
+/// Two models of one network and different weights.
+fn pair() -> [Model; 2] {
+    [1, 2].map(|seed| {
+        let mut card = ModelCard { seed, steps: 10 * seed, ..card() };
+        card.provenance.licence = "research".to_owned();
+        card.provenance.data = format!("cases {seed}");
+        Model::untrained(&card, DeviceChoice::Cpu).unwrap()
+    })
+}
+
+#[test]
+fn a_combined_model_answers_with_the_mean_of_its_members_and_survives_its_files() {
+    let image = ball(SIDE, 0).image;
+    let run = |model: &Model| {
+        let options = SegmentOptions::for_model(model.card());
+        let mut passes = 0;
+        let found = segment(model, image.view(), &options, &mut |done, _| passes = done, &|| false);
+        (found.unwrap(), passes)
+    };
+    let ((first, _), (second, _)) = (run(&pair()[0]), run(&pair()[1]));
+    let both = Model::combine(pair().into(), "both").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let saved = both.save(folder.path()).unwrap();
+    assert_eq!((saved.members, saved.steps), (2, 30));
+    assert_eq!(saved.provenance.name, "both");
+    assert_eq!(saved.provenance.data, "cases 1; cases 2");
+    let read = Model::load_folder(folder.path(), DeviceChoice::Cpu).unwrap();
+    assert_eq!(read.parameter_count(), 2 * pair()[0].parameter_count());
+    for model in [&both, &read] {
+        let (found, passes) = run(model);
+        assert_eq!(passes, 4, "two members on two mirror images");
+        let mean = (&first.probabilities + &second.probabilities) / 2.0;
+        let gap = (found.probabilities - mean).iter().fold(0.0_f32, |most, g| most.max(g.abs()));
+        assert!(gap < 5e-3, "{gap}");
+        // Members that differ spread the answer, even where each mirror image agrees.
+        let spread = found.mirror_spread.sum();
+        assert!(spread > first.mirror_spread.sum() && spread > second.mirror_spread.sum());
+    }
+    let one = ModelCard { members: 1, ..saved };
+    let weights = std::fs::read(folder.path().join(WEIGHTS_FILE)).unwrap();
+    let refused = Model::load(&weights, &one, DeviceChoice::Cpu).unwrap_err();
+    assert!(matches!(refused, NetworkError::Weights { .. }));
+}
+
+#[test]
+fn models_that_do_not_fit_each_other_are_not_combined() {
+    let said = |models: Vec<Model>| Model::combine(models, "all").unwrap_err().to_string();
+    let with = |change: &dyn Fn(&mut ModelCard)| {
+        let [first, _] = pair();
+        let mut card = first.card().clone();
+        change(&mut card);
+        vec![first, Model::untrained(&card, DeviceChoice::Cpu).unwrap()]
+    };
+    assert!(said(Vec::new()).contains("no model"));
+    assert!(said(with(&|card| card.network.widths = vec![4, 6, 8])).contains("networks differ"));
+    assert!(said(with(&|card| card.channels.reverse())).contains("channels differ"));
+    assert!(said(with(&|card| card.profile = "seed/1".to_owned())).contains("preprocessing"));
+    let licence = |card: &mut ModelCard| card.provenance.licence = "other".to_owned();
+    assert!(said(with(&licence)).contains("licences differ"));
+    let many = (0..=MEMBERS_MAX / 2).flat_map(|_| pair()).collect();
+    assert!(said(many).contains("members: is 10, must be 1 to 8"));
+}
+
 #[test]
 fn windows_agree_with_each_other_where_the_image_is_the_same_everywhere() {
     // Without normalisation and with padding cut off by the weights the seed network sees the

@@ -283,7 +283,8 @@ impl<'a> Trainer<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<(), NetworkError> {
         let card = self.card();
-        let parts = (&self.network, &self.state.ema, self.device);
+        let average = std::slice::from_ref(&self.state.ema);
+        let parts = (&self.network, average, self.device);
         let step = self.state.counters.step;
         let judged = validate(parts, (&card, Some(self.config.loss)), step, cases, watch.control)?;
         let Some(judged) = judged else {
@@ -332,6 +333,6 @@ impl<'a> Trainer<'a> {
             }
             _ => (&self.state.ema, card),
         };
-        write_model(&self.run.folder, &self.network, weights, card)
+        write_model(&self.run.folder, &self.network, &[weights], card)
     }
 }

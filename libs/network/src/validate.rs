@@ -36,7 +36,7 @@ pub fn evaluate(
     control: &TrainControl,
 ) -> Result<Option<ValidationReport>, NetworkError> {
     let card = model.card();
-    let parts = (&model.network, &model.parameters, model.device);
+    let parts = (&model.network, model.members.as_slice(), model.device);
     let judged = validate(parts, (card, None), card.steps, cases, control)?;
     Ok(judged.map(|judged| judged.report))
 }
@@ -57,13 +57,13 @@ struct Scored {
 
 /// Returns the scores of weights that are not yet a model; with the loss, if one is named.
 pub(crate) fn validate(
-    (network, parameters, device): (&Network, &Parameters, Device),
+    (network, members, device): (&Network, &[Parameters], Device),
     (card, loss): (&ModelCard, Option<LossKind>),
     step: u64,
     cases: &[ValidationCase],
     control: &TrainControl,
 ) -> Result<Option<Judged>, NetworkError> {
-    let predictor = Predictor { network, parameters, device };
+    let predictor = Predictor { network, members, device };
     let options = SegmentOptions::for_model(card);
     let mut scored = Vec::with_capacity(cases.len());
     for case in cases {

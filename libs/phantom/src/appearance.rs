@@ -10,6 +10,10 @@ use crate::{
 /// Chance of a tumour with little contrast.
 const FAINT: f64 = 0.25;
 
+/// Chance of a tumour of one even tissue. About one glioma in five of BraTS 2020 is of low grade
+/// (76 of 369).
+const LOW_GRADE: f64 = 0.25;
+
 /// Intensities of necrotic core, oedema and enhancing tumour, in this order, over FLAIR, T1, T1ce and
 /// T2, in standard deviations from the mean of the brain.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,10 +33,15 @@ pub struct Appearance {
 impl Appearance {
     /// Draws an appearance from ranges that cover high- and low-grade gliomas.
     ///
+    /// One tumour in four is drawn as low-grade ones often look: see [`Self::low_grade`]. Of others:
+    ///
     /// Oedema is bright in FLAIR and T2, dull in T1; necrosis is dark in T1ce and T1, bright in T2,
     /// anything in FLAIR; what enhances is bright in T1ce. One tumour in four is hardly brighter
     /// than grey matter in FLAIR, as low-grade gliomas can be.
     pub fn random(rng: &mut impl RngCore) -> Self {
+        if rng.random_bool(LOW_GRADE) {
+            return Self::low_grade(rng);
+        }
         let faint = rng.random_bool(FAINT);
         let oedema_flair = if faint { uniform(rng, 0.4, 1.1) } else { uniform(rng, 0.8, 3.0) };
         let oedema_t2 = 0.5 * oedema_flair + uniform(rng, -0.8, 0.8);
@@ -53,6 +62,26 @@ impl Appearance {
         let deviations = [[0.2, 0.9], [0.15, 0.6], [0.2, 0.8]];
         let spread = deviations.map(|[low, high]| [0; 4].map(|_: i32| uniform(rng, low, high)));
         Self::from_statistics(rng, [necrosis, oedema, enhancing], spread)
+    }
+
+    /// Draws the appearance of one even tissue that replaces what was there, folds and all.
+    ///
+    /// It may be no brighter than grey matter in FLAIR, dull or bright in T2 (bright in T2 and dull
+    /// in FLAIR is the mismatch of astrocytomas), and its parts differ little; what enhances may do
+    /// so faintly.
+    pub fn low_grade(rng: &mut impl RngCore) -> Self {
+        let oedema = {
+            let t1 = uniform(rng, -1.2, 0.2);
+            let (flair, t2) = (uniform(rng, 0.2, 1.6), uniform(rng, -0.6, 2.2));
+            [flair, t1, t1 + uniform(rng, -0.3, 0.3), t2]
+        };
+        let near = |rng: &mut _| oedema.map(|mean| mean + uniform(rng, -0.4, 0.4));
+        let (necrosis, mut enhancing) = (near(rng), near(rng));
+        enhancing[2] = oedema[2] + uniform(rng, 0.5, 2.5);
+        let spread = [(); 3].map(|()| [(); 4].map(|()| uniform(rng, 0.08, 0.4)));
+        let mut appearance = Self::from_statistics(rng, [necrosis, oedema, enhancing], spread);
+        appearance.opacity = [(); 3].map(|()| uniform(rng, 0.85, 1.0));
+        appearance
     }
 
     /// Draws the rest of an appearance with these means and standard deviations.
@@ -125,6 +154,20 @@ mod tests {
         appearance.opacity = [1.0; 3];
         assert_eq!(appearance.draw([7.0; 4], [0.0, 1.0, 0.0], [0.0; 2]), appearance.mean[1]);
         assert_eq!(appearance.draw([7.0; 4], [0.0; 3], [1.0; 2]), [7.0; 4]);
+    }
+
+    #[test]
+    fn a_low_grade_tumour_is_even_and_covers_what_is_below() {
+        for seed in 0..50 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let appearance = Appearance::low_grade(&mut rng);
+            assert!(appearance.opacity.iter().all(|opacity| *opacity >= 0.85));
+            let [necrosis, oedema, enhancing] = appearance.mean;
+            for (channel, (a, b)) in necrosis.iter().zip(oedema).enumerate() {
+                assert!((a - b).abs() <= 0.4, "seed {seed} channel {channel}");
+            }
+            assert!(enhancing[2] >= oedema[2] + 0.5, "seed {seed}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod case;
 pub mod cli;
+mod combine;
 pub mod diagnose;
 pub mod evaluate;
 pub mod localise;

@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
 use crate::{
+    combine::{CombineArgs, combine},
     output::print,
     services::{CALL_TIMEOUT, answer, within},
 };
@@ -80,6 +81,8 @@ enum Action {
     },
     /// Lists which model served from when on, newest first.
     History,
+    /// Makes one model of several trained ones, whose answers it averages; asks no service.
+    Combine(CombineArgs),
 }
 
 /// Asks the service.
@@ -88,6 +91,9 @@ enum Action {
 /// If the service does not answer or refuses, or a file can't be read.
 pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
     let ModelCommandArgs { action, endpoint } = args;
+    if let Action::Combine(args) = &action {
+        return print(&combine(args)?);
+    }
     let text = runtime.block_on(async {
         let mut models = ModelServiceClient::new(client::channel(&endpoint)?);
         match action {
@@ -97,6 +103,7 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
             Action::Promote { model_id, expect } => promote(&mut models, model_id, expect).await,
             Action::Rollback { expect } => roll_back(&mut models, expect).await,
             Action::History => history(&mut models).await,
+            Action::Combine(args) => combine(&args),
         }
     });
     print(&text.with_context(|| {
