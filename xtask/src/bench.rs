@@ -1,9 +1,10 @@
-//! Times of the seed network: by the library's layers and, in the same run, by libtorch's own.
+//! Times of the seed network: by the library's layers and, in the same run, by libtorch's own; and of
+//! a training step of the default network, in ways that do the same faster.
 //!
 //! Each cell of the table is a process of its own, so that its peak of memory is its own too. The
 //! numbers are for reading; no test depends on them.
 
-use std::thread;
+use std::{path::PathBuf, thread};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -28,6 +29,9 @@ pub(crate) enum Task {
     Training,
     /// Forward alone; 128 voxels a side, batch of 1.
     Inference,
+    /// Forward, backward and optimiser step of the network in a training file, at 128 voxels a side:
+    /// in 32 bits, with memory kept from step to step, and in 16 bits where the device has them.
+    Step,
 }
 
 /// What is timed, and how often.
@@ -44,6 +48,9 @@ pub(crate) struct Arguments {
     /// Repetitions of each cell after a first that does not count; the median is shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: u16,
+    /// Training file whose network `step` times.
+    #[arg(long, default_value = "assets/models/train-default.toml", value_name = "FILE")]
+    config: PathBuf,
     /// Threads of libtorch; without it, one for each core.
     #[arg(long)]
     threads: Option<usize>,
@@ -68,11 +75,14 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
     process::run(build.args(PROGRAM).arg("--no-run").envs(libtorch.environment()))?;
 
     let threads = threads.to_string();
-    measured(workspace, &libtorch, &["check", "--threads", &threads])
-        .context("compare the two implementations")?;
+    if arguments.task != Task::Step {
+        measured(workspace, &libtorch, &["check", "--threads", &threads], Memory::GivenBack)
+            .context("compare the two implementations")?;
+    }
     let (task, what) = match arguments.task {
         Task::Training => ("training", "one training step"),
         Task::Inference => ("inference", "one forward pass"),
+        Task::Step => return steps(workspace, &libtorch, arguments, &threads, (&sides, &batches)),
     };
     println!(
         "{what} of the seed network (3 channels, 16 to 256, 32-bit) on {threads} threads, median \
@@ -99,7 +109,7 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
                     "--threads",
                     &threads,
                 ];
-                let text = measured(workspace, &libtorch, &arguments)
+                let text = measured(workspace, &libtorch, &arguments, Memory::GivenBack)
                     .with_context(|| format!("time {task} at {side} voxels a side by {batch}"))?;
                 parse(&text)
             };
@@ -109,13 +119,99 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
     Ok(())
 }
 
+/// Times a training step of the network in a file, in each of [`WAYS`].
+fn steps(
+    workspace: &Workspace,
+    libtorch: &Libtorch,
+    arguments: &Arguments,
+    threads: &str,
+    (sides, batches): (&[usize], &[usize]),
+) -> Result<()> {
+    let config = arguments.config.canonicalize().with_context(|| {
+        format!("find the training file {}; --config names another", arguments.config.display())
+    })?;
+    let config = config.to_str().context("the path of the training file is not UTF-8")?;
+    println!(
+        "one training step of {} on {threads} threads, median of {}",
+        arguments.config.display(),
+        arguments.steps
+    );
+    println!("side  batch  way                              s  as fast as the first    GiB");
+    for side in sides {
+        for batch in batches {
+            let [side, batch, steps] =
+                [*side, *batch, usize::from(arguments.steps)].map(|number| number.to_string());
+            let mut first = None;
+            for (way, precision, memory) in WAYS {
+                process::check_stop()?;
+                let arguments = [
+                    "training",
+                    "--config",
+                    config,
+                    "--precision",
+                    precision,
+                    "--side",
+                    &side,
+                    "--batch",
+                    &batch,
+                    "--steps",
+                    &steps,
+                    "--threads",
+                    threads,
+                ];
+                let text = measured(workspace, libtorch, &arguments, memory)
+                    .with_context(|| format!("time a step at {side} voxels a side by {batch}"))?;
+                let cell = parse(&text)?;
+                let seconds = median(&cell.seconds);
+                println!(
+                    "{side:>4}  {batch:>5}  {way:28} {seconds:>5.3}  {:>21.2}  {:>5.2}",
+                    *first.get_or_insert(seconds) / seconds,
+                    cell.peak_bytes as f64 / GIB
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ways to compute the same step: name, precision, memory.
+const WAYS: [(&str, &str, Memory); 3] = [
+    ("32 bits", "f32", Memory::GivenBack),
+    ("32 bits, memory kept", "f32", Memory::Kept),
+    ("auto, memory kept", "auto", Memory::Kept),
+];
+
+/// What becomes of the memory of one step before the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// It goes back to the system, as the C library does by default.
+    GivenBack,
+    /// It stays, as docs/training.md advises.
+    Kept,
+}
+
+impl Memory {
+    /// Returns the variables by which the GNU C library is told.
+    fn environment(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::GivenBack => &[],
+            Self::Kept => &[
+                ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
+                ("MALLOC_TRIM_THRESHOLD_", "17179869184"),
+                ("MALLOC_TOP_PAD_", "268435456"),
+                ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
+            ],
+        }
+    }
+}
+
 const HEAD: &str = "side  batch   ours s  eager s  eager/ours  ours GiB  eager GiB";
 
 /// Returns the sides and batches asked for, or those of the task.
 fn cells(arguments: &Arguments) -> Result<(Vec<usize>, Vec<usize>)> {
     let (sides, batches): (&[usize], &[usize]) = match arguments.task {
         Task::Training => (&[64, 128], &[1, 2]),
-        Task::Inference => (&[128], &[1]),
+        Task::Inference | Task::Step => (&[128], &[1]),
     };
     let or = |asked: &[usize], usual: &[usize]| {
         if asked.is_empty() { usual.to_vec() } else { asked.to_vec() }
@@ -130,11 +226,17 @@ fn cells(arguments: &Arguments) -> Result<(Vec<usize>, Vec<usize>)> {
 }
 
 /// Runs the program and returns what it printed.
-fn measured(workspace: &Workspace, libtorch: &Libtorch, arguments: &[&str]) -> Result<String> {
+fn measured(
+    workspace: &Workspace,
+    libtorch: &Libtorch,
+    arguments: &[&str],
+    memory: Memory,
+) -> Result<String> {
     let mut command = workspace.cargo();
     command.args(PROGRAM).arg("--quiet").arg("--").args(arguments);
     // Threads that wait do not take the cores from each other.
     command.envs(libtorch.environment()).env("OMP_WAIT_POLICY", "PASSIVE");
+    command.envs(memory.environment().iter().copied());
     process::output(&mut command)
 }
 
@@ -178,6 +280,7 @@ mod tests {
             sides: sides.to_vec(),
             batches: batches.to_vec(),
             steps: 3,
+            config: PathBuf::new(),
             threads: None,
         }
     }

@@ -162,11 +162,8 @@ impl Conv {
         let bias = self.bias.map(|bias| parameters.get(bias));
         let padding = if self.stride == 2 { 0 } else { self.kernel / 2 };
         let (stride, padding) = ([self.stride; 3], [padding; 3]);
-        let direct = match input.f_kind()? {
-            Kind::Float => true,
-            Kind::BFloat16 => cpu_computes_bf16(),
-            _ => false,
-        };
+        let kind = input.f_kind()?;
+        let direct = kind == Kind::Float || kind == Kind::BFloat16 && cpu_computes_bf16();
         if direct && input.device() == tch::Device::Cpu {
             // conv3d takes a slow path for small inputs, and leaves channels-last with it. Of
             // other kinds, oneDNN takes 16 bits only on some processors.

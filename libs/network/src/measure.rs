@@ -60,11 +60,13 @@ impl Workbench {
         config.validate()?;
         let device = config.device.resolve()?;
         crate::set_compute_threads(config.threads);
+        let precision = config.precision.resolve(device)?;
         let network = Network::new(&config.network)?;
         let mut weights = Parameters::draw(network.specs(), signed(config.seed), device)?;
         weights.require_grad()?;
         let optimiser = Optimiser::new(&config.optimiser, &weights)?;
-        Ok(Self { config: config.clone(), network, weights, optimiser, device })
+        let config = TrainConfig { precision, ..config.clone() };
+        Ok(Self { config, network, weights, optimiser, device })
     }
 
     /// Returns the weights as they are now.
@@ -105,7 +107,8 @@ impl Workbench {
         let values: Vec<u8> = labels.iter().copied().collect();
         let labels = Tensor::f_from_slice(&values)?.f_reshape(shape)?.f_to(self.device)?;
         let began = Instant::now();
-        let outputs = self.network.forward(&self.weights, &images, Mode::Training)?;
+        let kind = self.config.precision.kind();
+        let outputs = self.network.forward_in(kind, &self.weights, &images, Mode::Training)?;
         let total = loss(self.config.loss, &outputs, &labels)?;
         drop(outputs);
         let gradients = Tensor::f_run_backward(&[&total], self.weights.tensors(), false, false)?;

@@ -1,6 +1,6 @@
 //! A network of either family, without its weights.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::{
     Architecture, NetworkConfig, NetworkError,
@@ -59,6 +59,29 @@ impl Network {
     /// Returns the number of learnt values.
     pub(crate) fn parameter_count(&self) -> i64 {
         self.specs.iter().map(|spec| spec.shape.iter().product::<i64>()).sum()
+    }
+
+    /// As [`Self::forward`], computed in `kind`, from weights and to logits of 32 bits.
+    pub(crate) fn forward_in(
+        &self,
+        kind: Kind,
+        parameters: &Parameters,
+        input: &Tensor,
+        mode: Mode,
+    ) -> Result<Vec<Tensor>, NetworkError> {
+        if kind == Kind::Float {
+            return self.forward(parameters, input, mode);
+        }
+        let mut weights = Vec::with_capacity(parameters.tensors().len());
+        for weight in parameters.tensors() {
+            weights.push(weight.f_to_kind(kind)?);
+        }
+        let weights = Parameters::from_tensors(weights);
+        let mut outputs = self.forward(&weights, &input.f_to_kind(kind)?, mode)?;
+        for output in &mut outputs {
+            *output = output.f_to_kind(Kind::Float)?;
+        }
+        Ok(outputs)
     }
 
     /// Returns logits, finest first; coarser ones only in training with deep supervision.

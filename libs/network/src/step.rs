@@ -175,20 +175,7 @@ impl Pass<'_> {
         let seed = self.config.seed ^ self.step.rotate_left(32) ^ (index as u64).rotate_left(16);
         tch::manual_seed(signed(seed));
         let kind = self.config.precision.kind();
-        if kind == Kind::Float {
-            return self.network.forward(self.weights, images, Mode::Training);
-        }
-        let mut weights = Vec::with_capacity(self.weights.tensors().len());
-        for weight in self.weights.tensors() {
-            weights.push(weight.f_to_kind(kind)?);
-        }
-        let weights = Parameters::from_tensors(weights);
-        let mut outputs =
-            self.network.forward(&weights, &images.f_to_kind(kind)?, Mode::Training)?;
-        for output in &mut outputs {
-            *output = output.f_to_kind(Kind::Float)?;
-        }
-        Ok(outputs)
+        self.network.forward_in(kind, self.weights, images, Mode::Training)
     }
 }
 

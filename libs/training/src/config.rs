@@ -185,6 +185,17 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_the_folds_holds_out_every_case() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/models/train-folds.toml");
+        let file = TrainingFile::read(&path).unwrap();
+        let count = file.data.cases.len();
+        for index in 0..count {
+            assert!(file.fold(Folds { count, index }).is_ok());
+        }
+    }
+
+    #[test]
     fn the_file_of_the_original_says_what_the_original_did() {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/models/train-seed.toml");

@@ -1,5 +1,5 @@
 //! Times the seed network: one training step or one forward pass, by the library's layers or by
-//! libtorch's own. `cargo xtask bench` calls this once for each cell of its table, so that each has
+//! libtorch's own; or one training step of the network in a training file. `cargo xtask bench` calls this once for each cell of its table, so that each has
 //! a process, and with it a peak of memory, of its own.
 //!
 //! Prints one line of JSON: `seconds` of each repetition and `peak_bytes` of resident memory.
@@ -8,14 +8,16 @@
 mod eager;
 mod memory;
 
-use anyhow::{Result, ensure};
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 use ndarray::{Array4, Array5};
 use neurotriage_network::{
-    DeviceChoice, NetworkConfig, TrainConfig,
+    DeviceChoice, NetworkConfig, TrainConfig, TrainPrecision,
     measure::{Measured, Workbench},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use self::eager::Eager;
@@ -70,6 +72,12 @@ struct Arguments {
     /// Repetitions after the first.
     #[arg(long, default_value_t = 3)]
     steps: usize,
+    /// A training file: its network, loss and optimiser in place of the original's.
+    #[arg(long, conflicts_with = "engine")]
+    config: Option<PathBuf>,
+    /// In what to compute, in place of what the file says.
+    #[arg(long, requires = "config", value_parser = precision)]
+    precision: Option<TrainPrecision>,
     /// Threads of libtorch.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -97,14 +105,38 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+fn precision(text: &str) -> Result<TrainPrecision, String> {
+    match text {
+        "f32" => Ok(TrainPrecision::F32),
+        "auto" => Ok(TrainPrecision::Auto),
+        _ => Err("expected f32 or auto".to_owned()),
+    }
+}
+
 /// Returns the settings of the original, on the CPU.
 fn settings(threads: usize) -> TrainConfig {
     TrainConfig { device: DeviceChoice::Cpu, threads, ..TrainConfig::seed_original() }
 }
 
-/// Returns images `[batch, 3, x, y, z]` in `[0, 1]` with as much texture as not to be constant,
+/// Returns the settings that `arguments` ask for.
+fn asked(arguments: &Arguments) -> Result<TrainConfig> {
+    #[derive(Deserialize)]
+    struct File {
+        train: TrainConfig,
+    }
+    let Some(path) = &arguments.config else {
+        return Ok(settings(arguments.threads));
+    };
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let File { train } =
+        toml::from_str(&text).with_context(|| format!("follow {}", path.display()))?;
+    let precision = arguments.precision.unwrap_or(train.precision);
+    Ok(TrainConfig { device: DeviceChoice::Cpu, threads: arguments.threads, precision, ..train })
+}
+
+/// Returns images `[batch, channel, x, y, z]` in `[0, 1]` with as much texture as not to be constant,
 /// and labels `[batch, x, y, z]` of a ball in three shells.
-fn input(side: usize, batch: usize) -> (Array5<f32>, Array4<u8>) {
+fn input(channels: usize, side: usize, batch: usize) -> (Array5<f32>, Array4<u8>) {
     let labels = Array4::from_shape_fn((batch, side, side, side), |(_, x, y, z)| {
         let offset = |at: usize| (at as f32 + 0.5) / side as f32 - 0.5;
         match offset(x).hypot(offset(y)).hypot(offset(z)) {
@@ -114,7 +146,7 @@ fn input(side: usize, batch: usize) -> (Array5<f32>, Array4<u8>) {
             _ => 0,
         }
     });
-    let images = Array5::from_shape_fn((batch, 3, side, side, side), |(b, c, x, y, z)| {
+    let images = Array5::from_shape_fn((batch, channels, side, side, side), |(b, c, x, y, z)| {
         let texture = ((b * 31 + c * 17 + x * 7 + y * 13 + z * 29) % 101) as f32 / 202.0;
         texture + f32::from(labels[[b, x, y, z]]) / 8.0
     });
@@ -132,9 +164,9 @@ fn tensors(images: &Array5<f32>, labels: &Array4<u8>) -> Result<(Tensor, Tensor)
 }
 
 fn measure(arguments: &Arguments) -> Result<Vec<f64>> {
-    let config = settings(arguments.threads);
+    let config = asked(arguments)?;
     let mut ours = Workbench::new(&config)?;
-    let (images, labels) = input(arguments.side, arguments.batch);
+    let (images, labels) = input(config.channels.len(), arguments.side, arguments.batch);
     let repetitions = 0..arguments.steps.max(1) + WARM_UP;
     let seconds = |measured: Measured| measured.time.as_secs_f64();
     if arguments.engine == Engine::Ours {
@@ -174,7 +206,7 @@ fn check(threads: usize) -> Result<()> {
         "the network has {} learnt values, the original {PARAMETER_COUNT}",
         eager.parameter_count()
     );
-    let (images, labels) = input(CHECK_SIDE, 2);
+    let (images, labels) = input(config.channels.len(), CHECK_SIDE, 2);
     let (images_eager, labels_eager) = tensors(&images, &labels)?;
     let close = |what: &str, ours: f64, eager: f64| {
         ensure!(
