@@ -12,7 +12,7 @@
 //! | find and check the files of a study | [`case`] |
 //! | resample, crop, normalise, store | [`mod@prepare`], [`seed`] |
 //! | draw | [`overlay`], [`chart`] |
-//! | filter | [`smooth`], [`components`], [`resample`] |
+//! | filter | [`smooth`], [`components`], [`holes`], [`resample`] |
 //!
 //! Everything here is decision support for research use, not a medical device.
 
@@ -22,6 +22,7 @@ pub mod case;
 pub mod chart;
 pub mod components;
 mod error;
+pub mod holes;
 pub mod nifti;
 pub mod orientation;
 pub mod overlay;

@@ -78,10 +78,9 @@ impl NetworkConfig {
         }
     }
 
-    /// Returns true if the eight voxels of a block are answered through eight channels with nothing
-    /// between them.
+    /// Returns true if the eight voxels of a block are answered through eight channels.
     pub(crate) fn answers_by_blocks(&self) -> bool {
-        self.stem_stride == 2 && self.detail_width == 0
+        self.stem_stride == 2
     }
 
     /// Returns the number that each side of an input must be a multiple of, in voxels.

@@ -1,12 +1,16 @@
 //! Repairs of a mask that hold for every glioma.
 //!
 //! A false piece of one voxel costs a lesion-wise score as much as a missed lesion, so pieces that
-//! are tiny, or of which the network was not sure anywhere, go back to what surrounds them. Pure:
+//! are tiny, or of which the network was not sure anywhere, go back to what surrounds them. What a
+//! core encloses is core. Pure:
 //! labels and probabilities in, labels out.
 
 use ndarray::{Array3, ArrayView3, ArrayView4, Axis, Zip};
 use neurotriage_domain::{TumourClass, TumourRegion};
-use neurotriage_imaging::components::{Connectivity, label_components};
+use neurotriage_imaging::{
+    components::{Connectivity, label_components},
+    holes::enclosed,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::NetworkError;
@@ -23,6 +27,11 @@ pub struct PostProcessing {
     pub component_voxels_min: usize,
     /// Pieces of tumour whose highest probability is lower are removed, `[0, 1]`.
     pub component_peak_min: f32,
+    /// Voxels that the core encloses in at least so many of the three planes through them become
+    /// necrotic core; 0: none. 2: oedema does not lie inside a ring of core. In 122 masks by experts
+    /// (every third of BraTS 2020, at half resolution) that changes the core by a Dice of .995 at
+    /// least, and fluid and bleeding inside a rim are often taken for oedema by the network.
+    pub core_enclosing_planes: u8,
     /// Pieces of core with fewer voxels become oedema. 50: the size below which BraTS 2023 counts no
     /// lesion; on six real cases it took out false pieces and no Dice.
     pub core_voxels_min: usize,
@@ -47,6 +56,7 @@ impl PostProcessing {
     pub const NONE: Self = Self {
         component_voxels_min: 0,
         component_peak_min: 0.0,
+        core_enclosing_planes: 0,
         core_voxels_min: 0,
         core_peak_min: 0.0,
         core_mean_min: 0.0,
@@ -61,6 +71,7 @@ impl Default for PostProcessing {
     fn default() -> Self {
         Self {
             component_voxels_min: 100,
+            core_enclosing_planes: 2,
             core_voxels_min: 50,
             enhancing_component_voxels_min: 30,
             enhancing_voxels_min: 200,
@@ -100,7 +111,7 @@ struct Tally {
 /// Repairs the mask in place and returns the number of voxels changed.
 ///
 /// In this order: pieces of tumour, pieces of enhancing tumour, all enhancing tumour, pieces of
-/// core. What a rule takes out returns to the class around it: tumour to background, enhancing
+/// core, what the core encloses. What a rule takes out returns to the class around it: tumour to background, enhancing
 /// tumour to necrotic core, core to oedema.
 ///
 /// # Shapes
@@ -156,7 +167,23 @@ pub fn repair(
             rule: settings.core_rule(),
         },
     );
-    Ok(changed)
+    Ok(changed + fill_core(labels, settings.core_enclosing_planes))
+}
+
+/// Makes necrotic core of what the core encloses, and returns the number of voxels changed.
+fn fill_core(labels: &mut Array3<u8>, planes_min: u8) -> usize {
+    if planes_min == 0 {
+        return 0;
+    }
+    let core = labels.mapv(|label| TumourRegion::Core.contains(label));
+    let mut changed = 0;
+    Zip::from(labels).and(&enclosed(&core, planes_min)).for_each(|label, &enclosed| {
+        if enclosed {
+            *label = TumourClass::NecroticCore.label();
+            changed += 1;
+        }
+    });
+    changed
 }
 
 impl PostProcessing {
@@ -276,6 +303,22 @@ mod tests {
         let none = even(&labels, 0.0);
         assert_eq!(repair(&mut labels, none.view(), &PostProcessing::NONE).unwrap(), 0);
         assert_eq!(labels, tumour());
+    }
+
+    #[test]
+    fn what_a_rim_encloses_is_core_and_what_lies_beside_it_is_not() {
+        let mut labels = Array3::<u8>::zeros((16, 16, 16));
+        fill(&mut labels, 1..15, 2);
+        fill(&mut labels, 4..12, 4);
+        fill(&mut labels, 5..11, 2);
+        labels[[7, 7, 7]] = 0;
+        // A gap in one wall, which the planes across x do not see.
+        labels[[11, 7, 7]] = 2;
+        let sure = even(&labels, 1.0);
+        let settings = PostProcessing { core_enclosing_planes: 2, ..PostProcessing::NONE };
+        // All but the voxels that see the gap in both planes along x.
+        assert_eq!(repair(&mut labels, sure.view(), &settings).unwrap(), 216 - 6);
+        assert_eq!([labels[[7, 8, 8]], labels[[11, 7, 7]], labels[[2, 2, 2]]], [1, 2, 2]);
     }
 
     #[test]
