@@ -8,6 +8,7 @@ pub mod case;
 pub mod cli;
 pub mod diagnose;
 pub mod evaluate;
+mod fetch;
 pub mod localise;
 mod model;
 pub mod model_command;

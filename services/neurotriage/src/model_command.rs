@@ -1,6 +1,10 @@
 //! The command `model`: which models a running segmentation service has, and which one serves.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
@@ -19,8 +23,9 @@ use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
 use crate::{
+    fetch::fetch,
     output::print,
-    services::{CALL_TIMEOUT, answer, within},
+    services::{CALL_TIMEOUT, SEGMENTATION_ENDPOINT, answer, within},
 };
 
 /// How long an upload or the building of a network may take.
@@ -45,7 +50,7 @@ pub struct ModelCommandArgs {
         long,
         env = "SEGMENTATION_ENDPOINT",
         global = true,
-        default_value = "http://127.0.0.1:50052"
+        default_value = SEGMENTATION_ENDPOINT
     )]
     endpoint: String,
 }
@@ -58,6 +63,14 @@ enum Action {
     Import {
         /// The folder.
         folder: PathBuf,
+    },
+    /// Writes a model of the service as model.safetensors and card.json.
+    Export {
+        /// Its id.
+        model_id: String,
+        /// The folder for it; one with another model in it is refused.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
     /// Checks a stored model and gets it into memory, without letting it serve.
     Load {
@@ -93,6 +106,7 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
         match action {
             Action::List => list(&mut models).await,
             Action::Import { folder } => import(&mut models, folder).await,
+            Action::Export { model_id, out } => export(&mut models, &model_id, &out).await,
             Action::Load { model_id } => load(&mut models, model_id).await,
             Action::Promote { model_id, expect } => promote(&mut models, model_id, expect).await,
             Action::Rollback { expect } => roll_back(&mut models, expect).await,
@@ -142,6 +156,12 @@ async fn import(models: &mut Client, folder: PathBuf) -> anyhow::Result<String> 
     let response = answer("import model", models.import_model(request)).await?;
     let model = response.model.context("service named no model")?;
     Ok(format!("{}next: neurotriage model load {}\n", line(&model), model.model_id))
+}
+
+async fn export(models: &mut Client, model_id: &str, out: &Path) -> anyhow::Result<String> {
+    fetch(models, model_id).await?.write(out)?;
+    let (weights, card) = (out.join(WEIGHTS_FILE), out.join(CARD_FILE));
+    Ok(format!("{}\n{}\n", weights.display(), card.display()))
 }
 
 async fn load(models: &mut Client, model_id: String) -> anyhow::Result<String> {
