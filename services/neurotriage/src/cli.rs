@@ -11,6 +11,7 @@ use neurotriage_service_kit::telemetry::{self, TelemetryConfig};
 use crate::{
     model_command::{self, ModelCommandArgs},
     services::SEGMENTATION_ENDPOINT,
+    training_command::{self, TrainingCommandArgs},
 };
 
 /// Marks a brain tumour in MRI, names the regions it touches, compares them with the symptoms and
@@ -51,6 +52,8 @@ enum Command {
     Localise(LocaliseArgs),
     /// Lists, stores, fetches, loads and promotes the models of a running service.
     Model(ModelCommandArgs),
+    /// Lists, shows, watches, cancels and resumes the training runs of a running service.
+    Training(TrainingCommandArgs),
 }
 
 /// What `diagnose` takes.
@@ -303,6 +306,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Evaluate(args) => crate::evaluate::run(&runtime, &args),
         Command::Localise(args) => crate::localise::run(&args),
         Command::Model(args) => model_command::run(&runtime, args),
+        Command::Training(args) => training_command::run(&runtime, args),
     };
     outcome.and(guard.shutdown())
 }
@@ -335,6 +339,14 @@ mod tests {
         ];
         for line in wrong {
             assert!(!parses(&format!("neurotriage evaluate {line}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_commands_that_are_told_can_be_given() {
+        for action in ["show", "watch", "cancel", "resume"] {
+            let line = crate::train_remote::command(action, "0190", "http://127.0.0.1:1");
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_ok(), "{line}");
         }
     }
 

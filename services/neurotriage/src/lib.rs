@@ -21,4 +21,5 @@ mod signal;
 pub mod suite;
 pub mod train;
 pub mod train_remote;
+pub mod training_command;
 pub mod up;

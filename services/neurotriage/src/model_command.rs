@@ -18,14 +18,13 @@ use neurotriage_proto::{
     },
 };
 use neurotriage_service_kit::client;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
 use crate::{
     fetch::fetch,
-    output::print,
-    services::{CALL_TIMEOUT, SEGMENTATION_ENDPOINT, answer, within},
+    output::{print, time_text},
+    services::{CALL_TIMEOUT, SEGMENTATION_ENDPOINT, answer, asking, within},
 };
 
 /// How long an upload or the building of a network may take.
@@ -113,9 +112,7 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
             Action::History => history(&mut models).await,
         }
     });
-    print(&text.with_context(|| {
-        format!("ask the segmentation service at {endpoint} (--endpoint names another)")
-    })?)
+    print(&text.with_context(|| asking(&endpoint))?)
 }
 
 type Client = ModelServiceClient<Channel>;
@@ -252,13 +249,6 @@ fn line(model: &RegisteredModel) -> String {
     )
 }
 
-fn time_text(seconds: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,6 +267,5 @@ mod tests {
         assert!(text.starts_with("* glioma-1 ") && text.contains("3.0 MiB"), "{text}");
         assert!(!text.contains(&"ab".repeat(7)), "a hash is shortened: {text}");
         assert!(line(&model(ModelState::Loaded)).starts_with("  glioma-1 "));
-        assert_eq!(time_text(0), "1970-01-01T00:00:00Z");
     }
 }

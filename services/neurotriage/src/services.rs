@@ -60,6 +60,11 @@ impl Services {
     }
 }
 
+/// Returns what an error adds that comes from asking the segmentation service at `endpoint`.
+pub(crate) fn asking(endpoint: &str) -> String {
+    format!("ask the segmentation service at {endpoint} (--endpoint names another)")
+}
+
 /// Returns a request whose call may take `timeout`.
 pub(crate) fn within<T>(timeout: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
