@@ -17,6 +17,7 @@ use crate::{
     output::print,
     services::{CALL_TIMEOUT, answer, asking, refused, within},
     signal::stop_signal,
+    train::check_config,
 };
 
 /// Most bytes of a training file.
@@ -28,6 +29,7 @@ const FILE_BYTES_MAX: usize = 64 * 1024;
 /// # Errors
 /// If the file can't be read, the service refuses, or the run does not succeed.
 pub fn run(runtime: &Runtime, args: &TrainArgs, endpoint: &str) -> anyhow::Result<()> {
+    check_config(&args.config)?;
     let path = args.config.display();
     let training_file = fs::read_to_string(&args.config).with_context(|| format!("read {path}"))?;
     ensure!(training_file.len() <= FILE_BYTES_MAX, "{path}: larger than {FILE_BYTES_MAX} bytes");
