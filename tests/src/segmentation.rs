@@ -13,6 +13,9 @@ use crate::{
     server::{Server, free_ports},
 };
 
+/// The program.
+const NAME: &str = "neurotriage-segmentation";
+
 /// What outlives the process: its settings, rows and objects.
 #[derive(Debug)]
 pub struct SegmentationGround {
@@ -68,7 +71,16 @@ impl SegmentationGround {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start(&self) -> anyhow::Result<Server> {
-        Server::start("neurotriage-segmentation", &self.endpoint, &self.environment).await
+        Server::start(NAME, &self.endpoint, &self.environment).await
+    }
+
+    /// Starts the service with a limit on the size of its files.
+    ///
+    /// # Errors
+    /// As [`Server::start_with_small_files`].
+    pub async fn start_with_small_files(&self, file_kib_max: u32) -> anyhow::Result<Server> {
+        let (endpoint, environment) = (&self.endpoint, &self.environment);
+        Server::start_with_small_files(NAME, endpoint, environment, file_kib_max).await
     }
 }
 

@@ -8,8 +8,12 @@ use neurotriage::phantom;
 use neurotriage_network::{CARD_FILE, ModelCard, WEIGHTS_FILE};
 use neurotriage_tests::{
     programs::neurotriage,
-    segmentation::{SegmentationGround, write_tiny_model},
+    segmentation::{SegmentationGround, write_model, write_tiny_model},
+    stored::files_under,
 };
+
+/// Largest file of a service on a disk that is nearly full, in KiB: enough for its rows.
+const FILE_KIB_MAX: u32 = 1024;
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -81,6 +85,43 @@ async fn a_model_is_imported_exported_and_evaluated_by_its_id() {
             assert!(said(&output).contains(phrase), "case: {case}: {}", said(&output));
         }
     }
+    server.terminate().await.unwrap();
+    assert_eq!(server.exit_code().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_finds_the_disk_full_leaves_nothing_and_the_service_goes_on() {
+    let ground = SegmentationGround::new().await.unwrap();
+    let server = ground.start_with_small_files(FILE_KIB_MAX).await.unwrap();
+    let model = |arguments: &[&str]| {
+        neurotriage(&[&["model", "--endpoint", ground.endpoint()], arguments].concat()).unwrap()
+    };
+    let (large, small) = (ground.folder().join("large"), ground.folder().join("small"));
+    write_model(&large, "large-1", 1, &[4, 192]).unwrap();
+    write_tiny_model(&small, "small-1", 1).unwrap();
+    let size_bytes = fs::metadata(large.join(WEIGHTS_FILE)).unwrap().len();
+    assert!(size_bytes > u64::from(FILE_KIB_MAX) * 1024, "{size_bytes} bytes");
+    let before = succeeded(&model(&["list"]));
+    assert!(before.starts_with("* ") && before.lines().count() == 1, "{before}");
+
+    let refused = model(&["import", text(&large)]);
+    assert_eq!(refused.status.code(), Some(1));
+    for phrase in ["no room", "make room", "BLOB_STORE_FULL"] {
+        assert!(said(&refused).contains(phrase), "{phrase}: {}", said(&refused));
+    }
+    assert!(!said(&refused).contains(text(ground.folder().join("blobs").as_path())));
+    assert_eq!(succeeded(&model(&["list"])), before, "listed in part");
+    assert_eq!(files_under(&ground.folder().join("blobs")).unwrap(), 0, "a part is left");
+
+    succeeded(&model(&["import", text(&small)]));
+    server.terminate().await.unwrap();
+    assert_eq!(server.exit_code().await.unwrap(), 0);
+    let server = ground.start().await.unwrap();
+    succeeded(&model(&["import", text(&large)]));
+    succeeded(&model(&["load", "large-1"]));
+    let listed = succeeded(&model(&["list"]));
+    assert!(listed.starts_with(before.split("  ").next().unwrap()), "{listed}");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
     server.terminate().await.unwrap();
     assert_eq!(server.exit_code().await.unwrap(), 0);
 }

@@ -5,19 +5,31 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
+use neurotriage_network::{CHECKPOINT_FILE, METRICS_FILE};
+use neurotriage_proto::segmentation::v1::{
+    GetTrainingRequest, ResumeTrainingRequest, StartTrainingRequest, TrainingRun, TrainingState,
+    WatchTrainingRequest, training_service_client::TrainingServiceClient,
+};
 use neurotriage_tests::{
     programs::{neurotriage, program},
     segmentation::SegmentationGround,
 };
+use tokio::time::timeout;
+use tonic::transport::Channel;
+use uuid::Uuid;
 
 /// More steps than any test waits for.
 const ENDLESS: u64 = 1_000_000;
 
+/// Steps of a run that ends by itself; enough that it can be killed before.
+const STEPS: u64 = 60;
+/// Steps between two checkpoints.
+const CHECKPOINT_STEPS: u64 = 5;
 /// Longest wait for a run to move on.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -36,7 +48,7 @@ steps_max = {steps_max}
 max_minutes = 0.0
 log_steps = 1
 checkpoint_minutes = 0.0
-checkpoint_steps = 5
+checkpoint_steps = {CHECKPOINT_STEPS}
 validate_minutes = 0.0
 
 [train.network]
@@ -145,6 +157,85 @@ async fn a_run_is_left_found_cancelled_and_resumed_by_command() {
 
     let unknown = training(&["show", "0190a0a0-0000-7000-8000-000000000000"]);
     assert!(said(&unknown).contains("TRAINING_NOT_FOUND"), "{}", said(&unknown));
+    server.terminate().await.unwrap();
+    assert_eq!(server.exit_code().await.unwrap(), 0);
+}
+
+type Client = TrainingServiceClient<Channel>;
+
+async fn client(ground: &SegmentationGround) -> Client {
+    let endpoint = Channel::from_shared(ground.endpoint().to_owned()).unwrap();
+    TrainingServiceClient::new(endpoint.connect().await.unwrap())
+}
+
+/// Watches a run until `enough` or its end, and returns everything that was told.
+async fn watch(
+    client: &mut Client,
+    id: &str,
+    enough: impl Fn(&TrainingRun) -> bool,
+) -> Vec<TrainingRun> {
+    let request = WatchTrainingRequest { training_run_id: id.to_owned() };
+    let mut stream = client.watch_training(request).await.unwrap().into_inner();
+    let mut told = Vec::new();
+    while let Some(message) = timeout(PATIENCE, stream.message()).await.unwrap().unwrap() {
+        let run = message.run.unwrap();
+        told.push(run.clone());
+        if enough(&run) {
+            break;
+        }
+    }
+    told
+}
+
+fn steps(run: &TrainingRun) -> u64 {
+    run.progress.as_ref().map_or(0, |progress| progress.step)
+}
+
+/// Returns the whole lines of a run's log.
+fn log(folder: &Path) -> Vec<String> {
+    let text = fs::read_to_string(folder.join(METRICS_FILE)).unwrap();
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_on_from_its_checkpoint_after_its_service_was_killed() {
+    let ground = ground().await;
+    let server = ground.start().await.unwrap();
+    let mut before = client(&ground).await;
+    let training_file = fs::read_to_string(write_file(&ground, "killed-1", STEPS)).unwrap();
+    let request = StartTrainingRequest { request_id: Uuid::now_v7().to_string(), training_file };
+    let run = before.start_training(request).await.unwrap().into_inner().run.unwrap();
+    let id = run.training_run_id;
+    watch(&mut before, &id, |run| steps(run) > CHECKPOINT_STEPS).await;
+    server.kill().await.unwrap();
+    let folder = ground.folder().join("runs").join(&id);
+    assert!(folder.join(CHECKPOINT_FILE).is_file());
+    let old = log(&folder);
+    assert!(old.len() < STEPS as usize, "the run ended before it was killed");
+
+    let server = ground.start().await.unwrap();
+    let mut after = client(&ground).await;
+    let request = GetTrainingRequest { training_run_id: id.clone() };
+    let found = after.get_training(request).await.unwrap().into_inner().run.unwrap();
+    assert_eq!(found.state(), TrainingState::Interrupted);
+    let request = ResumeTrainingRequest { training_run_id: id.clone() };
+    after.resume_training(request).await.unwrap();
+    let watched = watch(&mut after, &id, |_| false).await;
+    let last = watched.last().unwrap();
+    assert_eq!(last.state(), TrainingState::Succeeded, "{}", last.error_text);
+    assert_eq!(steps(last), STEPS);
+    let lowest = watched.iter().map(steps).filter(|&step| step > 0).min().unwrap();
+    assert!(lowest > CHECKPOINT_STEPS, "begun afresh: step {lowest}");
+
+    // Every step is in the log once, and those before the checkpoint as they were.
+    let new = log(&folder);
+    assert_eq!(new.len(), STEPS as usize);
+    let kept = CHECKPOINT_STEPS as usize;
+    assert_eq!(new[..kept], old[..kept]);
+    let listed = neurotriage(&["model", "list", "--endpoint", ground.endpoint()]).unwrap();
+    assert!(told(&listed).contains("killed-1"));
+    drop((before, after));
     server.terminate().await.unwrap();
     assert_eq!(server.exit_code().await.unwrap(), 0);
 }

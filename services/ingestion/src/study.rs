@@ -165,7 +165,7 @@ pub enum StudyError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The blob store failed.
-    #[error("blob store")]
+    #[error(transparent)]
     Blob(#[from] BlobError),
 }
 

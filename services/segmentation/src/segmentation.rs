@@ -148,7 +148,7 @@ pub enum SegmentationError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The blob store failed.
-    #[error("blob store")]
+    #[error(transparent)]
     Blob(#[from] BlobError),
 }
 

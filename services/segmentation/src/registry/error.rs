@@ -179,7 +179,7 @@ pub enum RegistryError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The blob store failed.
-    #[error("blob store")]
+    #[error(transparent)]
     Blob(#[from] BlobError),
 }
 
