@@ -3,5 +3,6 @@
 
 pub mod database;
 pub mod programs;
+pub mod segmentation;
 pub mod server;
 pub mod stored;

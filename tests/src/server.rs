@@ -54,7 +54,35 @@ impl Server {
         endpoint: &str,
         environment: &[(&str, String)],
     ) -> anyhow::Result<Self> {
-        let process = Command::new(program(name)?)
+        let command = Command::new(program(name)?);
+        Self::start_command(command, name, endpoint, environment).await
+    }
+
+    /// As [`Server::start`], but no file of the server may grow beyond `file_kib_max`: writes
+    /// beyond it fail as on a full disk.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with_small_files(
+        name: &'static str,
+        endpoint: &str,
+        environment: &[(&str, String)],
+        file_kib_max: u32,
+    ) -> anyhow::Result<Self> {
+        // The signal that says so is ignored; POSIX counts in blocks of 512 bytes.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", file_kib_max * 2);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(program(name)?);
+        Self::start_command(command, name, endpoint, environment).await
+    }
+
+    async fn start_command(
+        mut command: Command,
+        name: &'static str,
+        endpoint: &str,
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        let process = command
             .envs(environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -96,6 +124,14 @@ impl Server {
             bail!("kill of {} failed with {status}", self.name);
         }
         Ok(())
+    }
+
+    /// Ends it by SIGKILL, which it can't hear, and waits for that.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.process.kill().await.with_context(|| format!("kill {}", self.name))
     }
 
     /// Waits for the end and returns the exit code.

@@ -223,6 +223,37 @@ fn wrong_input_is_refused_by_name_and_leaves_nothing() {
 }
 
 #[test]
+fn the_cause_of_a_refusal_is_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = good_case(folder.path());
+    let bytes = fs::read(file(&case, "t1")).unwrap();
+    fs::write(file(&case, "seg"), &bytes[..bytes.len() / 2]).unwrap();
+    let output = neurotriage(&["evaluate", "--cases", case.to_str().unwrap(), "--device", "cpu"]);
+    let output = output.unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_eq!(message.matches("cut off").count(), 1, "{message}");
+    assert_eq!(message.matches("small_seg.nii.gz").count(), 1, "{message}");
+}
+
+#[test]
+fn a_training_file_that_is_not_there_is_named_with_one_that_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.toml");
+    for path in [missing.as_path(), folder.path()] {
+        let path = path.to_str().unwrap();
+        for more in [&[][..], &["--endpoint", "http://127.0.0.1:1"]] {
+            let output = neurotriage(&[&["train", "--config", path], more].concat()).unwrap();
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{message}");
+            for phrase in [path, "--config", "assets/models/train-default.toml"] {
+                assert!(message.contains(phrase), "{phrase}: {message}");
+            }
+        }
+    }
+}
+
+#[test]
 fn wrong_usage_ends_with_2_and_help_with_0() {
     let table: [(&[&str], i32); 5] = [
         (&["diagnose", "--hospitals", "0"], 2),

@@ -1,6 +1,9 @@
 //! Why an object could not be stored or read.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+};
 
 use neurotriage_domain::{BlobDigest, DomainError, ErrorCode};
 
@@ -31,6 +34,15 @@ pub enum BlobError {
         size_bytes_max: u64,
     },
 
+    /// The disk has no room for the object, or a quota or limit for it is reached.
+    #[error("no room for an object of {size_bytes} bytes; make room where objects are kept")]
+    Full {
+        /// Its length.
+        size_bytes: u64,
+        /// What the system said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+
     /// The stored content does not hash to its digest.
     #[error("object {digest} is damaged")]
     Corrupt {
@@ -49,6 +61,14 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// Returns why an object of `size_bytes` was not written.
+    pub(crate) fn write(size_bytes: u64, source: impl Error + Send + Sync + 'static) -> Self {
+        if says_full(&source) {
+            return Self::Full { size_bytes, source: Box::new(source) };
+        }
+        Self::store("write object", source)
+    }
+
     pub(crate) fn store(
         operation: &'static str,
         source: impl Error + Send + Sync + 'static,
@@ -57,11 +77,25 @@ impl BlobError {
     }
 }
 
+/// Returns whether the system said anywhere below `error` that there is no room.
+fn says_full(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+        if kind.is_some_and(|kind| full.contains(&kind)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 impl DomainError for BlobError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound { .. } => ErrorCode::NotFound,
-            Self::TooLarge { .. } => ErrorCode::ResourceExhausted,
+            Self::TooLarge { .. } | Self::Full { .. } => ErrorCode::ResourceExhausted,
             Self::UnknownUrl | Self::Folder(_) | Self::Corrupt { .. } | Self::Store { .. } => {
                 ErrorCode::Internal
             }
@@ -74,6 +108,7 @@ impl DomainError for BlobError {
             Self::Folder(_) => "BLOB_FOLDER_FAILED",
             Self::NotFound { .. } => "BLOB_NOT_FOUND",
             Self::TooLarge { .. } => "BLOB_TOO_LARGE",
+            Self::Full { .. } => "BLOB_STORE_FULL",
             Self::Corrupt { .. } => "BLOB_CORRUPT",
             Self::Store { .. } => "BLOB_STORE_FAILED",
         }
@@ -84,9 +119,11 @@ impl DomainError for BlobError {
             Self::NotFound { digest } | Self::Corrupt { digest } => {
                 vec![("digest", digest.to_string())]
             }
-            Self::UnknownUrl | Self::Folder(_) | Self::TooLarge { .. } | Self::Store { .. } => {
-                Vec::new()
-            }
+            Self::UnknownUrl
+            | Self::Folder(_)
+            | Self::TooLarge { .. }
+            | Self::Full { .. }
+            | Self::Store { .. } => Vec::new(),
         }
     }
 }
@@ -107,6 +144,7 @@ mod tests {
                 BlobError::TooLarge { size_bytes: 2, size_bytes_max: 1 },
                 ErrorCode::ResourceExhausted,
             ),
+            (BlobError::Full { size_bytes: 1, source: source() }, ErrorCode::ResourceExhausted),
             (BlobError::Corrupt { digest }, ErrorCode::Internal),
             (BlobError::Store { operation: "read", source: source() }, ErrorCode::Internal),
         ];
@@ -114,5 +152,19 @@ mod tests {
             assert_eq!(error.code(), code, "{error}");
             assert!(error.reason().starts_with("BLOB_"));
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_another_failure() {
+        let wrapped = |kind: ErrorKind| {
+            let source = Box::new(io::Error::from(kind));
+            object_store::Error::Generic { store: "LocalFileSystem", source }
+        };
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
+            let error = BlobError::write(1, wrapped(kind));
+            assert!(matches!(error, BlobError::Full { size_bytes: 1, .. }), "{kind:?}");
+        }
+        let denied = BlobError::write(1, wrapped(ErrorKind::PermissionDenied));
+        assert_eq!(denied.reason(), "BLOB_STORE_FAILED");
     }
 }

@@ -56,7 +56,8 @@ impl BlobStore {
     /// Stores `content` and returns its digest. Does nothing if it is stored already.
     ///
     /// # Errors
-    /// [`BlobError::TooLarge`] above [`BLOB_BYTES_MAX`]; [`BlobError::Store`] if the store fails.
+    /// [`BlobError::TooLarge`] above [`BLOB_BYTES_MAX`]; [`BlobError::Full`] if there is no room, and
+    /// nothing is stored then; [`BlobError::Store`] if the store fails.
     pub async fn put(&self, content: Bytes) -> Result<BlobDigest, BlobError> {
         let size_bytes = content.len() as u64;
         if size_bytes > BLOB_BYTES_MAX {
@@ -69,7 +70,7 @@ impl BlobStore {
             self.store
                 .put(&location(digest), content.into())
                 .await
-                .map_err(|error| BlobError::store("write object", error))?;
+                .map_err(|error| BlobError::write(size_bytes, error))?;
         }
         Ok(digest)
     }

@@ -124,7 +124,7 @@ impl CaseFiles {
 
 /// Returns the names in a folder, sorted.
 fn list(folder: &Path) -> Result<Vec<String>, ImagingError> {
-    let io_error = |source| ImagingError::Io { action: "list", path: folder.to_owned(), source };
+    let io_error = |problem| ImagingError::Io { action: "list", path: folder.to_owned(), problem };
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(io_error)?.take(ENTRIES_MAX) {
         if let Ok(name) = entry.map_err(io_error)?.file_name().into_string() {

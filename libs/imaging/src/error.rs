@@ -102,12 +102,12 @@ pub enum FileProblem {
     #[error("header has no orientation (sform_code and qform_code are 0); export it with one")]
     NoOrientation,
     /// The header's orientation is not usable.
-    #[error("orientation in the header ({form}) is not usable: {source}; export the image again")]
+    #[error("orientation in the header ({form}) is not usable: {problem}; export the image again")]
     Orientation {
         /// `sform` or `qform`.
         form: &'static str,
         /// What is wrong with the matrix.
-        source: InvalidAffine,
+        problem: InvalidAffine,
     },
     /// Lengths that are not in millimetres.
     #[error("header gives lengths in {unit}; convert them to millimetres")]
@@ -125,7 +125,8 @@ pub enum FileProblem {
     },
 }
 
-/// Why imaging work was refused. Messages name the file and say what to do.
+/// Why imaging work was refused. Messages name the file, the cause and what to do, so that no error
+/// has a source: whoever prints the sources too would say the cause twice.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImagingError {
@@ -135,18 +136,17 @@ pub enum ImagingError {
         /// Name of the file as the caller gave it.
         name: String,
         /// What is wrong.
-        #[source]
         problem: FileProblem,
     },
     /// The file system refused.
-    #[error("cannot {action} {path:?}: {source}; check that it exists and its permissions")]
+    #[error("cannot {action} {path:?}: {problem}; check that it exists and its permissions")]
     Io {
         /// What was tried: `read`, `write` or `list`.
         action: &'static str,
         /// File or folder.
         path: PathBuf,
         /// Answer of the system.
-        source: std::io::Error,
+        problem: std::io::Error,
     },
     /// A case folder lacks a sequence.
     #[error(
@@ -330,6 +330,36 @@ impl DomainError for ImagingError {
             | Self::Prepared { .. }
             | Self::SeedShape { .. }
             | Self::Picture { .. } => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once_however_an_error_is_printed() {
+        let problem = FileProblem::Orientation { form: "sform", problem: InvalidAffine::Flat };
+        let action = "read";
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let table: [(ImagingError, String); 2] = [
+            (ImagingError::file("a.nii", problem), InvalidAffine::Flat.to_string()),
+            (
+                ImagingError::Io { action, path: PathBuf::from("a"), problem: denied },
+                "permission denied".to_owned(),
+            ),
+        ];
+        for (error, cause) in table {
+            let mut said = error.to_string();
+            let mut source = error.source();
+            while let Some(inner) = source {
+                said.push_str(&format!(": {inner}"));
+                source = inner.source();
+            }
+            assert_eq!(said.matches(&cause).count(), 1, "{said}");
         }
     }
 }

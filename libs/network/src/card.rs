@@ -2,6 +2,7 @@
 
 use neurotriage_domain::{BlobDigest, Modality};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{NetworkConfig, NetworkError};
 
@@ -162,6 +163,19 @@ impl ModelCard {
             .map_err(|source| NetworkError::Json { what: "model card", source })?;
         json.push(b'\n');
         Ok(json)
+    }
+
+    /// Checks that these are the weights of the card.
+    ///
+    /// # Errors
+    /// [`NetworkError::WeightsHash`] if they are not.
+    pub fn check_weights(&self, weights: &[u8]) -> Result<(), NetworkError> {
+        let got = BlobDigest::from_bytes(Sha256::digest(weights).into());
+        if got == self.weights_sha256 {
+            return Ok(());
+        }
+        let expected = self.weights_sha256.to_string();
+        Err(NetworkError::WeightsHash { expected, got: got.to_string() })
     }
 
     /// Checks what can be checked without the weights.

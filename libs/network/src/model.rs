@@ -45,13 +45,7 @@ impl Model {
         device: DeviceChoice,
     ) -> Result<Self, NetworkError> {
         card.validate()?;
-        let got = sha256(weights);
-        if got != card.weights_sha256 {
-            return Err(NetworkError::WeightsHash {
-                expected: card.weights_sha256.to_string(),
-                got: got.to_string(),
-            });
-        }
+        card.check_weights(weights)?;
         let device = device.resolve()?;
         let network = Network::new(&card.network)?;
         let file = SafeTensors::deserialize(weights)?;

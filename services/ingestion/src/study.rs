@@ -131,7 +131,7 @@ pub enum StudyError {
     #[error("request has invalid fields: {}", list(.0))]
     Invalid(Vec<FieldViolation>),
     /// A file cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Image(#[from] ImagingError),
     /// The caller sent more than one file may hold.
     #[error("{file_name}: larger than {limit_bytes} bytes; send a smaller or compressed file")]
@@ -165,7 +165,7 @@ pub enum StudyError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The blob store failed.
-    #[error("blob store")]
+    #[error(transparent)]
     Blob(#[from] BlobError),
 }
 

@@ -8,7 +8,11 @@ use neurotriage_network::DeviceChoice;
 use neurotriage_segmentation::config::TrainingConfig;
 use neurotriage_service_kit::telemetry::{self, TelemetryConfig};
 
-use crate::model_command::{self, ModelCommandArgs};
+use crate::{
+    model_command::{self, ModelCommandArgs},
+    services::SEGMENTATION_ENDPOINT,
+    training_command::{self, TrainingCommandArgs},
+};
 
 /// Marks a brain tumour in MRI, names the regions it touches, compares them with the symptoms and
 /// ranks hospitals.
@@ -46,8 +50,10 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Names the brain regions that a mask touches.
     Localise(LocaliseArgs),
-    /// Lists, stores, loads and promotes the models of a running service.
+    /// Lists, stores, fetches, loads and promotes the models of a running service.
     Model(ModelCommandArgs),
+    /// Lists, shows, watches, cancels and resumes the training runs of a running service.
+    Training(TrainingCommandArgs),
 }
 
 /// What `diagnose` takes.
@@ -111,6 +117,23 @@ pub struct ModelArgs {
     /// Folder with model.safetensors and card.json; the built-in model if not given.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+
+    /// Device of the network: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// Which model is scored, and where it runs.
+#[derive(Args)]
+pub struct ScoredModelArgs {
+    /// Folder with model.safetensors and card.json, or, where there is no such folder, the id of a
+    /// model in the segmentation service; the built-in model if not given.
+    #[arg(long, value_name = "DIR_OR_ID")]
+    pub model: Option<PathBuf>,
+
+    /// Where the segmentation service answers that has the model.
+    #[arg(long, env = "SEGMENTATION_ENDPOINT", value_name = "URL", default_value = SEGMENTATION_ENDPOINT)]
+    pub endpoint: String,
 
     /// Device of the network: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
@@ -232,9 +255,9 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub keep_going: bool,
 
-    /// Which model runs, and where.
+    /// Which model is scored, and where it runs.
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub model: ScoredModelArgs,
 }
 
 /// What `localise` takes.
@@ -280,9 +303,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Some(endpoint) => crate::train_remote::run(&runtime, &args, endpoint),
             None => crate::train::run(&runtime, &args),
         },
-        Command::Evaluate(args) => crate::evaluate::run(&args),
+        Command::Evaluate(args) => crate::evaluate::run(&runtime, &args),
         Command::Localise(args) => crate::localise::run(&args),
         Command::Model(args) => model_command::run(&runtime, args),
+        Command::Training(args) => training_command::run(&runtime, args),
     };
     outcome.and(guard.shutdown())
 }
@@ -315,6 +339,14 @@ mod tests {
         ];
         for line in wrong {
             assert!(!parses(&format!("neurotriage evaluate {line}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_commands_that_are_told_can_be_given() {
+        for action in ["show", "watch", "cancel", "resume"] {
+            let line = crate::train_remote::command(action, "0190", "http://127.0.0.1:1");
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_ok(), "{line}");
         }
     }
 

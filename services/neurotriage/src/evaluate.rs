@@ -25,6 +25,7 @@ use neurotriage_network::{
     decide_outcome, segment,
 };
 use time::OffsetDateTime;
+use tokio::runtime::Runtime;
 
 use self::{
     pictures::{Gallery, draw},
@@ -43,7 +44,7 @@ use crate::{
 /// # Errors
 /// If a case lacks a file or its truth, the model can't be read, or a file can't be written; with
 /// `--keep-going` only after the other cases were scored and written.
-pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
+pub fn run(runtime: &Runtime, args: &EvaluateArgs) -> anyhow::Result<()> {
     make_folders(args)?;
     if let (Some(truth), Some(prediction)) = (&args.truth, &args.prediction) {
         let evaluation = pair::evaluate(truth, prediction)?;
@@ -52,7 +53,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     }
     let root = args.cases.as_deref().context("name a folder of cases with --cases")?;
     let (cases, mut failed) = cases::find(root, &args.only, args.keep_going)?;
-    let model = model::load(&args.model)?;
+    let model = model::load(runtime, &args.model)?;
     let mut gallery = Gallery::new(args.html.is_some());
     let mut lines = Vec::new();
     let mut progress = Progress::on_stderr();

@@ -1,6 +1,10 @@
 //! The command `model`: which models a running segmentation service has, and which one serves.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
@@ -14,14 +18,14 @@ use neurotriage_proto::{
     },
 };
 use neurotriage_service_kit::client;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
 use crate::{
     combine::{CombineArgs, combine},
-    output::print,
-    services::{CALL_TIMEOUT, answer, within},
+    fetch::fetch,
+    output::{print, time_text},
+    services::{CALL_TIMEOUT, SEGMENTATION_ENDPOINT, answer, asking, within},
 };
 
 /// How long an upload or the building of a network may take.
@@ -46,7 +50,7 @@ pub struct ModelCommandArgs {
         long,
         env = "SEGMENTATION_ENDPOINT",
         global = true,
-        default_value = "http://127.0.0.1:50052"
+        default_value = SEGMENTATION_ENDPOINT
     )]
     endpoint: String,
 }
@@ -59,6 +63,14 @@ enum Action {
     Import {
         /// The folder.
         folder: PathBuf,
+    },
+    /// Writes a model of the service as model.safetensors and card.json.
+    Export {
+        /// Its id.
+        model_id: String,
+        /// The folder for it; one with another model in it is refused.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
     /// Checks a stored model and gets it into memory, without letting it serve.
     Load {
@@ -99,6 +111,7 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
         match action {
             Action::List => list(&mut models).await,
             Action::Import { folder } => import(&mut models, folder).await,
+            Action::Export { model_id, out } => export(&mut models, &model_id, &out).await,
             Action::Load { model_id } => load(&mut models, model_id).await,
             Action::Promote { model_id, expect } => promote(&mut models, model_id, expect).await,
             Action::Rollback { expect } => roll_back(&mut models, expect).await,
@@ -106,9 +119,7 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
             Action::Combine(args) => combine(&args),
         }
     });
-    print(&text.with_context(|| {
-        format!("ask the segmentation service at {endpoint} (--endpoint names another)")
-    })?)
+    print(&text.with_context(|| asking(&endpoint))?)
 }
 
 type Client = ModelServiceClient<Channel>;
@@ -149,6 +160,12 @@ async fn import(models: &mut Client, folder: PathBuf) -> anyhow::Result<String> 
     let response = answer("import model", models.import_model(request)).await?;
     let model = response.model.context("service named no model")?;
     Ok(format!("{}next: neurotriage model load {}\n", line(&model), model.model_id))
+}
+
+async fn export(models: &mut Client, model_id: &str, out: &Path) -> anyhow::Result<String> {
+    fetch(models, model_id).await?.write(out)?;
+    let (weights, card) = (out.join(WEIGHTS_FILE), out.join(CARD_FILE));
+    Ok(format!("{}\n{}\n", weights.display(), card.display()))
 }
 
 async fn load(models: &mut Client, model_id: String) -> anyhow::Result<String> {
@@ -239,13 +256,6 @@ fn line(model: &RegisteredModel) -> String {
     )
 }
 
-fn time_text(seconds: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +274,5 @@ mod tests {
         assert!(text.starts_with("* glioma-1 ") && text.contains("3.0 MiB"), "{text}");
         assert!(!text.contains(&"ab".repeat(7)), "a hash is shortened: {text}");
         assert!(line(&model(ModelState::Loaded)).starts_with("  glioma-1 "));
-        assert_eq!(time_text(0), "1970-01-01T00:00:00Z");
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Writes `bytes` to `folder/name` under a temporary name first, so that no half file is ever seen.
 ///
@@ -51,6 +52,14 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Returns a time of so many seconds after 1970 as a person and a program read it.
+pub(crate) fn time_text(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
 /// Returns the most memory that this process has held, in bytes; `None` where the system does not
 /// tell.
 pub(crate) fn peak_memory_bytes() -> Option<u64> {
@@ -74,6 +83,11 @@ mod tests {
         let missing = folder.path().join("missing");
         let error = write_whole(&missing, "a.txt", b"x").unwrap_err();
         assert!(format!("{error:#}").contains("missing"), "{error:#}");
+    }
+
+    #[test]
+    fn a_time_is_told_in_utc() {
+        assert_eq!(time_text(0), "1970-01-01T00:00:00Z");
     }
 
     #[test]

@@ -16,6 +16,9 @@ use tonic_types::StatusExt as _;
 /// How long a call that only reads or writes rows may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where a segmentation service answers that was started with its own settings.
+pub(crate) const SEGMENTATION_ENDPOINT: &str = "http://127.0.0.1:50052";
+
 /// Where the four services answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
@@ -55,6 +58,11 @@ impl Services {
             referral: ReferralServiceClient::new(client::channel(&endpoints.referral)?),
         })
     }
+}
+
+/// Returns what an error adds that comes from asking the segmentation service at `endpoint`.
+pub(crate) fn asking(endpoint: &str) -> String {
+    format!("ask the segmentation service at {endpoint} (--endpoint names another)")
 }
 
 /// Returns a request whose call may take `timeout`.

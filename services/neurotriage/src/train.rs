@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use neurotriage_network::{CARD_FILE, TrainConfig, ValidationReport, WEIGHTS_FILE};
 pub(crate) use neurotriage_training::TRAINED_ON;
@@ -28,6 +28,7 @@ const LINE_PAUSE: Duration = Duration::from_secs(60);
 /// # Errors
 /// If the file, a case or a setting is wrong, or the training fails.
 pub fn run(runtime: &Runtime, args: &TrainArgs) -> anyhow::Result<()> {
+    check_config(&args.config)?;
     let file = TrainingFile::read(&args.config)
         .with_context(|| format!("follow {}", args.config.display()))?;
     let count = args.folds.or(file.data.folds.map(|folds| folds.count));
@@ -45,6 +46,20 @@ pub fn run(runtime: &Runtime, args: &TrainArgs) -> anyhow::Result<()> {
         }
         (false, _, _) => run_one(runtime, file, args),
     }
+}
+
+/// Refuses a training file that is not there, with a word on which would be right.
+///
+/// # Errors
+/// If there is no such file.
+pub(crate) fn check_config(path: &Path) -> anyhow::Result<()> {
+    ensure!(
+        path.exists() && !path.is_dir(),
+        "no training file {}; name a TOML file with --config, such as \
+         assets/models/train-default.toml",
+        path.display()
+    );
+    Ok(())
 }
 
 fn run_one(runtime: &Runtime, file: TrainingFile, args: &TrainArgs) -> anyhow::Result<()> {

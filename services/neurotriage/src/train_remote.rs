@@ -9,14 +9,15 @@ use neurotriage_proto::segmentation::v1::{
 };
 use neurotriage_service_kit::client;
 use tokio::runtime::Runtime;
-use tonic::Request;
+use tonic::{Request, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
     cli::TrainArgs,
     output::print,
-    services::{CALL_TIMEOUT, answer, refused, within},
+    services::{CALL_TIMEOUT, answer, asking, refused, within},
     signal::stop_signal,
+    train::check_config,
 };
 
 /// Most bytes of a training file.
@@ -28,6 +29,7 @@ const FILE_BYTES_MAX: usize = 64 * 1024;
 /// # Errors
 /// If the file can't be read, the service refuses, or the run does not succeed.
 pub fn run(runtime: &Runtime, args: &TrainArgs, endpoint: &str) -> anyhow::Result<()> {
+    check_config(&args.config)?;
     let path = args.config.display();
     let training_file = fs::read_to_string(&args.config).with_context(|| format!("read {path}"))?;
     ensure!(training_file.len() <= FILE_BYTES_MAX, "{path}: larger than {FILE_BYTES_MAX} bytes");
@@ -35,52 +37,98 @@ pub fn run(runtime: &Runtime, args: &TrainArgs, endpoint: &str) -> anyhow::Resul
         let mut trainer = TrainingServiceClient::new(client::channel(endpoint)?);
         let request =
             StartTrainingRequest { request_id: Uuid::now_v7().to_string(), training_file };
-        let started = trainer.start_training(within(CALL_TIMEOUT, request));
-        let run = answer("start training", started).await?.run.context("service named no run")?;
-        let training_run_id = run.training_run_id;
+        let started =
+            answer("start training", trainer.start_training(within(CALL_TIMEOUT, request)));
+        let run = started.await.with_context(|| asking(endpoint))?.run;
+        let training_run_id = run.context("service named no run")?.training_run_id;
         eprintln!("training run {training_run_id}");
-        let request = Request::new(WatchTrainingRequest { training_run_id });
-        let watched = answer("watch training", trainer.watch_training(request));
-        let mut stream = watched.await?;
-        let mut told = String::new();
-        loop {
-            let message = tokio::select! {
-                message = stream.message() => {
-                    message.map_err(|status| refused("watch training", &status))?
-                }
-                signal = stop_signal() => {
-                    signal?;
-                    eprintln!("no longer watching; the run goes on in the service");
-                    return Ok(());
-                }
-            };
-            let Some(run) = message.and_then(|message| message.run) else {
-                bail!("the service stopped watching; ask it for the run again");
-            };
-            let line = line(&run);
-            if line != told {
-                eprintln!("{line}");
-                told = line;
-            }
-            if run.state() != TrainingState::Queued && run.state() != TrainingState::Running {
-                return ended(&run);
-            }
-        }
+        watch(&mut trainer, &training_run_id, endpoint).await
     })
 }
 
-fn ended(run: &TrainingRun) -> anyhow::Result<()> {
-    if run.state() == TrainingState::Succeeded {
-        let id = &run.model_id;
-        return print(&format!("{id}\nnext: neurotriage model load {id}\n"));
+/// Tells how a run goes until it has ended. Ctrl-C stops watching; the run goes on.
+///
+/// # Errors
+/// If the service refuses or goes away, or the run does not succeed.
+pub(crate) async fn watch(
+    trainer: &mut TrainingServiceClient<Channel>,
+    training_run_id: &str,
+    endpoint: &str,
+) -> anyhow::Result<()> {
+    // No deadline: a run may take days, and a service that goes away is noticed.
+    let request =
+        Request::new(WatchTrainingRequest { training_run_id: training_run_id.to_owned() });
+    let watched = answer("watch training", trainer.watch_training(request)).await;
+    let mut stream = watched.with_context(|| asking(endpoint))?;
+    let command = |action| command(action, training_run_id, endpoint);
+    let mut told = String::new();
+    loop {
+        let message = tokio::select! {
+            message = stream.message() => {
+                message
+                    .map_err(|status| refused("watch training", &status))
+                    .with_context(|| lost(&command("watch")))?
+            }
+            signal = stop_signal() => {
+                signal?;
+                eprintln!("no longer watching; the run goes on in the service");
+                eprintln!("watch it: {}\ncancel it: {}", command("watch"), command("cancel"));
+                return Ok(());
+            }
+        };
+        let Some(run) = message.and_then(|message| message.run) else {
+            bail!(lost(&command("watch")));
+        };
+        let line = line(&run);
+        if line != told {
+            eprintln!("{line}");
+            told = line;
+        }
+        if run.state() != TrainingState::Queued && run.state() != TrainingState::Running {
+            return ended(&run, &command("resume"));
+        }
     }
-    if run.error_text.is_empty() {
-        bail!("the run ended as {}", run.state().as_str_name());
-    }
-    bail!("{} [{}]", run.error_text, run.error_reason)
 }
 
-fn line(run: &TrainingRun) -> String {
+fn lost(watch: &str) -> String {
+    format!("the service stopped telling of the run; look again with {watch}")
+}
+
+/// Returns the command that does `action` with the run.
+pub(crate) fn command(action: &str, training_run_id: &str, endpoint: &str) -> String {
+    format!("neurotriage training {action} {training_run_id} --endpoint {endpoint}")
+}
+
+fn ended(run: &TrainingRun, resume: &str) -> anyhow::Result<()> {
+    match run.state() {
+        TrainingState::Succeeded => {
+            let id = &run.model_id;
+            print(&format!("{id}\nnext: neurotriage model load {id}\n"))
+        }
+        TrainingState::Cancelled => bail!("the run was cancelled; go on with {resume}"),
+        TrainingState::Interrupted => bail!("the run was interrupted; go on with {resume}"),
+        TrainingState::Failed => bail!("{} [{}]", run.error_text, run.error_reason),
+        TrainingState::Unspecified | TrainingState::Queued | TrainingState::Running => {
+            bail!("the run ended as {}", state_word(run.state()))
+        }
+    }
+}
+
+/// Returns what becomes of a run in one word.
+pub(crate) fn state_word(state: TrainingState) -> &'static str {
+    match state {
+        TrainingState::Unspecified => "?",
+        TrainingState::Queued => "queued",
+        TrainingState::Running => "running",
+        TrainingState::Succeeded => "succeeded",
+        TrainingState::Failed => "failed",
+        TrainingState::Cancelled => "cancelled",
+        TrainingState::Interrupted => "interrupted",
+    }
+}
+
+/// Returns how far a run is.
+pub(crate) fn line(run: &TrainingRun) -> String {
     let Some(progress) = &run.progress else { return "reading cases".to_owned() };
     let left = progress
         .seconds_left
@@ -127,6 +175,11 @@ mod tests {
         );
         run.set_state(TrainingState::Failed);
         run.error_text = "batch: too large".to_owned();
-        assert!(ended(&run).unwrap_err().to_string().contains("batch"));
+        assert!(ended(&run, "resume").unwrap_err().to_string().contains("batch"));
+        for state in [TrainingState::Cancelled, TrainingState::Interrupted] {
+            run.set_state(state);
+            let said = ended(&run, "the command").unwrap_err().to_string();
+            assert!(said.contains(state_word(state)) && said.contains("the command"), "{said}");
+        }
     }
 }

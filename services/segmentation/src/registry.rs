@@ -7,6 +7,7 @@
 mod change;
 mod check;
 mod error;
+mod export;
 mod memory;
 mod store;
 
@@ -22,6 +23,7 @@ use self::memory::Memory;
 pub use self::{
     change::Change,
     error::{Problem, RegistryError},
+    export::Export,
     memory::Source,
     store::{ModelId, ModelStore, Promotion, PromotionKind, StoredModel, Verdict},
 };
@@ -34,8 +36,12 @@ pub const CARD_BYTES_MAX: usize = 1024 * 1024;
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// How long to wait before asking again while old jobs keep their model in memory: about one study.
 const MEMORY_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How long to wait before asking again while as many models as allowed are being sent.
+const EXPORTS_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Imports at a time; each holds the whole weights in memory.
 const IMPORTS_MAX: usize = 1;
+/// Exports at a time; each holds the whole weights in memory.
+const EXPORTS_MAX: usize = 2;
 
 /// Limits of the registry.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +131,7 @@ struct Inner<S> {
     limits: RegistryLimits,
     memory: Memory,
     imports: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
     /// One permit: changes of what is loaded or serves run one at a time.
     changes: Semaphore,
 }
@@ -168,8 +175,20 @@ impl<S: ModelStore> Registry<S> {
         let memory = Memory::new(limits.models_in_memory_max);
         memory.watch(&serving);
         let imports = Arc::new(Semaphore::new(IMPORTS_MAX));
+        let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
         let changes = Semaphore::new(1);
-        let inner = Inner { store, blobs, engine, start, device, limits, memory, imports, changes };
+        let inner = Inner {
+            store,
+            blobs,
+            engine,
+            start,
+            device,
+            limits,
+            memory,
+            imports,
+            exports,
+            changes,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -105,10 +105,10 @@ pub enum SegmentationError {
     #[error("request has invalid fields")]
     Invalid(Vec<FieldViolation>),
     /// A mask file cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Image(#[from] ImagingError),
     /// The mask cannot be localised.
-    #[error("{0}")]
+    #[error(transparent)]
     Anatomy(#[from] AnatomyError),
     /// No such segmentation.
     #[error("segmentation {segmentation_id} not found")]
@@ -148,7 +148,7 @@ pub enum SegmentationError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The blob store failed.
-    #[error("blob store")]
+    #[error(transparent)]
     Blob(#[from] BlobError),
 }
 

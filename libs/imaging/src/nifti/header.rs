@@ -159,10 +159,12 @@ fn scaling(header: &NiftiHeader) -> (f32, f32) {
 
 fn affine(header: &NiftiHeader) -> Result<Affine, FileProblem> {
     if header.sform_code > 0 {
-        return sform(header).map_err(|source| FileProblem::Orientation { form: "sform", source });
+        return sform(header)
+            .map_err(|problem| FileProblem::Orientation { form: "sform", problem });
     }
     if header.qform_code > 0 {
-        return qform(header).map_err(|source| FileProblem::Orientation { form: "qform", source });
+        return qform(header)
+            .map_err(|problem| FileProblem::Orientation { form: "qform", problem });
     }
     Err(FileProblem::NoOrientation)
 }

@@ -79,7 +79,7 @@ pub fn read_mask_file(path: &Path) -> Result<Mask, ImagingError> {
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, ImagingError> {
-    let io_error = |source| ImagingError::Io { action: "read", path: path.to_owned(), source };
+    let io_error = |problem| ImagingError::Io { action: "read", path: path.to_owned(), problem };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(io_error)?;
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io_error)?;

@@ -50,7 +50,7 @@ pub fn write_mask_gz(mask: &Mask) -> Result<Vec<u8>, ImagingError> {
 /// [`ImagingError::Io`]; the file is then as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ImagingError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let io_error = |source| ImagingError::Io { action: "write", path: path.to_owned(), source };
+    let io_error = |problem| ImagingError::Io { action: "write", path: path.to_owned(), problem };
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -65,10 +65,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ImagingError> {
     let written = write_synced(&partial, bytes)
         .and_then(|()| fs::rename(&partial, path))
         .and_then(|()| File::open(&folder)?.sync_all());
-    written.map_err(|source| {
+    written.map_err(|problem| {
         // The first error says what went wrong; one of the clean-up would only hide it.
         let _ = fs::remove_file(&partial);
-        io_error(source)
+        io_error(problem)
     })
 }
 
@@ -88,10 +88,10 @@ fn write_gz<T: Copy>(
     let mut encoder = GzBuilder::new().write(Vec::new(), LEVEL);
     encode(&mut encoder, &header, volume.voxels.view(), push)
         .and_then(|()| encoder.finish())
-        .map_err(|source| ImagingError::Io {
+        .map_err(|problem| ImagingError::Io {
             action: "compress",
             path: PathBuf::from("image"),
-            source,
+            problem,
         })
 }
 

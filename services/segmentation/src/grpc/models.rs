@@ -1,5 +1,7 @@
 //! gRPC face of the registry.
 
+mod sending;
+
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -7,19 +9,21 @@ use futures::StreamExt as _;
 use neurotriage_proto::{
     CHUNK_BYTES_MAX,
     segmentation::v1::{
-        DescribeModelRequest, DescribeModelResponse, ImportModelRequest, ImportModelResponse,
-        ListModelsRequest, ListModelsResponse, ListPromotionsRequest, ListPromotionsResponse,
-        LoadModelRequest, LoadModelResponse, ModelState as PbState, PromoteModelRequest,
-        PromoteModelResponse, Promotion as PbPromotion, PromotionKind as PbKind, RegisteredModel,
-        RollbackModelRequest, RollbackModelResponse, import_model_request::Content,
-        model_service_server::ModelService,
+        DescribeModelRequest, DescribeModelResponse, ExportModelRequest, ExportModelResponse,
+        ImportModelRequest, ImportModelResponse, ListModelsRequest, ListModelsResponse,
+        ListPromotionsRequest, ListPromotionsResponse, LoadModelRequest, LoadModelResponse,
+        ModelState as PbState, PromoteModelRequest, PromoteModelResponse, Promotion as PbPromotion,
+        PromotionKind as PbKind, RegisteredModel, RollbackModelRequest, RollbackModelResponse,
+        import_model_request::Content, model_service_server::ModelService,
     },
 };
 use neurotriage_service_kit::status::to_status;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
-use super::ERROR_DOMAIN;
+use super::{BoxStream, ERROR_DOMAIN};
 use crate::registry::{
     CARD_BYTES_MAX, Listed, ModelId, ModelState, ModelStore, Promotion, PromotionKind, Registry,
     RegistryError,
@@ -27,6 +31,8 @@ use crate::registry::{
 
 /// Longest silence of a caller in the middle of an upload.
 const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Longest time that a caller may take to read a piece of a model.
+const DOWNLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Most entries of a page.
 const PAGE_MAX: u32 = 200;
 /// Entries of a page if the caller does not say.
@@ -51,6 +57,8 @@ fn refuse(error: RegistryError) -> Status {
 
 #[tonic::async_trait]
 impl<S: ModelStore> ModelService for ModelGrpc<S> {
+    type ExportModelStream = BoxStream<ExportModelResponse>;
+
     #[tracing::instrument(skip_all)]
     async fn list_models(
         &self,
@@ -91,6 +99,22 @@ impl<S: ModelStore> ModelService for ModelGrpc<S> {
         let (card, weights) = receive(request.into_inner(), weights_bytes_max).await?;
         let model = self.registry.import(permit, card, weights).await.map_err(refuse)?;
         Ok(Response::new(ImportModelResponse { model: Some(registered(model)) }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn export_model(
+        &self,
+        request: Request<ExportModelRequest>,
+    ) -> Result<Response<Self::ExportModelStream>, Status> {
+        let model_id = request.into_inner().model_id;
+        let export = self.registry.export(&model_id).await.map_err(refuse)?;
+        let (messages, receiver) = mpsc::channel(sending::MESSAGES_WAITING_MAX);
+        let task = async move {
+            let (card_json, weights) = (export.card_json(), export.weights());
+            sending::send(card_json, weights, messages, DOWNLOAD_IDLE_MAX).await;
+        };
+        tokio::spawn(task.in_current_span());
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     #[tracing::instrument(skip_all)]

@@ -6,7 +6,7 @@ use neurotriage_blobs::BlobError;
 use neurotriage_domain::{DomainError, ErrorCode, FieldViolation};
 use neurotriage_network::NetworkError;
 
-use super::{BUSY_RETRY_AFTER, MEMORY_RETRY_AFTER, ModelId};
+use super::{BUSY_RETRY_AFTER, EXPORTS_RETRY_AFTER, MEMORY_RETRY_AFTER, ModelId};
 
 /// What is wrong with a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,6 +146,18 @@ pub enum RegistryError {
     /// Another change or import runs.
     #[error("another change of models runs; try again later")]
     Busy,
+    /// As many models as allowed are being sent.
+    #[error("{exports_max} models are being sent, as many as may be; try again later")]
+    ExportsFull {
+        /// The limit.
+        exports_max: usize,
+    },
+    /// The caller does not read what it asked for.
+    #[error("nothing of the model was read for {} s; ask for it again", idle.as_secs())]
+    ReadTooSlowly {
+        /// How long.
+        idle: Duration,
+    },
     /// Models of running jobs take the room.
     #[error("no room for another model while studies run on old ones; try again later")]
     MemoryFull,
@@ -167,7 +179,7 @@ pub enum RegistryError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The blob store failed.
-    #[error("blob store")]
+    #[error(transparent)]
     Blob(#[from] BlobError),
 }
 
@@ -192,7 +204,10 @@ impl DomainError for RegistryError {
             | Self::Changed { .. }
             | Self::Pinned { .. }
             | Self::NothingToRollBack => ErrorCode::FailedPrecondition,
-            Self::Busy | Self::MemoryFull => ErrorCode::ResourceExhausted,
+            Self::Busy | Self::ExportsFull { .. } | Self::MemoryFull => {
+                ErrorCode::ResourceExhausted
+            }
+            Self::ReadTooSlowly { .. } => ErrorCode::Unavailable,
             Self::Network(NetworkError::Device { .. }) => ErrorCode::FailedPrecondition,
             Self::Network(_) | Self::Thread { .. } | Self::Store { .. } => ErrorCode::Internal,
             Self::Blob(error) => error.code(),
@@ -210,6 +225,8 @@ impl DomainError for RegistryError {
             Self::Pinned { .. } => "MODEL_PINNED",
             Self::NothingToRollBack => "NOTHING_TO_ROLL_BACK",
             Self::Busy => "REGISTRY_BUSY",
+            Self::ExportsFull { .. } => "EXPORTS_MAX",
+            Self::ReadTooSlowly { .. } => "READ_TOO_SLOWLY",
             Self::MemoryFull => "MODEL_MEMORY_FULL",
             Self::Network(_) => "NETWORK_FAILED",
             Self::Thread { .. } => "THREAD_FAILED",
@@ -232,6 +249,8 @@ impl DomainError for RegistryError {
             | Self::Unfit { .. }
             | Self::NothingToRollBack
             | Self::Busy
+            | Self::ExportsFull { .. }
+            | Self::ReadTooSlowly { .. }
             | Self::MemoryFull
             | Self::Network(_)
             | Self::Thread { .. }
@@ -245,9 +264,24 @@ impl DomainError for RegistryError {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        if matches!(self, Self::Busy) {
-            return Some(BUSY_RETRY_AFTER);
+        match self {
+            Self::Busy => Some(BUSY_RETRY_AFTER),
+            Self::ExportsFull { .. } => Some(EXPORTS_RETRY_AFTER),
+            Self::MemoryFull => Some(MEMORY_RETRY_AFTER),
+            Self::Invalid(_)
+            | Self::NotFound { .. }
+            | Self::AlreadyExists { .. }
+            | Self::Unfit { .. }
+            | Self::Refused { .. }
+            | Self::NotLoaded { .. }
+            | Self::Changed { .. }
+            | Self::Pinned { .. }
+            | Self::NothingToRollBack
+            | Self::ReadTooSlowly { .. }
+            | Self::Network(_)
+            | Self::Thread { .. }
+            | Self::Store { .. }
+            | Self::Blob(_) => None,
         }
-        matches!(self, Self::MemoryFull).then_some(MEMORY_RETRY_AFTER)
     }
 }

@@ -5,6 +5,7 @@ use std::{
     thread,
 };
 
+use bytes::Bytes;
 use ndarray::Array4;
 use neurotriage_blobs::{BlobError, BlobStore};
 use neurotriage_network::{DeviceChoice, Mirroring, Model, NetworkError, SegmentOptions, segment};
@@ -123,14 +124,7 @@ pub(super) async fn build(
         Source::Start(start) => (start.card().clone(), start.weights()),
         Source::Stored(model) => {
             let card = check::card(model.card_json.as_bytes()).map_err(refused)?;
-            let weights = blobs.get(model.weights, limits.weights_bytes_max).await;
-            let weights = weights.map_err(|error| {
-                if matches!(error, BlobError::NotFound { .. } | BlobError::Corrupt { .. }) {
-                    return refused(Problem::Damaged);
-                }
-                RegistryError::Blob(error)
-            })?;
-            (card, weights)
+            (card, stored_weights(model, blobs, limits).await?)
         }
     };
     // A thread of its own: libtorch keeps memory for every thread that calls it, until it ends.
@@ -153,6 +147,25 @@ pub(super) async fn build(
             source: "the thread ended without an answer".into(),
         }),
     }
+}
+
+/// Returns the weights of a stored model, checked against their digest.
+///
+/// # Errors
+/// [`RegistryError::Refused`] if they are damaged or gone; a failure of the blob store.
+pub(super) async fn stored_weights(
+    model: &StoredModel,
+    blobs: &BlobStore,
+    limits: RegistryLimits,
+) -> Result<Bytes, RegistryError> {
+    let weights = blobs.get(model.weights, limits.weights_bytes_max).await;
+    weights.map_err(|error| {
+        if matches!(error, BlobError::NotFound { .. } | BlobError::Corrupt { .. }) {
+            let model_id = model.model_id.to_string();
+            return RegistryError::Refused { model_id, problem: Problem::Damaged };
+        }
+        RegistryError::Blob(error)
+    })
 }
 
 /// Returns what is wrong with the model, or nothing if the fault lies elsewhere.

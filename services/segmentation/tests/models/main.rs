@@ -6,6 +6,7 @@
     reason = "a helper of a test that cannot go on ends the test"
 )]
 
+mod export;
 mod harness;
 mod training;
 
