@@ -28,6 +28,9 @@ pub struct Appearance {
     pub mix: [[[f32; 2]; 4]; 3],
     /// Share of oedema kept out of fluid, `0..=1`.
     pub sparing: f32,
+    /// Share by which oedema wanes in places, `0..=1`: it is densest in some parts of the tumour and
+    /// thins out in others, without a border.
+    pub waning: f32,
 }
 
 impl Appearance {
@@ -35,22 +38,24 @@ impl Appearance {
     ///
     /// One tumour in four is drawn as low-grade ones often look: see [`Self::low_grade`]. Of others:
     ///
-    /// Oedema is bright in FLAIR and T2, dull in T1; necrosis is dark in T1ce and T1, bright in T2,
-    /// anything in FLAIR; what enhances is bright in T1ce. One tumour in four is hardly brighter
-    /// than grey matter in FLAIR, as low-grade gliomas can be.
+    /// Oedema is bright in FLAIR and T2, dull in T1; necrosis is dull in T1ce and T1, bright in T2,
+    /// anything in FLAIR; what enhances is bright in T1ce. Dense oedema may be darker in T1 than
+    /// necrosis: brightness alone does not tell them apart, the enhancing rim does. One tumour in four
+    /// is hardly brighter than grey matter in FLAIR.
     pub fn random(rng: &mut impl RngCore) -> Self {
         if rng.random_bool(LOW_GRADE) {
             return Self::low_grade(rng);
         }
         let faint = rng.random_bool(FAINT);
-        let oedema_flair = if faint { uniform(rng, 0.4, 1.1) } else { uniform(rng, 0.8, 3.0) };
+        let oedema_flair = if faint { uniform(rng, 0.4, 1.1) } else { uniform(rng, 0.8, 3.4) };
         let oedema_t2 = 0.5 * oedema_flair + uniform(rng, -0.8, 0.8);
-        let oedema_t1 = uniform(rng, -0.9, 0.5);
-        let oedema = [oedema_flair, oedema_t1, oedema_t1 + uniform(rng, -0.6, 0.2), oedema_t2];
+        let oedema_t1 = uniform(rng, -1.5, 0.5);
+        let oedema_t1ce = oedema_t1 + uniform(rng, -0.6, 0.3);
+        let oedema = [oedema_flair, oedema_t1, oedema_t1ce, oedema_t2];
         let necrosis = [
             uniform(rng, -0.8, 3.3),
-            oedema_t1 + uniform(rng, -1.0, 0.3),
-            uniform(rng, -1.3, 0.2),
+            oedema_t1 + uniform(rng, -0.8, 0.6),
+            (oedema_t1ce + uniform(rng, -0.9, 0.9)).max(-2.0),
             oedema_t2 + uniform(rng, -0.4, 2.0),
         ];
         let enhancing = [
@@ -81,6 +86,7 @@ impl Appearance {
         let spread = [(); 3].map(|()| [(); 4].map(|()| uniform(rng, 0.08, 0.4)));
         let mut appearance = Self::from_statistics(rng, [necrosis, oedema, enhancing], spread);
         appearance.opacity = [(); 3].map(|()| uniform(rng, 0.85, 1.0));
+        appearance.waning *= 0.4;
         appearance
     }
 
@@ -100,7 +106,8 @@ impl Appearance {
         });
         let opacity = [uniform(rng, 0.85, 1.0), uniform(rng, 0.55, 0.95), uniform(rng, 0.8, 1.0)];
         let sparing = if rng.random_bool(0.8) { uniform(rng, 0.6, 1.0) } else { 0.0 };
-        Self { mean, spread, opacity, mix, sparing }
+        let waning = if rng.random_bool(0.6) { uniform(rng, 0.1, 0.6) } else { 0.0 };
+        Self { mean, spread, opacity, mix, sparing, waning }
     }
 
     /// Moves every mean by normal noise of standard deviation `deviation`, half of it shared by the
@@ -122,11 +129,12 @@ impl Appearance {
         shares[1] *= 1.0 - self.sparing * bright * dark;
     }
 
-    /// Returns the intensities of a voxel with these shares over the tissue below; `noise` is coarse
-    /// and fine, of standard deviation 1.
+    /// Returns the intensities of a voxel with these shares over the tissue below; `noise` is coarse,
+    /// fine and broad, of standard deviation 1.
     #[inline]
-    pub fn draw(&self, under: [f32; 4], shares: Shares, noise: [f32; 2]) -> [f32; 4] {
-        let cover = [0, 1, 2].map(|part: usize| shares[part] * self.opacity[part]);
+    pub fn draw(&self, under: [f32; 4], shares: Shares, noise: [f32; 3]) -> [f32; 4] {
+        let mut cover = [0, 1, 2].map(|part: usize| shares[part] * self.opacity[part]);
+        cover[1] *= 1.0 - self.waning * (0.5 + 0.5 * noise[2]).clamp(0.0, 1.0);
         let rest = 1.0 - cover.iter().sum::<f32>();
         [0, 1, 2, 3].map(|channel: usize| {
             let mut value = rest * under[channel];
@@ -152,8 +160,23 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let mut appearance = Appearance::random(&mut rng);
         appearance.opacity = [1.0; 3];
-        assert_eq!(appearance.draw([7.0; 4], [0.0, 1.0, 0.0], [0.0; 2]), appearance.mean[1]);
-        assert_eq!(appearance.draw([7.0; 4], [0.0; 3], [1.0; 2]), [7.0; 4]);
+        appearance.waning = 0.0;
+        assert_eq!(appearance.draw([7.0; 4], [0.0, 1.0, 0.0], [0.0; 3]), appearance.mean[1]);
+        assert_eq!(appearance.draw([7.0; 4], [0.0; 3], [1.0; 3]), [7.0; 4]);
+    }
+
+    #[test]
+    fn oedema_wanes_in_places_and_the_core_does_not() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut appearance = Appearance::random(&mut rng);
+        (appearance.opacity, appearance.waning) = ([1.0; 3], 0.5);
+        appearance.mean = [[2.0; 4]; 3];
+        let drawn = |shares, broad| appearance.draw([0.0; 4], shares, [0.0, 0.0, broad])[0];
+        // (broad noise, brightness of oedema)
+        for (broad, expected) in [(-1.0, 2.0), (0.0, 1.5), (1.0, 1.0), (3.0, 1.0)] {
+            assert_eq!(drawn([0.0, 1.0, 0.0], broad), expected, "{broad}");
+            assert_eq!(drawn([1.0, 0.0, 0.0], broad), 2.0, "{broad}");
+        }
     }
 
     #[test]

@@ -159,10 +159,11 @@ impl Patch {
         let [_, depth, height] = self.shape;
         // Three standard deviations of the displacement, at most, and the soft edge.
         let reach = (shape.radius_mm() + 8.0) * placement.scale_max;
-        let cells = [uniform(rng, 7.0, 14.0), uniform(rng, 2.5, 4.5)];
-        let [coarse, fine] = cells.map(|cell| SmoothField::random(rng, self.shape, cell, 1.0));
+        let cells = [uniform(rng, 7.0, 14.0), uniform(rng, 2.5, 4.5), uniform(rng, 16.0, 32.0)];
+        let [coarse, fine, broad] =
+            cells.map(|cell| SmoothField::random(rng, self.shape, cell, 1.0));
         let mut places = Places::default();
-        let mut noise = [vec![0.0; height], vec![0.0; height]];
+        let mut noise = [(); 3].map(|()| vec![0.0; height]);
         let mut shift = [(); 3].map(|()| vec![0.0; height]);
         for row in 0..self.count() / height.max(1) {
             let (x, y) = (row / depth, row % depth);
@@ -176,6 +177,7 @@ impl Patch {
             let last = places.at.iter().rposition(near).unwrap_or(first);
             coarse.fill_row(x, y, &mut noise[0]);
             fine.fill_row(x, y, &mut noise[1]);
+            broad.fill_row(x, y, &mut noise[2]);
             if let Some(fields) = &placement.displacement {
                 for (field, row) in fields.iter().zip(&mut shift) {
                     field.fill_row(x, y, row);
@@ -194,7 +196,7 @@ impl Patch {
                 if shares == [0.0; 3] {
                     continue;
                 }
-                self.draw(voxel, shares, offset_mm, [noise[0][z], noise[1][z]], look);
+                self.draw(voxel, shares, offset_mm, [0, 1, 2].map(|n: usize| noise[n][z]), look);
             }
         }
     }
@@ -205,7 +207,7 @@ impl Patch {
         voxel: usize,
         mut shares: Shares,
         offset_mm: [f32; 3],
-        noise: [f32; 2],
+        noise: [f32; 3],
         look: &Look<'_>,
     ) {
         let under = self.values(voxel);
