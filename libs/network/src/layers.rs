@@ -9,7 +9,6 @@ use tch::{Kind, Tensor};
 use crate::{
     NetworkError,
     parameters::{Init, ParameterId, ParameterSpecs, Parameters},
-    precision::cpu_computes_bf16,
 };
 
 /// Added to the variance in instance normalisation.
@@ -162,9 +161,7 @@ impl Conv {
         let bias = self.bias.map(|bias| parameters.get(bias));
         let padding = if self.stride == 2 { 0 } else { self.kernel / 2 };
         let (stride, padding) = ([self.stride; 3], [padding; 3]);
-        let kind = input.f_kind()?;
-        let direct = kind == Kind::Float || kind == Kind::BFloat16 && cpu_computes_bf16();
-        if direct && input.device() == tch::Device::Cpu {
+        if input.device() == tch::Device::Cpu && input.f_kind()? == Kind::Float {
             // conv3d takes a slow path for small inputs, and leaves channels-last with it. Of
             // other kinds, oneDNN takes 16 bits only on some processors.
             return Ok(input.f_mkldnn_convolution(weight, bias, padding, stride, [1, 1, 1], 1)?);

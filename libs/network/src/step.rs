@@ -224,8 +224,7 @@ fn select_channels(image: &Array4<f32>, channels: &[Modality]) -> Result<Tensor,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TrainPrecision;
-    use crate::{LossKind, NetworkConfig};
+    use crate::{LossKind, NetworkConfig, TrainPrecision};
 
     fn batch(samples: i64, first: i64) -> Batch {
         let whole = Tensor::f_arange(4 * 4 * 8 * 8 * 8, (Kind::Float, Device::Cpu)).unwrap();

@@ -14,6 +14,7 @@ use crate::{
     loss::loss,
     network::Network,
     parameters::Parameters,
+    postprocess::repair,
     predict::{Predictor, Watch, to_tensor},
     scores::region_dice,
     segment::{classes_to_labels, regions_to_labels},
@@ -25,8 +26,9 @@ const REGION_MARGIN: f64 = 1e-7;
 /// Smallest probability of a class there: so small that a class in no voxel adds nothing to a sum.
 const CLASS_MIN: f64 = 1e-12;
 
-/// Returns the scores of a model on whole cases, without repairs of the mask, or nothing if
-/// `control` ended it or there is no case.
+/// Returns the scores of a model on whole cases, or nothing if `control` ended it or there is no
+/// case. Masks of the residual network are repaired as users get them; those of the original's
+/// network are not, as the original repaired none.
 ///
 /// # Errors
 /// As [`crate::segment()`].
@@ -117,7 +119,11 @@ fn score(
     let output = predictor.probabilities(image.view(), options, watch)?;
     let truth = case.labels.view();
     let (labels, seed_iou) = match card.network.architecture {
-        Architecture::Residual => (regions_to_labels(output.view()), None),
+        Architecture::Residual => {
+            let mut labels = regions_to_labels(output.view());
+            repair(&mut labels, output.view(), &options.post_processing)?;
+            (labels, None)
+        }
         Architecture::Seed => {
             let iou = iou_score_of_probabilities(truth, output.view())?;
             (classes_to_labels(output.view()), Some(iou))
