@@ -125,3 +125,37 @@ async fn a_model_that_finds_the_disk_full_leaves_nothing_and_the_service_goes_on
     server.terminate().await.unwrap();
     assert_eq!(server.exit_code().await.unwrap(), 0);
 }
+
+#[test]
+fn trained_models_become_one_with_several_members_without_a_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (first, second, both) = (path("first"), path("second"), path("both"));
+    write_tiny_model(&first, "tiny-1", 1).unwrap();
+    write_tiny_model(&second, "tiny-2", 2).unwrap();
+    let combine = |name: &str, out: &Path, folders: [&Path; 2]| {
+        let [one, other] = folders.map(text);
+        let out = text(out);
+        neurotriage(&["model", "combine", "--name", name, "--out", out, one, other]).unwrap()
+    };
+    let told = succeeded(&combine("tiny-pair", &both, [&first, &second]));
+    assert!(told.starts_with("tiny-pair: 2 members"), "{told}");
+    let card = ModelCard::from_json(&fs::read(both.join(CARD_FILE)).unwrap()).unwrap();
+    assert_eq!((card.members, card.provenance.name.as_str()), (2, "tiny-pair"));
+    card.check_weights(&fs::read(both.join(WEIGHTS_FILE)).unwrap()).unwrap();
+
+    let new = path("new");
+    // (what the row is for, name, out, folders, phrase of the error)
+    let table = [
+        ("a folder with a model", "tiny-pair", &both, [&first, &second], "is there already"),
+        ("named twice", "tiny-pair", &new, [&first, &first], "name each model once"),
+        ("no model", "tiny-pair", &new, [&first, &path("absent")], "absent"),
+        ("a name that is none", "tiny pair", &new, [&first, &second], "--name"),
+    ];
+    for (case, name, out, [one, other], phrase) in table {
+        let refused = combine(name, out, [one, other]);
+        assert!(!refused.status.success(), "case: {case}");
+        assert!(said(&refused).contains(phrase), "case: {case}: {}", said(&refused));
+        assert!(!new.exists(), "case: {case}");
+    }
+}

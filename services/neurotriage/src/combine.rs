@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use neurotriage_network::{CARD_FILE, DeviceChoice, Model, WEIGHTS_FILE};
+use neurotriage_segmentation::registry::ModelId;
 
 /// What `model combine` takes.
 #[derive(Args, Debug)]
@@ -15,8 +16,8 @@ pub(crate) struct CombineArgs {
     folders: Vec<PathBuf>,
 
     /// Name of the model, 1 to 64 of letters, digits, `.`, `_` and `-`.
-    #[arg(long)]
-    name: String,
+    #[arg(long, value_parser = str::parse::<ModelId>)]
+    name: ModelId,
 
     /// Folder for the model; must not hold one.
     #[arg(long, value_name = "DIR")]
@@ -26,19 +27,26 @@ pub(crate) struct CombineArgs {
 /// Writes the model and returns what to say about it.
 ///
 /// # Errors
-/// If a model can't be read, they do not fit each other, or the folder has a model.
+/// If a model can't be read or is named twice, they do not fit each other, or the folder has a
+/// model.
 pub(crate) fn combine(args: &CombineArgs) -> anyhow::Result<String> {
     for file in [CARD_FILE, WEIGHTS_FILE] {
         let there = args.out.join(file);
         ensure!(!there.exists(), "{} is there already; name another folder", there.display());
     }
-    let mut models = Vec::with_capacity(args.folders.len());
+    let mut models: Vec<Model> = Vec::with_capacity(args.folders.len());
     for folder in &args.folders {
         let model = Model::load_folder(folder, DeviceChoice::Cpu)
             .with_context(|| format!("load model in {}", folder.display()))?;
+        let weights = model.card().weights_sha256;
+        ensure!(
+            models.iter().all(|other| other.card().weights_sha256 != weights),
+            "{} holds the same weights as a folder before it; name each model once",
+            folder.display()
+        );
         models.push(model);
     }
-    let model = Model::combine(models, &args.name)?;
+    let model = Model::combine(models, args.name.as_str())?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("make {}", args.out.display()))?;
     let card = model.save(&args.out)?;
     Ok(format!(

@@ -103,12 +103,9 @@ enum Action {
 /// If the service does not answer or refuses, or a file can't be read.
 pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
     let ModelCommandArgs { action, endpoint } = args;
-    if let Action::Combine(args) = &action {
-        return print(&combine(args)?);
-    }
-    let text = runtime.block_on(async {
+    runtime.block_on(async {
         let mut models = ModelServiceClient::new(client::channel(&endpoint)?);
-        match action {
+        let text = match action {
             Action::List => list(&mut models).await,
             Action::Import { folder } => import(&mut models, folder).await,
             Action::Export { model_id, out } => export(&mut models, &model_id, &out).await,
@@ -116,10 +113,10 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
             Action::Promote { model_id, expect } => promote(&mut models, model_id, expect).await,
             Action::Rollback { expect } => roll_back(&mut models, expect).await,
             Action::History => history(&mut models).await,
-            Action::Combine(args) => combine(&args),
-        }
-    });
-    print(&text.with_context(|| asking(&endpoint))?)
+            Action::Combine(args) => return print(&combine(&args)?),
+        };
+        print(&text.with_context(|| asking(&endpoint))?)
+    })
 }
 
 type Client = ModelServiceClient<Channel>;
