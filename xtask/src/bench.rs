@@ -29,8 +29,8 @@ pub(crate) enum Task {
     Training,
     /// Forward alone; 128 voxels a side, batch of 1.
     Inference,
-    /// Forward, backward and optimiser step of the network in a training file, at 128 voxels a side,
-    /// without and with memory kept from step to step.
+    /// Forward, backward and optimiser step of the network in a training file, at 128 voxels a side:
+    /// in 32 bits, with memory kept from step to step, and in 16 bits where the device has them.
     Step,
 }
 
@@ -175,8 +175,11 @@ fn steps(
 }
 
 /// Ways to compute the same step: name, precision, memory.
-const WAYS: [(&str, &str, Memory); 2] =
-    [("32 bits", "f32", Memory::GivenBack), ("32 bits, memory kept", "f32", Memory::Kept)];
+const WAYS: [(&str, &str, Memory); 3] = [
+    ("32 bits", "f32", Memory::GivenBack),
+    ("32 bits, memory kept", "f32", Memory::Kept),
+    ("auto, memory kept", "auto", Memory::Kept),
+];
 
 /// What becomes of the memory of one step before the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,6 +137,11 @@ impl NetworkConfig {
         Ok(())
     }
 
+    /// Returns whether anything is left out at random in training.
+    pub(crate) fn drops_out(&self) -> bool {
+        self.dropout.iter().any(|&probability| probability > 0.0)
+    }
+
     /// Returns the dropout probability at place `index`, 0 where none is given.
     pub(crate) fn dropout_at(&self, index: usize) -> f64 {
         self.dropout.get(index).copied().unwrap_or(0.0)

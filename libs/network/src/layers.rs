@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 use crate::{
     NetworkError,
     parameters::{Init, ParameterId, ParameterSpecs, Parameters},
+    precision::cpu_computes_bf16,
 };
 
 /// Added to the variance in instance normalisation.
@@ -161,12 +162,25 @@ impl Conv {
         let bias = self.bias.map(|bias| parameters.get(bias));
         let padding = if self.stride == 2 { 0 } else { self.kernel / 2 };
         let (stride, padding) = ([self.stride; 3], [padding; 3]);
-        if input.device() == tch::Device::Cpu && input.f_kind()? == Kind::Float {
-            // conv3d takes a slow path for small inputs, and leaves channels-last with it. Of
-            // other kinds, oneDNN takes 16 bits only on some processors.
-            return Ok(input.f_mkldnn_convolution(weight, bias, padding, stride, [1, 1, 1], 1)?);
+        let kind = input.f_kind()?;
+        let by_onednn = kind == Kind::Float || kind == Kind::BFloat16 && cpu_computes_bf16();
+        if !by_onednn || input.device() != tch::Device::Cpu {
+            return Ok(input.f_conv3d(weight, bias, stride, padding, [1, 1, 1], 1)?);
         }
-        Ok(input.f_conv3d(weight, bias, stride, padding, [1, 1, 1], 1)?)
+        // conv3d takes a slow path for small inputs, and leaves channels-last with it. Of other
+        // kinds, oneDNN takes 16 bits only on some processors.
+        let direct = |input: &Tensor, weight: &Tensor, bias: Option<&Tensor>| {
+            input.f_mkldnn_convolution(weight, bias, padding, stride, [1, 1, 1], 1)
+        };
+        let narrower = input.size().iter().skip(2).any(|&side| side < self.kernel);
+        if kind == Kind::Float || !narrower {
+            return Ok(direct(input, weight, bias)?);
+        }
+        // In 16 bits, oneDNN's gradient by the weights reads memory that nothing wrote where a side
+        // of the input is smaller than the kernel's. Such inputs are tiny: 32 bits cost nothing.
+        let long = |tensor: &Tensor| tensor.f_to_kind(Kind::Float);
+        let bias = bias.map(long).transpose()?;
+        Ok(direct(&long(input)?, &long(weight)?, bias.as_ref())?.f_to_kind(kind)?)
     }
 }
 
@@ -262,6 +276,7 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::random::normal;
 
     #[test]
     fn blocks_become_channels_and_voxels_again() {
@@ -286,7 +301,7 @@ mod tests {
         let mut specs = ParameterSpecs::default();
         let layer = UpConv::new(&mut specs, "up", [3, 2], ConvInit::HeNormal);
         let parameters = Parameters::draw(&specs.into_specs(), 1, Device::Cpu).unwrap();
-        let input = Tensor::f_randn([1, 3, 2, 3, 4], (Kind::Float, Device::Cpu)).unwrap();
+        let input = normal(1, &[1, 3, 2, 3, 4]);
         let ours = layer.forward(&parameters, &input).unwrap();
         // [(i, j, k, out), in] -> [in, out, i, j, k]
         let weight = parameters.get(layer.weight).f_reshape([2, 2, 2, 2, 3]).unwrap();
@@ -311,7 +326,7 @@ mod tests {
         let mut specs = ParameterSpecs::default();
         let layer = InstanceNorm::new(&mut specs, "norm", 5);
         let parameters = Parameters::draw(&specs.into_specs(), 1, Device::Cpu).unwrap();
-        let input = Tensor::f_randn([2, 5, 8, 8, 8], (Kind::Float, Device::Cpu)).unwrap();
+        let input = normal(1, &[2, 5, 8, 8, 8]);
         let input = with_channels_together(&(input * 3.0 + 7.0)).unwrap();
         let output = layer.forward(&parameters, &input).unwrap();
         let (variance, mean) =
@@ -327,10 +342,10 @@ mod tests {
         let layer = InstanceNorm::new(&mut specs, "norm", 5);
         let parameters = Parameters::draw(&specs.into_specs(), 1, Device::Cpu).unwrap();
         for batch in [1, 3] {
-            let input = Tensor::f_randn([batch, 5, 4, 6, 8], (Kind::Float, Device::Cpu)).unwrap();
+            let input = normal(1, &[batch, 5, 4, 6, 8]);
             let input = with_channels_together(&(input * 3.0 + 7.0)).unwrap();
             let input = input.f_set_requires_grad(true).unwrap();
-            let weights = Tensor::f_randn_like(&input).unwrap();
+            let weights = normal(2, &input.size());
             let ours = layer.forward(&parameters, &input).unwrap();
             let none = None::<&Tensor>;
             let theirs = input.f_group_norm(5, none, none, NORM_EPSILON, true).unwrap();
@@ -343,6 +358,56 @@ mod tests {
                 assert!(gap.f_double_value(&[]).unwrap() < 1e-4, "batch {batch}");
             }
             assert_eq!(ours.stride(), input.stride(), "batch {batch}");
+        }
+    }
+
+    /// Fills memory that the allocator hands out next with what no computation may read.
+    fn poison() {
+        let spoilt = |count: i64| {
+            let value = if count % 3 == 0 { f64::NAN } else { 1e36 };
+            let count = (1 << (4 + count % 14)) + count;
+            Tensor::f_full([count], value, (Kind::BFloat16, Device::Cpu)).unwrap()
+        };
+        drop((0..300).map(spoilt).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn gradients_in_sixteen_bits_are_those_of_thirty_two() {
+        if !cpu_computes_bf16() {
+            eprintln!("skipped: this processor does not compute in bf16");
+            return;
+        }
+        for (channels, kernel) in [([4, 6], 3), ([16, 16], 3), ([6, 8], 2), ([8, 3], 1)] {
+            let mut specs = ParameterSpecs::default();
+            let start = (ConvInit::HeNormal, Bias::Starting(0.5));
+            let conv = Conv::new(&mut specs, "conv", channels, kernel, start);
+            let specs = specs.into_specs();
+            for (x, y, z) in [(2, 2, 2), (1, 4, 2), (2, 8, 8), (8, 8, 2), (3, 3, 3), (4, 6, 8)] {
+                if x < 2 && kernel == 2 {
+                    continue;
+                }
+                let input = normal(1, &[2, channels[0], x, y, z]);
+                let input = with_channels_together(&input).unwrap();
+                let gradients = |kind: Kind| {
+                    let mut weights = Parameters::draw(&specs, 1, Device::Cpu).unwrap();
+                    weights.require_grad().unwrap();
+                    let cast = weights.in_kind(kind).unwrap();
+                    poison();
+                    let output = conv.forward(&cast, &input.f_to_kind(kind).unwrap()).unwrap();
+                    let sum = output.f_square().unwrap().f_mean(Kind::Float).unwrap();
+                    poison();
+                    Tensor::f_run_backward(&[&sum], weights.tensors(), false, false).unwrap()
+                };
+                for (short, exact) in gradients(Kind::BFloat16).iter().zip(&gradients(Kind::Float))
+                {
+                    let largest = |tensor: &Tensor| {
+                        tensor.f_abs().unwrap().f_max().unwrap().f_double_value(&[]).unwrap()
+                    };
+                    let gap = largest(&short.f_sub(exact).unwrap());
+                    let size = largest(exact);
+                    assert!(gap < 0.05 * size, "{channels:?} {kernel} {x} {y} {z}: {gap} {size}");
+                }
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ mod parameters;
 mod postprocess;
 mod precision;
 mod predict;
+mod random;
 mod residual;
 mod scores;
 mod seed;

@@ -72,12 +72,8 @@ impl Network {
         if kind == Kind::Float {
             return self.forward(parameters, input, mode);
         }
-        let mut weights = Vec::with_capacity(parameters.tensors().len());
-        for weight in parameters.tensors() {
-            weights.push(weight.f_to_kind(kind)?);
-        }
-        let weights = Parameters::from_tensors(weights);
-        let mut outputs = self.forward(&weights, &input.f_to_kind(kind)?, mode)?;
+        let mut outputs =
+            self.forward(&parameters.in_kind(kind)?, &input.f_to_kind(kind)?, mode)?;
         for output in &mut outputs {
             *output = output.f_to_kind(Kind::Float)?;
         }
@@ -117,9 +113,10 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
+    use crate::random::normal;
 
     #[test]
     fn the_seed_network_has_the_parameters_of_the_original() {
@@ -139,7 +136,7 @@ mod tests {
         for (config, heads) in [(residual, 2), (detailed, 2), (fine, 2), (seed, 1)] {
             let network = Network::new(&config).unwrap();
             let parameters = Parameters::draw(network.specs(), 3, Device::Cpu).unwrap();
-            let input = Tensor::f_randn([1, 4, 8, 16, 24], (Kind::Float, Device::Cpu)).unwrap();
+            let input = normal(1, &[1, 4, 8, 16, 24]);
             let outputs = network.forward(&parameters, &input, Mode::Training).unwrap();
             assert_eq!(outputs.len(), heads);
             assert_eq!(outputs[0].size(), [1, config.out_channels, 8, 16, 24]);
@@ -154,7 +151,7 @@ mod tests {
     fn detail_corrects_nothing_before_it_has_learnt() {
         let plain = NetworkConfig::residual(&[4, 8]);
         let detailed = NetworkConfig { detail_width: 4, ..plain.clone() };
-        let input = Tensor::f_randn([1, 4, 4, 8, 8], (Kind::Float, Device::Cpu)).unwrap();
+        let input = normal(1, &[1, 4, 4, 8, 8]);
         let answer = |config: &NetworkConfig| {
             let network = Network::new(config).unwrap();
             let parameters = Parameters::draw(network.specs(), 3, Device::Cpu).unwrap();

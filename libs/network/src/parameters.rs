@@ -1,9 +1,9 @@
 //! Named weights, kept apart from the structure that uses them, so that the same network runs with
 //! the trained weights and with their moving average.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use crate::NetworkError;
+use crate::{NetworkError, random::seeded};
 
 /// Place of one weight in [`Parameters`].
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,21 @@ pub(crate) struct ParameterSpec {
     pub(crate) name: String,
     pub(crate) shape: Vec<i64>,
     init: Init,
+}
+
+impl ParameterSpec {
+    /// Draws the weight from libtorch's generator.
+    fn draw(&self) -> Result<Tensor, TchError> {
+        let mut tensor = Tensor::f_zeros(&self.shape, (Kind::Float, Device::Cpu))?;
+        match self.init {
+            Init::HeNormal { fan_in } => tensor.f_normal_(0.0, (2.0 / fan_in as f64).sqrt()),
+            Init::HeUniform { fan_in } => {
+                let limit = (6.0 / fan_in as f64).sqrt();
+                tensor.f_uniform_(-limit, limit)
+            }
+            Init::Constant(value) => tensor.f_fill_(value),
+        }
+    }
 }
 
 /// Collects the weights of a network while it is laid out.
@@ -60,30 +75,21 @@ impl Parameters {
         seed: i64,
         device: Device,
     ) -> Result<Self, NetworkError> {
-        tch::manual_seed(seed);
-        let mut tensors = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let mut tensor = Tensor::f_zeros(&spec.shape, (Kind::Float, Device::Cpu))?;
-            match spec.init {
-                Init::HeNormal { fan_in } => {
-                    let _ = tensor.f_normal_(0.0, (2.0 / fan_in as f64).sqrt())?;
-                }
-                Init::HeUniform { fan_in } => {
-                    let limit = (6.0 / fan_in as f64).sqrt();
-                    let _ = tensor.f_uniform_(-limit, limit)?;
-                }
-                Init::Constant(value) => {
-                    let _ = tensor.f_fill_(value)?;
-                }
-            }
-            tensors.push(tensor.f_to(device)?);
-        }
+        let tensors = seeded(seed, || {
+            specs.iter().map(|spec| spec.draw()?.f_to(device)).collect::<Result<_, _>>()
+        })?;
         Ok(Self { tensors })
     }
 
     /// Takes over given values, in the order of the specs.
     pub(crate) fn from_tensors(tensors: Vec<Tensor>) -> Self {
         Self { tensors }
+    }
+
+    /// Returns the weights computed in `kind`; gradients lead back through them.
+    pub(crate) fn in_kind(&self, kind: Kind) -> Result<Self, NetworkError> {
+        let cast = self.tensors.iter().map(|tensor| tensor.f_to_kind(kind));
+        Ok(Self { tensors: cast.collect::<Result<_, _>>()? })
     }
 
     /// Returns a copy that shares no memory and takes no part in differentiation.

@@ -10,6 +10,7 @@ use crate::{
         FOCAL_ALPHA, FOCAL_CLIP, SEED_CLASS_WEIGHT, SMOOTH, dice_loss, focal_loss, loss,
         probabilities_and_truth,
     },
+    random::{normal, seeded},
 };
 
 /// Both sides are computed in 64 bits; sums run in another order, and the clip of the focal loss
@@ -162,10 +163,10 @@ fn gradients_are_the_slopes_of_the_code() {
 
 #[test]
 fn coarser_heads_have_the_slopes_of_the_code_too() {
-    tch::manual_seed(5);
-    let draw = |sides: [i64; 5]| Tensor::f_randn(sides, (Kind::Double, Device::Cpu)).unwrap();
-    let heads = [draw([1, 3, 4, 4, 4]), draw([1, 3, 2, 2, 2])];
-    let labels = Tensor::f_randint(4, [1, 4, 4, 4], (Kind::Uint8, Device::Cpu)).unwrap();
+    let draw = |side: i64| normal(side, &[1, 3, side, side, side]).f_to_kind(Kind::Double).unwrap();
+    let heads = [draw(4), draw(2)];
+    let labels = || Tensor::f_randint(4, [1, 4, 4, 4], (Kind::Uint8, Device::Cpu)).unwrap();
+    let labels = seeded(5, labels);
     let total = |coarse: &Tensor| {
         let heads = [heads[0].shallow_clone(), coarse.shallow_clone()];
         loss(LossKind::Region, &heads, &labels).unwrap()

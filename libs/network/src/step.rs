@@ -13,6 +13,7 @@ use crate::{
     network::{Mode, Network},
     parameters::Parameters,
     predict::to_tensor,
+    random::seeded,
 };
 
 /// Samples that go through the network together.
@@ -173,9 +174,9 @@ impl Pass<'_> {
         // Dropout depends on step and batch alone: a resumed run repeats an unbroken one, and the
         // second pass over a batch its first.
         let seed = self.config.seed ^ self.step.rotate_left(32) ^ (index as u64).rotate_left(16);
-        tch::manual_seed(signed(seed));
         let kind = self.config.precision.kind();
-        self.network.forward_in(kind, self.weights, images, Mode::Training)
+        let forward = || self.network.forward_in(kind, self.weights, images, Mode::Training);
+        if self.config.network.drops_out() { seeded(signed(seed), forward) } else { forward() }
     }
 }
 
