@@ -7,12 +7,12 @@ use std::{
 
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 use neurotriage_domain::{RegionName, Side, VoxelSpacing};
-use neurotriage_imaging::{Affine, Mask, nifti::read_image};
+use neurotriage_imaging::{Affine, AffineMap, Mask, nifti::read_image};
 use neurotriage_metrics::distance::nearest_feature;
 
 use crate::{
     AnatomyError,
-    grid::{Bounds, Oriented, Transform},
+    grid::{Bounds, Oriented, inverse},
     midline::MidlinePlane,
     terms::has_tissue,
 };
@@ -38,7 +38,7 @@ const LABEL_COUNT: usize = 256;
 pub struct Atlas {
     /// Row-major, `[x, y, z]`, in LPS order; 0 is no region.
     labels: Array3<u8>,
-    voxel_from_world: Transform,
+    voxel_from_world: AffineMap,
     spacing: VoxelSpacing,
     regions: [Option<RegionName>; LABEL_COUNT],
     voxels: [u64; LABEL_COUNT],
@@ -90,7 +90,7 @@ impl Atlas {
                 regions[usize::from(label)] = Some(name.parse().map_err(damaged)?);
             }
         }
-        let oriented = Oriented::new(labels.voxels.view(), transform(&labels.affine))?;
+        let oriented = Oriented::new(labels.voxels.view(), (&labels.affine).into())?;
         let mut voxels = [0; LABEL_COUNT];
         for &label in oriented.labels {
             voxels[usize::from(label)] += 1;
@@ -106,7 +106,7 @@ impl Atlas {
             .ok_or_else(|| damaged("it has too few regions with a side to find the midline"))?;
         Ok(Self {
             labels: oriented.labels.as_standard_layout().into_owned(),
-            voxel_from_world: oriented.world_from_voxel.inverse()?,
+            voxel_from_world: inverse(&oriented.world_from_voxel)?,
             spacing: oriented.spacing,
             regions,
             voxels,
@@ -163,7 +163,7 @@ impl Atlas {
         let [rows, columns] = others[..] else {
             return Array2::zeros([0, 0]);
         };
-        let atlas_from_voxel = self.voxel_from_world.after(&transform(affine));
+        let atlas_from_voxel = self.voxel_from_world.after(&affine.into());
         Array2::from_shape_fn([shape[rows], shape[columns]], |(row, column)| {
             let mut voxel = [index as f64; 3];
             voxel[rows] = row as f64;
@@ -173,7 +173,7 @@ impl Atlas {
     }
 
     /// Returns the map from voxels of a grid to voxels of the atlas.
-    pub(crate) fn voxel_map(&self, world_from_voxel: &Transform) -> Transform {
+    pub(crate) fn voxel_map(&self, world_from_voxel: &AffineMap) -> AffineMap {
         self.voxel_from_world.after(world_from_voxel)
     }
 
@@ -239,10 +239,4 @@ fn look_up(labels: ArrayView3<'_, u8>, voxel: [f64; 3]) -> u8 {
 
 fn damaged(error: impl std::fmt::Display) -> AnatomyError {
     AnatomyError::Atlas { reason: error.to_string() }
-}
-
-/// Returns an affine as the map used here.
-pub(crate) fn transform(affine: &Affine) -> Transform {
-    let [x, y, z, _] = *affine.rows();
-    Transform([x, y, z])
 }

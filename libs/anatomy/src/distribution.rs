@@ -1,10 +1,10 @@
 //! How a tumour is spread over regions and over the midline.
 
 use neurotriage_domain::{RegionName, Side, VoxelSpacing};
+use neurotriage_imaging::AffineMap;
 
 use crate::{
     Atlas, LocaliseOptions,
-    grid::Transform,
     localisation::{MidlineShare, RegionShare, Site},
     terms::{is_ventricle, korean_region_name, snomed_concept},
 };
@@ -166,8 +166,8 @@ impl Tally {
 /// Maps from the voxels of a mask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Maps {
-    pub(crate) world_from_voxel: Transform,
-    pub(crate) atlas_from_voxel: Transform,
+    pub(crate) world_from_voxel: AffineMap,
+    pub(crate) atlas_from_voxel: AffineMap,
 }
 
 /// Returns the heaviest region that is no ventricle, or the heaviest of all.

@@ -2,66 +2,20 @@
 
 use ndarray::{Array3, ArrayView3, Axis, Slice};
 use neurotriage_domain::VoxelSpacing;
+use neurotriage_imaging::AffineMap;
 
 use crate::AnatomyError;
 
-/// Smallest volume of a voxel that an affine may describe, in cubic millimetres.
-const VOXEL_MM3_MIN: f64 = 1e-6;
-
-/// An affine map of three coordinates: three rows of four.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Transform(pub(crate) [[f64; 4]; 3]);
-
-impl Transform {
-    pub(crate) fn apply(&self, point: [f64; 3]) -> [f64; 3] {
-        self.0.map(|[a, b, c, d]| a * point[0] + b * point[1] + c * point[2] + d)
+/// Returns the inverse of a map from voxel indices to millimetres.
+///
+/// # Errors
+/// [`AnatomyError::Geometry`] if a number is not finite or the voxels have no volume.
+pub(crate) fn inverse(world_from_voxel: &AffineMap) -> Result<AffineMap, AnatomyError> {
+    let refuse = |reason: &str| AnatomyError::Geometry { reason: reason.to_owned() };
+    if !world_from_voxel.rows.iter().flatten().all(|value| value.is_finite()) {
+        return Err(refuse("it holds a number that is not finite"));
     }
-
-    /// Returns the map that applies `first`, then this one.
-    pub(crate) fn after(&self, first: &Self) -> Self {
-        let f = &first.0;
-        Self(self.0.map(|[a, b, c, d]| {
-            let column = |j: usize| a * f[0][j] + b * f[1][j] + c * f[2][j];
-            [column(0), column(1), column(2), column(3) + d]
-        }))
-    }
-
-    /// Returns column `axis`: the step in space from one voxel to the next along an array axis.
-    pub(crate) fn step(&self, axis: usize) -> [f64; 3] {
-        [self.0[0][axis], self.0[1][axis], self.0[2][axis]]
-    }
-
-    fn determinant(&self) -> f64 {
-        let m = &self.0;
-        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
-            - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
-            + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
-    }
-
-    /// Returns the inverse map.
-    ///
-    /// # Errors
-    /// [`AnatomyError::Geometry`] if a number is not finite or the voxels have no volume.
-    pub(crate) fn inverse(&self) -> Result<Self, AnatomyError> {
-        let refuse = |reason: &str| Err(AnatomyError::Geometry { reason: reason.to_owned() });
-        if !self.0.iter().flatten().all(|value| value.is_finite()) {
-            return refuse("it holds a number that is not finite");
-        }
-        let determinant = self.determinant();
-        if determinant.abs() < VOXEL_MM3_MIN {
-            return refuse("its voxels have no volume");
-        }
-        let m = &self.0;
-        let cofactor = |r: usize, c: usize| {
-            let (r1, r2, c1, c2) = ((r + 1) % 3, (r + 2) % 3, (c + 1) % 3, (c + 2) % 3);
-            (m[r1][c1] * m[r2][c2] - m[r1][c2] * m[r2][c1]) / determinant
-        };
-        let origin = [m[0][3], m[1][3], m[2][3]];
-        Ok(Self([0, 1, 2].map(|row| {
-            let [a, b, c] = [0, 1, 2].map(|column| cofactor(column, row));
-            [a, b, c, -(a * origin[0] + b * origin[1] + c * origin[2])]
-        })))
-    }
+    world_from_voxel.inverse().ok_or_else(|| refuse("its voxels have no volume"))
 }
 
 /// A label array seen in LPS order: the first index grows to the patient's left, the second to
@@ -69,7 +23,7 @@ impl Transform {
 #[derive(Clone, Debug)]
 pub(crate) struct Oriented<'a> {
     pub(crate) labels: ArrayView3<'a, u8>,
-    pub(crate) world_from_voxel: Transform,
+    pub(crate) world_from_voxel: AffineMap,
     pub(crate) spacing: VoxelSpacing,
 }
 
@@ -80,26 +34,28 @@ impl<'a> Oriented<'a> {
     /// [`AnatomyError::NoVoxels`] or [`AnatomyError::Geometry`].
     pub(crate) fn new(
         labels: ArrayView3<'a, u8>,
-        world_from_voxel: Transform,
+        world_from_voxel: AffineMap,
     ) -> Result<Self, AnatomyError> {
         if labels.is_empty() {
             return Err(AnatomyError::NoVoxels);
         }
-        world_from_voxel.inverse()?;
+        inverse(&world_from_voxel)?;
         let order = axis_order(&world_from_voxel);
         let mut labels = labels.permuted_axes(order);
-        let mut affine = Transform(world_from_voxel.0.map(|[a, b, c, d]| {
-            let row = [a, b, c];
-            [row[order[0]], row[order[1]], row[order[2]], d]
-        }));
+        let mut affine = AffineMap {
+            rows: world_from_voxel.rows.map(|[a, b, c, d]| {
+                let row = [a, b, c];
+                [row[order[0]], row[order[1]], row[order[2]], d]
+            }),
+        };
         // LPS: against the first two axes of RAS+, along the third.
         for (axis, along) in [(0, -1.0), (1, -1.0), (2, 1.0)] {
-            if affine.0[axis][axis] * along >= 0.0 {
+            if affine.rows[axis][axis] * along >= 0.0 {
                 continue;
             }
             let last = labels.len_of(Axis(axis)) as f64 - 1.0;
             labels.invert_axis(Axis(axis));
-            for row in &mut affine.0 {
+            for row in &mut affine.rows {
                 row[3] += last * row[axis];
                 row[axis] = -row[axis];
             }
@@ -138,7 +94,7 @@ pub(crate) struct Part {
 
 /// Returns which array axis runs along each world axis: the order with the largest product of
 /// direction cosines.
-fn axis_order(affine: &Transform) -> [usize; 3] {
+fn axis_order(affine: &AffineMap) -> [usize; 3] {
     const ORDERS: [[usize; 3]; 6] =
         [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     let fit = |order: &[usize; 3]| -> f64 {

@@ -2,15 +2,14 @@
 
 use ndarray::Array3;
 use neurotriage_domain::VoxelSpacing;
-use neurotriage_imaging::Mask;
+use neurotriage_imaging::{AffineMap, Mask};
 use neurotriage_metrics::distance::squared_distance_mm2;
 
 use crate::{
     ATLAS_VERSION, AnatomyError, Atlas, NEAREST_MM_MAX,
-    atlas::transform,
     diameter::Hulls,
     distribution::{Maps, Tally},
-    grid::{Bounds, Oriented, Part, Transform},
+    grid::{Bounds, Oriented, Part},
     lesion::{LesionVoxels, find_lesions},
     localisation::{
         AxialDiameters, BoundingBox, Caution, CompartmentVolumes, Lesion, Localisation,
@@ -94,7 +93,7 @@ pub fn localise_in(
     mask: &Mask,
     options: &LocaliseOptions,
 ) -> Result<Localisation, AnatomyError> {
-    let oriented = Oriented::new(mask.voxels.view(), transform(&mask.affine))?;
+    let oriented = Oriented::new(mask.voxels.view(), (&mask.affine).into())?;
     if let Some(&value) = oriented.labels.iter().find(|&&label| label > 4) {
         return Err(AnatomyError::Label { value });
     }
@@ -152,7 +151,7 @@ pub fn localise_in(
 /// # Errors
 /// [`AnatomyError::NoVoxels`] or [`AnatomyError::Geometry`].
 pub fn lesion_numbers(mask: &Mask, options: &LocaliseOptions) -> Result<Array3<u8>, AnatomyError> {
-    let oriented = Oriented::new(mask.voxels.view(), transform(&mask.affine))?;
+    let oriented = Oriented::new(mask.voxels.view(), (&mask.affine).into())?;
     let mut numbers = Array3::zeros(oriented.labels.dim());
     let inside = oriented.labels.indexed_iter().filter(|(_, label)| **label != 0);
     let Some(bounds) = Bounds::around(inside.map(|((x, y, z), _)| [x, y, z])) else {
@@ -375,7 +374,7 @@ fn total(lesions: &[Lesion]) -> CompartmentVolumes {
 }
 
 /// Returns the box in space around the outer faces of a box of voxels.
-fn bounding_box(bounds: &Bounds, world_from_voxel: &Transform) -> BoundingBox {
+fn bounding_box(bounds: &Bounds, world_from_voxel: &AffineMap) -> BoundingBox {
     let mut box_mm = BoundingBox { min_mm: [f64::INFINITY; 3], max_mm: [f64::NEG_INFINITY; 3] };
     for corner in 0..8 {
         let at = [0, 1, 2].map(|axis| {

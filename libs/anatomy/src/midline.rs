@@ -2,8 +2,7 @@
 
 use ndarray::{ArrayView3, Axis};
 use neurotriage_domain::Side;
-
-use crate::grid::Transform;
+use neurotriage_imaging::AffineMap;
 
 /// The plane `x = a y + b z + c` in RAS+ millimetres: left of it lies the patient's left.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +28,7 @@ impl MidlinePlane {
     /// - `sides`: `[x, y, z]` in LPS order, so the first index grows to the left
     pub(crate) fn fit(
         sides: ArrayView3<'_, Option<Side>>,
-        world_from_voxel: &Transform,
+        world_from_voxel: &AffineMap,
     ) -> Option<Self> {
         let (_, ny, nz) = sides.dim();
         let mut points = Vec::new();

@@ -18,6 +18,7 @@
 
 #[expect(clippy::needless_range_loop, reason = "rows and columns of matrices")]
 mod affine;
+mod affine_map;
 pub mod case;
 pub mod chart;
 pub mod components;
@@ -34,6 +35,7 @@ mod study;
 mod volume;
 
 pub use affine::{Affine, InvalidAffine, Orientation, UnknownOrientation};
+pub use affine_map::AffineMap;
 pub use case::CaseFiles;
 pub use error::{FileProblem, ImagingError};
 pub use orientation::{Reorientation, canonicalise};

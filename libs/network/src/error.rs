@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use neurotriage_dataset::DatasetError;
+use neurotriage_device::MissingDevice;
 use neurotriage_domain::{DomainError, ErrorCode};
 use tch::TchError;
 
@@ -70,16 +71,9 @@ pub enum NetworkError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The device asked for is not there.
-    #[error(
-        "device `{device}` is not available: libtorch sees {cuda_devices} CUDA devices, counted from 0; use one of them, `cpu` or `auto`"
-    )]
-    Device {
-        /// The device asked for.
-        device: String,
-        /// CUDA devices that libtorch sees.
-        cuda_devices: i64,
-    },
+    /// A CUDA device was asked for and is not there.
+    #[error(transparent)]
+    Device(#[from] MissingDevice),
     /// A training sample could not be made.
     #[error("draw training sample {index}")]
     Sample {
@@ -125,7 +119,7 @@ impl DomainError for NetworkError {
             | Self::Combine { .. }
             | Self::Resume { .. }
             | Self::Diverged { .. }
-            | Self::Device { .. } => ErrorCode::FailedPrecondition,
+            | Self::Device(_) => ErrorCode::FailedPrecondition,
             Self::Cancelled => ErrorCode::Unavailable,
             Self::SafeTensors(_)
             | Self::Json { .. }
@@ -147,7 +141,7 @@ impl DomainError for NetworkError {
             Self::SafeTensors(_) => "BAD_SAFETENSORS",
             Self::Json { .. } => "BAD_JSON",
             Self::Io { .. } => "FILE_ACCESS",
-            Self::Device { .. } => "DEVICE_UNAVAILABLE",
+            Self::Device(_) => "DEVICE_UNAVAILABLE",
             Self::Sample { .. } => "SAMPLE_FAILED",
             Self::LoaderStopped => "LOADER_STOPPED",
             Self::Scores(_) => "MASKS_DO_NOT_COMPARE",

@@ -14,7 +14,6 @@ mod best;
 mod card;
 mod checkpoint;
 mod config;
-mod device;
 mod error;
 mod journal;
 mod layers;
@@ -50,12 +49,12 @@ pub use card::{
 };
 pub use checkpoint::CHECKPOINT_FILE;
 pub use config::{Architecture, NetworkConfig};
-pub use device::{DeviceChoice, UnknownDevice, set_compute_threads};
 pub use error::NetworkError;
 pub use journal::METRICS_FILE;
 pub use loss::LossKind;
 pub use memory::memory_needed_bytes;
 pub use model::{CARD_FILE, Model, WEIGHTS_FILE};
+pub use neurotriage_device::{DeviceChoice, MissingDevice, UnknownDevice, set_compute_threads};
 pub use optimiser::{OptimiserConfig, OptimiserKind, ScheduleConfig, ScheduleKind};
 pub use outcome::{
     Doubt, Outcome, OutcomeEvidence, StudyCondition, StudySpace, decide as decide_outcome,

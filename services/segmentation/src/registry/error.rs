@@ -208,7 +208,7 @@ impl DomainError for RegistryError {
                 ErrorCode::ResourceExhausted
             }
             Self::ReadTooSlowly { .. } => ErrorCode::Unavailable,
-            Self::Network(NetworkError::Device { .. }) => ErrorCode::FailedPrecondition,
+            Self::Network(NetworkError::Device(_)) => ErrorCode::FailedPrecondition,
             Self::Network(_) | Self::Thread { .. } | Self::Store { .. } => ErrorCode::Internal,
             Self::Blob(error) => error.code(),
         }

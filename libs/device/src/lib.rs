@@ -1,11 +1,9 @@
-//! Where tensors live.
+//! Where tensors live: the CPU or a CUDA device, chosen at run time.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device};
-
-use crate::NetworkError;
 
 /// Where to compute. Written `auto`, `cpu` or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +19,11 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// Returns the device.
+    ///
     /// # Errors
-    /// [`NetworkError::Device`] if the CUDA device asked for is not there.
-    pub(crate) fn resolve(self) -> Result<Device, NetworkError> {
+    /// [`MissingDevice`] if the CUDA device asked for is not there.
+    pub fn resolve(self) -> Result<Device, MissingDevice> {
         match self {
             Self::Auto => Ok(Device::cuda_if_available()),
             Self::Cpu => Ok(Device::Cpu),
@@ -32,7 +32,7 @@ impl DeviceChoice {
                 if i64::try_from(index).is_ok_and(|index| index < cuda_devices) {
                     return Ok(Device::Cuda(index));
                 }
-                Err(NetworkError::Device { device: self.to_string(), cuda_devices })
+                Err(MissingDevice { device: self, cuda_devices })
             }
         }
     }
@@ -46,6 +46,18 @@ impl fmt::Display for DeviceChoice {
             Self::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }
+}
+
+/// A CUDA device that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "device `{device}` is not available: libtorch sees {cuda_devices} CUDA devices, counted from 0; use one of them, `cpu` or `auto`"
+)]
+pub struct MissingDevice {
+    /// The device asked for.
+    pub device: DeviceChoice,
+    /// CUDA devices that libtorch sees.
+    pub cuda_devices: i64,
 }
 
 /// Text that names no device.
@@ -105,6 +117,7 @@ mod tests {
     #[test]
     fn a_missing_cuda_device_is_an_error() {
         let far = DeviceChoice::Cuda(1000);
-        assert!(matches!(far.resolve(), Err(NetworkError::Device { .. })));
+        let error = far.resolve().unwrap_err().to_string();
+        assert!(error.contains("cuda:1000") && error.contains("cpu"), "{error}");
     }
 }

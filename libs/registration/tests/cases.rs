@@ -1,0 +1,56 @@
+//! Real studies, from the folder that `NEUROTRIAGE_CASES` names, moved by known amounts.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may stop the test")]
+#![allow(clippy::print_stdout, reason = "says what was skipped and what was reached")]
+
+mod support;
+
+use std::{path::Path, time::Instant};
+
+use neurotriage_domain::Modality;
+use neurotriage_imaging::{AffineMap, CaseFiles};
+use neurotriage_registration::{Patient, RegistrationOptions, Target, Verdict, register};
+use support::{error_mm, moved_image, moved_mask, random_move, sri24};
+
+/// Largest mean error over the brain, in millimetres.
+const ERROR_MM_MAX: f64 = 3.0;
+
+#[test]
+fn moved_studies_come_back() {
+    let Some(folder) = std::env::var_os("NEUROTRIAGE_CASES") else {
+        println!("skipped: set NEUROTRIAGE_CASES");
+        return;
+    };
+    let target = sri24();
+    let options = RegistrationOptions::default();
+    for (seed, files) in (1..).zip(CaseFiles::find_all(Path::new(&folder)).unwrap()) {
+        let study = files.read_study().unwrap();
+        let lesion = files.read_truth().unwrap().unwrap();
+        let image = study.image(Modality::T1);
+        let by = random_move(seed, target.centre_mm());
+        let (moved, lesion_moved) = (moved_image(image, &by), moved_mask(&lesion, &by));
+        let still = Patient { image, lesion: Some(&lesion) };
+        let patient = Patient { image: &moved, lesion: Some(&lesion_moved) };
+        // To the template: where the study came to lie before it was moved.
+        let first = register(&target, &still, &options).unwrap();
+        let start = Instant::now();
+        let again = register(&target, &patient, &options).unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        let back = first.target_from_patient.inverse().unwrap().after(&again.target_from_patient);
+        let to_template_mm = error_mm(image, &by, &back);
+        // To the study as it was: where it lay is known exactly.
+        let own = Target::new(image).unwrap();
+        let found = register(&own, &patient, &options).unwrap();
+        let to_itself_mm = error_mm(image, &by, &found.target_from_patient);
+        let off_mm = error_mm(image, &AffineMap::IDENTITY, &first.target_from_patient);
+        println!(
+            "{}: {to_template_mm:.2} mm by the template, {to_itself_mm:.2} mm by itself; unmoved it \
+             lay {off_mm:.1} mm from the template; {seconds:.1} s, {:?}",
+            files.id, again.quality
+        );
+        assert!(to_template_mm < ERROR_MM_MAX, "{}: {to_template_mm}", files.id);
+        assert!(to_itself_mm < ERROR_MM_MAX, "{}: {to_itself_mm}", files.id);
+        assert_eq!(first.quality.verdict, Verdict::Good, "{}", files.id);
+        assert_eq!(again.quality.verdict, Verdict::Good, "{}", files.id);
+    }
+}

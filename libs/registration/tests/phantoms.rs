@@ -1,0 +1,102 @@
+//! Synthetic studies moved by known amounts, and images of no brain.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may stop the test")]
+
+mod support;
+
+use ndarray::Array3;
+use neurotriage_domain::Modality;
+use neurotriage_imaging::{Affine, AffineMap, Image, Mask, Volume};
+use neurotriage_phantom::{Phantom, PhantomSpec};
+use neurotriage_registration::{
+    Patient, RegistrationError, RegistrationOptions, Verdict, register,
+};
+use support::{error_mm, moved_image, moved_mask, random_move, sri24};
+
+/// Returns one sequence of a phantom, and its tumour.
+fn phantom(seed: u64, modality: Modality) -> (Image, Mask) {
+    let case = Phantom::generate(&PhantomSpec::new(seed)).unwrap();
+    (case.images[modality as usize].clone(), case.truth)
+}
+
+#[test]
+fn a_moved_phantom_comes_back_by_any_sequence_in_any_orientation_and_spacing() {
+    let target = sri24();
+    for (seed, modality) in [(1, Modality::T1), (2, Modality::Flair)] {
+        let (image, lesion) = phantom(seed, modality);
+        let by = random_move(seed, target.centre_mm());
+        let (moved, lesion_moved) = (moved_image(&image, &by), moved_mask(&lesion, &by));
+        // As another scanner would store it: other axes first, slices of 3 mm.
+        let turned = moved.voxels.permuted_axes([2, 1, 0]);
+        let mut rows = *moved.affine.rows();
+        for row in &mut rows[..3] {
+            row.swap(0, 2);
+            row[0] *= 3.0;
+        }
+        let (nz, ny, nx) = turned.dim();
+        let voxels = Array3::from_shape_fn([nz / 3, ny, nx], |(z, y, x)| turned[[3 * z, y, x]]);
+        let thick = Volume { voxels, affine: Affine::from_rows(rows).unwrap() };
+        let find = |image, lesion| {
+            let patient = Patient { image, lesion: Some(lesion) };
+            register(&target, &patient, &RegistrationOptions::default()).unwrap()
+        };
+        // A phantom's brain has a form of its own: the truth is where it lies unmoved.
+        let (still, found) = (find(&image, &lesion), find(&thick, &lesion_moved));
+        let back = still.target_from_patient.inverse().unwrap().after(&found.target_from_patient);
+        let error_mm = error_mm(&image, &by, &back);
+        assert!(error_mm < 3.0, "{modality:?}: {error_mm} {:?}", found.quality);
+        assert_eq!(found.quality.verdict, Verdict::Good, "{:?}", found.quality);
+    }
+}
+
+#[test]
+fn a_brain_back_to_front_and_noise_in_its_shape_fit_nowhere() {
+    let target = sri24();
+    let options = RegistrationOptions::default();
+    let verdict = |image: &Image| {
+        let found = register(&target, &Patient { image, lesion: None }, &options).unwrap();
+        (found.quality.verdict, found.quality)
+    };
+    let (image, _) = phantom(1, Modality::T1);
+    let mut rows = *image.affine.rows();
+    rows[1] = rows[1].map(|value| -value);
+    let turned = Volume { voxels: image.voxels, affine: Affine::from_rows(rows).unwrap() };
+    let (found, quality) = verdict(&turned);
+    assert_eq!(found, Verdict::Failed, "{quality:?}");
+    let noise = Array3::from_shape_fn([240, 240, 155], |(x, y, z)| {
+        let place =
+            [(x as f64 - 120.0) / 65.0, (y as f64 - 120.0) / 80.0, (z as f64 - 75.0) / 60.0];
+        let inside = place.iter().map(|part| part * part).sum::<f64>() < 1.0;
+        // A hash of the place.
+        let mixed = (x * 73_856_093) ^ (y * 19_349_663) ^ (z * 83_492_791);
+        if inside { 1.0 + (mixed % 1000) as f32 / 1000.0 } else { 0.0 }
+    });
+    let (found, quality) = verdict(&Volume { voxels: noise, affine: Affine::brats() });
+    assert_eq!(found, Verdict::Failed, "{quality:?}");
+}
+
+#[test]
+fn images_of_nothing_are_refused() {
+    let target = sri24();
+    let options = RegistrationOptions::default();
+    let refused = |shape: [usize; 3]| {
+        let image = Volume { voxels: Array3::from_elem(shape, 1.0), affine: Affine::brats() };
+        register(&target, &Patient { image: &image, lesion: None }, &options).unwrap_err()
+    };
+    assert!(matches!(refused([120, 120, 100]), RegistrationError::Flat));
+    let error = refused([120, 120, 20]).to_string();
+    assert!(error.contains("along axis z the image covers 20 mm"), "{error}");
+}
+
+#[test]
+fn the_same_study_gives_the_same_map() {
+    let target = sri24();
+    let (image, lesion) = phantom(3, Modality::T1);
+    let find = || {
+        let patient = Patient { image: &image, lesion: Some(&lesion) };
+        register(&target, &patient, &RegistrationOptions::default()).unwrap()
+    };
+    let (one, other) = (find(), find());
+    let back = one.target_from_patient.inverse().unwrap().after(&other.target_from_patient);
+    assert!(error_mm(&image, &AffineMap::IDENTITY, &back) < 0.05);
+}
