@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Name and version of [`Atlas::embedded`].
-pub const ATLAS_VERSION: &str = "icbm2009a-lobes-sri24/2";
+pub const ATLAS_VERSION: &str = "icbm2009a-lobes-sri24/3";
 
 /// A voxel on no region belongs to the nearest one up to this distance, in millimetres: about
 /// the width of a sulcus with the shift that a growing tumour causes.
