@@ -5,58 +5,60 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use ndarray::{Array2, Array3, ArrayView3, Axis};
-use neurotriage_domain::{RegionName, Side, VoxelSpacing};
-use neurotriage_imaging::{Affine, AffineMap, Mask, nifti::read_image};
+use ndarray::{Array2, Array3, Axis};
+use neurotriage_domain::{RegionName, Side};
+use neurotriage_imaging::{Affine, AffineMap, Mask};
 use neurotriage_metrics::distance::nearest_feature;
 
 use crate::{
-    AnatomyError,
-    grid::{Bounds, Oriented, inverse},
+    AnatomyError, Template,
+    grid::Bounds,
+    label_map::{LABEL_COUNT, LabelMap, damaged, look_up, read_labels},
     midline::MidlinePlane,
     terms::has_tissue,
 };
-
-/// Name and version of [`Atlas::embedded`].
-pub const ATLAS_VERSION: &str = "icbm2009a-lobes-sri24/3";
 
 /// A voxel on no region belongs to the nearest one up to this distance, in millimetres: about
 /// the width of a sulcus with the shift that a growing tumour causes.
 pub const NEAREST_MM_MAX: f64 = 10.0;
 
-const EMBEDDED_LABELS: &[u8] = include_bytes!("../../../assets/atlas/brats_grid_lobes.nii.gz");
-const EMBEDDED_NAMES: &[u8] = include_bytes!("../../../assets/atlas/brats_grid_lobes_labels.json");
+const SRI24_LABELS: &[u8] = include_bytes!("../../../assets/atlas/brats_grid_lobes.nii.gz");
+const MNI152_LABELS: &[u8] = include_bytes!("../../../assets/atlas/mni152_lobes.nii.gz");
+const NAMES: &[u8] = include_bytes!("../../../assets/atlas/brats_grid_lobes_labels.json");
 
 /// Name in the table for space around the brain: known, and no region.
 const EXTRACEREBRAL: &str = "extracerebral_csf";
 
-/// Number of values that a label may take.
-const LABEL_COUNT: usize = 256;
-
 /// A map from points in space to brain regions.
 #[derive(Debug)]
 pub struct Atlas {
-    /// Row-major, `[x, y, z]`, in LPS order; 0 is no region.
-    labels: Array3<u8>,
-    voxel_from_world: AffineMap,
-    spacing: VoxelSpacing,
+    name: String,
+    map: LabelMap,
     regions: [Option<RegionName>; LABEL_COUNT],
+    /// Label of the space around the brain.
+    extracerebral: Option<u8>,
     voxels: [u64; LABEL_COUNT],
     midline: MidlinePlane,
+    centre_mm: [f64; 3],
     nearest: OnceLock<Array3<u8>>,
 }
 
 impl Atlas {
-    /// Returns the atlas that comes with the program: 35 regions in the grid of `BraTS`.
+    /// Returns the atlas that comes with the program for a template's space: 35 regions.
     ///
     /// Read once; later calls cost nothing.
     ///
     /// # Errors
     /// [`AnatomyError::Atlas`] if the program was built with damaged files.
-    pub fn embedded() -> Result<Arc<Self>, AnatomyError> {
-        static EMBEDDED: OnceLock<Result<Arc<Atlas>, AnatomyError>> = OnceLock::new();
-        EMBEDDED
-            .get_or_init(|| Self::from_files(EMBEDDED_LABELS, EMBEDDED_NAMES).map(Arc::new))
+    pub fn of(template: Template) -> Result<Arc<Self>, AnatomyError> {
+        static ATLASES: [OnceLock<Result<Arc<Atlas>, AnatomyError>>; 2] =
+            [const { OnceLock::new() }; 2];
+        let (labels, name) = match template {
+            Template::Sri24 => (SRI24_LABELS, "icbm2009a-lobes-sri24/3"),
+            Template::Mni152 => (MNI152_LABELS, "icbm2009a-lobes-mni152/1"),
+        };
+        ATLASES[template as usize]
+            .get_or_init(|| Self::from_files(name, labels, NAMES).map(Arc::new))
             .clone()
     }
 
@@ -66,15 +68,13 @@ impl Atlas {
     ///
     /// # Errors
     /// [`AnatomyError::Atlas`] if either cannot be read or they do not fit together.
-    pub fn from_files(labels_nifti: &[u8], names_json: &[u8]) -> Result<Self, AnatomyError> {
-        let image = read_image(labels_nifti, "atlas").map_err(damaged)?;
-        let is_label = |value: f32| (0.0..256.0).contains(&value) && value.fract() == 0.0;
-        if let Some(&value) = image.voxels.iter().find(|&&value| !is_label(value)) {
-            return Err(damaged(format!("{value} is no label")));
-        }
-        let voxels = image.voxels.mapv(|value| value as u8);
+    pub fn from_files(
+        name: &str,
+        labels_nifti: &[u8],
+        names_json: &[u8],
+    ) -> Result<Self, AnatomyError> {
         let names: BTreeMap<u8, String> = serde_json::from_slice(names_json).map_err(damaged)?;
-        Self::from_labels(&Mask { voxels, affine: image.affine }, &names)
+        Self::from_labels(name, &read_labels(labels_nifti, name)?, &names)
     }
 
     /// Returns the atlas with these labels and region names.
@@ -83,16 +83,23 @@ impl Atlas {
     /// [`AnatomyError::Atlas`] if a label has no name, a name is no region, or too few paired
     /// regions are there to find the midline; [`AnatomyError::Geometry`] or
     /// [`AnatomyError::NoVoxels`] as for a mask.
-    pub fn from_labels(labels: &Mask, names: &BTreeMap<u8, String>) -> Result<Self, AnatomyError> {
+    pub fn from_labels(
+        name: &str,
+        labels: &Mask,
+        names: &BTreeMap<u8, String>,
+    ) -> Result<Self, AnatomyError> {
         let mut regions = [None; LABEL_COUNT];
+        let mut extracerebral = None;
         for (&label, name) in names {
-            if name != EXTRACEREBRAL {
+            if name == EXTRACEREBRAL {
+                extracerebral = Some(label);
+            } else {
                 regions[usize::from(label)] = Some(name.parse().map_err(damaged)?);
             }
         }
-        let oriented = Oriented::new(labels.voxels.view(), (&labels.affine).into())?;
+        let map = LabelMap::new(labels)?;
         let mut voxels = [0; LABEL_COUNT];
-        for &label in oriented.labels {
+        for &label in &map.labels {
             voxels[usize::from(label)] += 1;
         }
         for (label, &count) in voxels.iter().enumerate().skip(1) {
@@ -101,18 +108,18 @@ impl Atlas {
                 return Err(damaged(format!("label {label} has no name")));
             }
         }
-        let sides = oriented.labels.map(|&label| regions[usize::from(label)].map(side_of));
-        let midline = MidlinePlane::fit(sides.view(), &oriented.world_from_voxel)
+        let sides = map.labels.map(|&label| regions[usize::from(label)].map(side_of));
+        let midline = MidlinePlane::fit(sides.view(), &map.world_from_voxel)
             .ok_or_else(|| damaged("it has too few regions with a side to find the midline"))?;
-        Ok(Self {
-            labels: oriented.labels.as_standard_layout().into_owned(),
-            voxel_from_world: inverse(&oriented.world_from_voxel)?,
-            spacing: oriented.spacing,
-            regions,
-            voxels,
-            midline,
-            nearest: OnceLock::new(),
-        })
+        let nearest = OnceLock::new();
+        let centre_mm = centre_mm(&map, &regions);
+        let name = name.to_owned();
+        Ok(Self { name, map, regions, extracerebral, voxels, midline, centre_mm, nearest })
+    }
+
+    /// Returns name and version.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns every region of the atlas, in label order.
@@ -129,12 +136,12 @@ impl Atlas {
     pub fn volume_ml(&self, region: RegionName) -> f64 {
         let label = self.regions.iter().position(|&other| other == Some(region));
         let voxels = label.map_or(0, |label| self.voxels[label]);
-        voxels as f64 * self.spacing.voxel_volume_mm3() / 1000.0
+        voxels as f64 * self.map.voxel_ml()
     }
 
     /// Returns the label at a point in RAS+ millimetres; 0 outside the grid.
     pub fn label_at(&self, point_mm: [f64; 3]) -> u8 {
-        look_up(self.labels.view(), self.voxel_from_world.apply(point_mm))
+        self.map.at(point_mm)
     }
 
     /// Returns the region at a point in RAS+ millimetres.
@@ -147,13 +154,22 @@ impl Atlas {
         self.midline.side(point_mm)
     }
 
+    /// Returns the distance of a point in RAS+ millimetres from the midline plane along x, positive on
+    /// the patient's right.
+    pub fn right_of_midline_mm(&self, point_mm: [f64; 3]) -> f64 {
+        self.midline.right_of_mm(point_mm)
+    }
+
     /// Returns the labels in one slice of another volume's grid, such as to draw outlines.
+    ///
+    /// `atlas_from_world` maps the volume's millimetres to those of the atlas.
     ///
     /// # Shapes
     /// - `shape`: voxels of the volume, `[x, y, z]`; the slice is number `index` across `axis`
     /// - returns: the two other axes, in their order; 0 where the atlas has nothing
     pub fn label_slice(
         &self,
+        atlas_from_world: &AffineMap,
         affine: &Affine,
         shape: [usize; 3],
         axis: Axis,
@@ -163,29 +179,35 @@ impl Atlas {
         let [rows, columns] = others[..] else {
             return Array2::zeros([0, 0]);
         };
-        let atlas_from_voxel = self.voxel_from_world.after(&affine.into());
+        let atlas_from_voxel =
+            self.map.voxel_from_world.after(atlas_from_world).after(&affine.into());
         Array2::from_shape_fn([shape[rows], shape[columns]], |(row, column)| {
             let mut voxel = [index as f64; 3];
             voxel[rows] = row as f64;
             voxel[columns] = column as f64;
-            look_up(self.labels.view(), atlas_from_voxel.apply(voxel))
+            self.map.at_voxel(atlas_from_voxel.apply(voxel))
         })
     }
 
-    /// Returns the map from voxels of a grid to voxels of the atlas.
-    pub(crate) fn voxel_map(&self, world_from_voxel: &AffineMap) -> AffineMap {
-        self.voxel_from_world.after(world_from_voxel)
+    /// Returns the centre of mass of all regions, in RAS+ millimetres.
+    pub(crate) fn centre_mm(&self) -> [f64; 3] {
+        self.centre_mm
     }
 
-    /// Returns the label at an atlas voxel; 0 outside the grid.
-    pub(crate) fn label_at_voxel(&self, voxel: [f64; 3]) -> u8 {
-        look_up(self.labels.view(), voxel)
+    /// Returns the map of labels.
+    pub(crate) fn map(&self) -> &LabelMap {
+        &self.map
+    }
+
+    /// Returns the label of the space around the brain.
+    pub(crate) fn extracerebral(&self) -> Option<u8> {
+        self.extracerebral
     }
 
     /// Returns the label of the nearest region that has tissue, 0 beyond
     /// [`NEAREST_MM_MAX`], at an atlas voxel.
     pub(crate) fn nearest_label_at_voxel(&self, voxel: [f64; 3]) -> u8 {
-        look_up(self.nearest().view(), voxel)
+        look_up(self.nearest(), voxel)
     }
 
     fn nearest(&self) -> &Array3<u8> {
@@ -193,20 +215,20 @@ impl Atlas {
             let is_site = self
                 .regions
                 .map(|region| region.is_some_and(|region| has_tissue(region.structure)));
-            let mut nearest = Array3::zeros(self.labels.dim());
-            let inside = self.labels.indexed_iter().filter(|(_, l)| is_site[usize::from(**l)]);
+            let mut nearest = Array3::zeros(self.map.labels.dim());
+            let inside = self.map.labels.indexed_iter().filter(|(_, l)| is_site[usize::from(**l)]);
             let Some(brain) = Bounds::around(inside.map(|((x, y, z), _)| [x, y, z])) else {
                 return nearest;
             };
-            let (nx, ny, nz) = self.labels.dim();
-            let wide = brain.widened(NEAREST_MM_MAX, self.spacing, [nx, ny, nz]);
+            let (nx, ny, nz) = self.map.labels.dim();
+            let wide = brain.widened(NEAREST_MM_MAX, self.map.spacing, [nx, ny, nz]);
             let [dx, dy, dz] = wide.shape();
             let [x0, y0, z0] = wide.start;
             let local = Array3::from_shape_fn([dx, dy, dz], |(x, y, z)| {
-                self.labels[[x0 + x, y0 + y, z0 + z]]
+                self.map.labels[[x0 + x, y0 + y, z0 + z]]
             });
             let features = local.mapv(|label| is_site[usize::from(label)]);
-            let found = nearest_feature(features.view(), self.spacing);
+            let found = nearest_feature(features.view(), self.map.spacing);
             let reach_mm2 = (NEAREST_MM_MAX * NEAREST_MM_MAX) as f32;
             for ((at, &squared_mm2), &site) in found.squared_mm2.indexed_iter().zip(&found.index) {
                 if squared_mm2 <= reach_mm2 {
@@ -220,23 +242,19 @@ impl Atlas {
     }
 }
 
+fn centre_mm(map: &LabelMap, regions: &[Option<RegionName>; LABEL_COUNT]) -> [f64; 3] {
+    let (mut sum, mut count) = ([0.0; 3], 0.0);
+    for ((x, y, z), &label) in map.labels.indexed_iter() {
+        if regions[usize::from(label)].is_some() {
+            count += 1.0;
+            for (slot, index) in sum.iter_mut().zip([x, y, z]) {
+                *slot += index as f64;
+            }
+        }
+    }
+    map.world_from_voxel.apply(sum.map(|sum| sum / f64::max(count, 1.0)))
+}
+
 fn side_of(region: RegionName) -> Side {
     region.side
-}
-
-/// Returns the value at the voxel nearest to a point in voxel coordinates; 0 outside.
-fn look_up(labels: ArrayView3<'_, u8>, voxel: [f64; 3]) -> u8 {
-    let mut index = [0; 3];
-    for (slot, coordinate) in index.iter_mut().zip(voxel) {
-        let rounded = (coordinate + 0.5).floor();
-        if rounded.is_nan() || rounded < 0.0 {
-            return 0;
-        }
-        *slot = rounded as usize;
-    }
-    labels.get(index).copied().unwrap_or(0)
-}
-
-fn damaged(error: impl std::fmt::Display) -> AnatomyError {
-    AnatomyError::Atlas { reason: error.to_string() }
 }

@@ -6,9 +6,25 @@
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use neurotriage_domain::VoxelSpacing;
 
-use crate::localisation::AxialDiameters;
-
 type Point = [f64; 2];
+
+/// A line between two points of the searched part, in millimetres from the outer corner of its first
+/// voxel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) length_mm: f64,
+    pub(crate) ends_mm: [[f64; 3]; 2],
+}
+
+/// Two lines at right angles in one axial slice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LinePair {
+    pub(crate) longest: Line,
+    pub(crate) perpendicular: Line,
+    pub(crate) product_mm2: f64,
+    /// Index of the slice in the part.
+    pub(crate) slice: usize,
+}
 
 /// Convex hulls of the axial slices of a lesion.
 #[derive(Clone, Debug)]
@@ -35,8 +51,8 @@ impl Hulls {
         Self { slices, slice_mm }
     }
 
-    /// Returns the longest diameter in three dimensions, in millimetres.
-    pub(crate) fn diameter_max_mm(&self) -> f64 {
+    /// Returns the longest diameter in three dimensions; `None` if there is no voxel.
+    pub(crate) fn longest(&self) -> Option<Line> {
         let mut points: Vec<[f64; 3]> = Vec::new();
         for (index, hull) in &self.slices {
             let (low, high) = (*index as f64 * self.slice_mm, (*index + 1) as f64 * self.slice_mm);
@@ -53,37 +69,51 @@ impl Hulls {
         let mut by_radius: Vec<(f64, [f64; 3])> =
             points.into_iter().map(|point| (distance(point, centre), point)).collect();
         by_radius.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let radius_max = by_radius.first().map_or(0.0, |(radius, _)| *radius);
-        let mut best = 0.0;
+        let radius_max = by_radius.first()?.0;
+        let mut best = Line { length_mm: 0.0, ends_mm: [centre; 2] };
         for (number, &(radius, point)) in by_radius.iter().enumerate() {
-            if radius + radius_max <= best {
+            if radius + radius_max <= best.length_mm {
                 break;
             }
             for &(other_radius, other) in &by_radius[..number] {
-                if radius + other_radius <= best {
+                if radius + other_radius <= best.length_mm {
                     break;
                 }
-                best = distance(point, other).max(best);
+                let length_mm = distance(point, other);
+                if length_mm > best.length_mm {
+                    best = Line { length_mm, ends_mm: [point, other] };
+                }
             }
         }
-        best
+        Some(best)
     }
 
     /// Returns the axial slice with the largest product of its longest diameter and the longest
     /// one at right angles to it; `None` if there is no voxel.
-    ///
-    /// `first_slice` is the index of the first slice in the mask.
-    pub(crate) fn axial(&self, first_slice: usize) -> Option<AxialDiameters> {
-        let mut best: Option<AxialDiameters> = None;
-        for (index, hull) in &self.slices {
-            let Some((longest_mm, direction)) = longest(hull) else {
+    pub(crate) fn axial(&self) -> Option<LinePair> {
+        let mut best: Option<LinePair> = None;
+        for (slice, hull) in &self.slices {
+            let Some([from, to]) = longest(hull) else {
                 continue;
             };
-            let perpendicular_mm = chord(hull, [-direction[1], direction[0]]);
-            let product_mm2 = longest_mm * perpendicular_mm;
+            let away = [to[0] - from[0], to[1] - from[1]];
+            let length_mm = away[0].hypot(away[1]);
+            let direction = [away[0] / length_mm, away[1] / length_mm];
+            let across = chord(hull, [-direction[1], direction[0]]);
+            let across_mm = (across[1][0] - across[0][0]).hypot(across[1][1] - across[0][1]);
+            let product_mm2 = length_mm * across_mm;
             if best.is_none_or(|best| product_mm2 > best.product_mm2) {
-                let slice = u32::try_from(first_slice + index).unwrap_or(u32::MAX);
-                best = Some(AxialDiameters { longest_mm, perpendicular_mm, product_mm2, slice });
+                let height_mm = (*slice as f64 + 0.5) * self.slice_mm;
+                let line = |length_mm, ends: [Point; 2]| Line {
+                    length_mm,
+                    ends_mm: ends.map(|[x, y]| [x, y, height_mm]),
+                };
+                best = Some(LinePair {
+                    longest: line(length_mm, [from, to]),
+                    perpendicular: line(across_mm, across),
+                    product_mm2,
+                    slice: *slice,
+                });
             }
         }
         best
@@ -143,29 +173,32 @@ fn half_hull(points: impl Iterator<Item = Point>) -> Vec<Point> {
     chain
 }
 
-/// Returns the longest diameter of a hull and its unit direction.
-fn longest(hull: &[Point]) -> Option<(f64, Point)> {
-    let mut best: Option<(f64, Point)> = None;
-    for (number, a) in hull.iter().enumerate() {
-        for b in &hull[..number] {
-            let away = [a[0] - b[0], a[1] - b[1]];
-            let length = away[0].hypot(away[1]);
+/// Returns the ends of the longest diameter of a hull.
+fn longest(hull: &[Point]) -> Option<[Point; 2]> {
+    let mut best: Option<(f64, [Point; 2])> = None;
+    for (number, &a) in hull.iter().enumerate() {
+        for &b in &hull[..number] {
+            let length = (a[0] - b[0]).hypot(a[1] - b[1]);
             if length > 0.0 && best.is_none_or(|(longest, _)| length > longest) {
-                best = Some((length, [away[0] / length, away[1] / length]));
+                best = Some((length, [b, a]));
             }
         }
     }
-    best
+    best.map(|(_, ends)| ends)
 }
 
-/// Returns the longest chord of a convex hull along a unit direction.
+/// Returns the ends of the longest chord of a convex hull along a unit direction.
 ///
 /// The length of such chords is concave and piecewise linear across the hull, so the longest one
 /// goes through a vertex.
-fn chord(hull: &[Point], direction: Point) -> f64 {
+fn chord(hull: &[Point], direction: Point) -> [Point; 2] {
     let across = |p: &Point| p[1] * direction[0] - p[0] * direction[1];
     let along = |p: &Point| p[0] * direction[0] + p[1] * direction[1];
-    let mut best = 0.0;
+    // The point at a distance along the direction and across it.
+    let point = |along: f64, across: f64| {
+        [along * direction[0] - across * direction[1], along * direction[1] + across * direction[0]]
+    };
+    let mut best = (f64::NEG_INFINITY, [[0.0; 2]; 2]);
     for vertex in hull {
         let at = across(vertex);
         let (mut low, mut high) = (along(vertex), along(vertex));
@@ -180,9 +213,11 @@ fn chord(hull: &[Point], direction: Point) -> f64 {
             low = crossing.min(low);
             high = crossing.max(high);
         }
-        best = (high - low).max(best);
+        if high - low > best.0 {
+            best = (high - low, [point(low, at), point(high, at)]);
+        }
     }
-    best
+    best.1
 }
 
 #[cfg(test)]
@@ -220,18 +255,24 @@ mod tests {
             let spacing_mm: [f64; 3] = spacing_mm.into();
             let inside = Array3::from_shape_vec([6, 5, 4], voxels).unwrap();
             let hulls = Hulls::of(inside.view(), VoxelSpacing::from_mm(spacing_mm).unwrap());
-            let found_mm = hulls.diameter_max_mm();
+            let found_mm = hulls.longest().map_or(0.0, |line| line.length_mm);
             prop_assert!((found_mm - brute_force(&inside, spacing_mm, None)).abs() < 1e-9);
-            let Some(axial) = hulls.axial(10) else {
+            let Some(axial) = hulls.axial() else {
                 prop_assert!(!inside.iter().any(|&inside| inside));
                 return Ok(());
             };
-            let slice = axial.slice as usize - 10;
+            let slice = axial.slice;
             let longest_mm = brute_force(&inside, spacing_mm, Some(slice));
-            prop_assert!((axial.longest_mm - longest_mm).abs() < 1e-9);
-            prop_assert!(axial.perpendicular_mm > 0.0);
-            prop_assert!(axial.perpendicular_mm <= axial.longest_mm + 1e-9);
-            prop_assert!(axial.longest_mm <= found_mm);
+            prop_assert!((axial.longest.length_mm - longest_mm).abs() < 1e-9);
+            prop_assert!(axial.perpendicular.length_mm > 0.0);
+            prop_assert!(axial.perpendicular.length_mm <= axial.longest.length_mm + 1e-9);
+            prop_assert!(axial.longest.length_mm <= found_mm);
+            let direction = |line: Line| {
+                [0, 1].map(|axis| line.ends_mm[1][axis] - line.ends_mm[0][axis])
+            };
+            let (along, across) = (direction(axial.longest), direction(axial.perpendicular));
+            prop_assert!((along[0].hypot(along[1]) - axial.longest.length_mm).abs() < 1e-9);
+            prop_assert!((along[0] * across[0] + along[1] * across[1]).abs() < 1e-6);
         }
     }
 
@@ -242,8 +283,8 @@ mod tests {
             (x / 36.0).powi(2) + (y / 18.0).powi(2) <= 1.0
         });
         let spacing = VoxelSpacing::from_mm([0.5, 0.5, 3.0]).unwrap();
-        let axial = Hulls::of(inside.view(), spacing).axial(0).unwrap();
-        assert!((axial.longest_mm - 36.0).abs() < 1.0, "{axial:?}");
-        assert!((axial.perpendicular_mm - 18.0).abs() < 1.0, "{axial:?}");
+        let axial = Hulls::of(inside.view(), spacing).axial().unwrap();
+        assert!((axial.longest.length_mm - 36.0).abs() < 1.0, "{axial:?}");
+        assert!((axial.perpendicular.length_mm - 18.0).abs() < 1.0, "{axial:?}");
     }
 }

@@ -1,11 +1,11 @@
 //! How a tumour is spread over regions and over the midline.
 
 use neurotriage_domain::{RegionName, Side, VoxelSpacing};
-use neurotriage_imaging::AffineMap;
 
 use crate::{
     Atlas, LocaliseOptions,
-    localisation::{MidlineShare, RegionShare, Site},
+    label_map::LABEL_COUNT,
+    localisation::{CompartmentRegion, MidlineShare, RegionShare, Site, Tissue},
     terms::{is_ventricle, korean_region_name, snomed_concept},
 };
 
@@ -22,14 +22,18 @@ const CORE_HALF_ML: f64 = 0.5;
 /// If the smaller side holds at least this share, both sides are alike.
 const SIDES_ALIKE_SHARE: f64 = 0.45;
 
+/// Voxels by atlas label.
+type Counts = [u64; LABEL_COUNT];
+
 /// Voxels of a tumour by place.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    /// Voxels of core and of oedema by atlas label, assigned ones included.
-    core: [u64; 256],
-    oedema: [u64; 256],
+    /// Voxels of necrotic core, oedema and enhancing tumour by atlas label, assigned ones included.
+    tissues: [Counts; 3],
+    /// Voxels of those three.
+    totals: [u64; 3],
     /// Voxels that overlap the label itself.
-    overlapping: [u64; 256],
+    overlapping: Counts,
     assigned: u64,
     outside: u64,
     left: u64,
@@ -39,9 +43,9 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn new() -> Self {
         Self {
-            core: [0; 256],
-            oedema: [0; 256],
-            overlapping: [0; 256],
+            tissues: [[0; LABEL_COUNT]; 3],
+            totals: [0; 3],
+            overlapping: [0; LABEL_COUNT],
             assigned: 0,
             outside: 0,
             left: 0,
@@ -49,34 +53,42 @@ impl Tally {
         }
     }
 
-    /// Counts one voxel with its mask label, in a grid with these maps.
-    pub(crate) fn add(&mut self, atlas: &Atlas, maps: &Maps, voxel: [usize; 3], label: u8) {
-        let voxel = voxel.map(|index| index as f64);
-        match atlas.side_at(maps.world_from_voxel.apply(voxel)) {
+    /// Counts one voxel with its mask label, given where it lies in the template.
+    pub(crate) fn add(&mut self, atlas: &Atlas, place_mm: [f64; 3], label: u8) {
+        match atlas.side_at(place_mm) {
             Side::Left => self.left += 1,
             Side::Right | Side::Midline => self.right += 1,
         }
-        let place = maps.atlas_from_voxel.apply(voxel);
-        let mut found = atlas.label_at_voxel(place);
+        let tissue = match label {
+            1 => 0,
+            2 => 1,
+            _ => 2,
+        };
+        self.totals[tissue] += 1;
+        let voxel = atlas.map().voxel_from_world.apply(place_mm);
+        let mut found = atlas.map().at_voxel(voxel);
         if atlas.region_of_label(found).is_some() {
             self.overlapping[usize::from(found)] += 1;
         } else {
-            found = atlas.nearest_label_at_voxel(place);
+            found = atlas.nearest_label_at_voxel(voxel);
             if found == 0 {
                 self.outside += 1;
                 return;
             }
             self.assigned += 1;
         }
-        let counts = if label == 2 { &mut self.oedema } else { &mut self.core };
-        counts[usize::from(found)] += 1;
+        self.tissues[tissue][usize::from(found)] += 1;
     }
 
     /// Adds the voxels of another tally.
     pub(crate) fn merge(&mut self, other: &Self) {
-        for label in 0..256 {
-            self.core[label] += other.core[label];
-            self.oedema[label] += other.oedema[label];
+        for tissue in 0..3 {
+            self.totals[tissue] += other.totals[tissue];
+            for label in 0..LABEL_COUNT {
+                self.tissues[tissue][label] += other.tissues[tissue][label];
+            }
+        }
+        for label in 0..LABEL_COUNT {
             self.overlapping[label] += other.overlapping[label];
         }
         self.assigned += other.assigned;
@@ -85,32 +97,57 @@ impl Tally {
         self.right += other.right;
     }
 
-    /// Returns true if the tumour overlaps the region of this label.
-    pub(crate) fn overlaps(&self, label: u8) -> bool {
-        self.overlapping[usize::from(label)] > 0
-    }
-
     /// Returns the share of voxels too far from every region.
     pub(crate) fn share_outside(&self) -> f64 {
         share(self.outside, self.left + self.right)
     }
 
-    /// Returns the site that the counts describe.
+    /// Returns the voxels of one tissue with a label.
+    fn count(&self, tissue: Tissue, label: usize) -> u64 {
+        parts(tissue).iter().map(|&part| self.tissues[part][label]).sum()
+    }
+
+    fn total(&self, tissue: Tissue) -> u64 {
+        parts(tissue).iter().map(|&part| self.totals[part]).sum()
+    }
+
+    /// Returns how one tissue is spread over regions, largest share first.
+    pub(crate) fn regions_of(
+        &self,
+        tissue: Tissue,
+        atlas: &Atlas,
+        spacing: VoxelSpacing,
+    ) -> Vec<CompartmentRegion> {
+        let total = self.total(tissue);
+        let mut regions = Vec::new();
+        for label in 1..=u8::MAX {
+            let voxels = self.count(tissue, usize::from(label));
+            let Some(region) = atlas.region_of_label(label).filter(|_| voxels > 0) else {
+                continue;
+            };
+            let volume_ml = ml(voxels, spacing);
+            regions.push(CompartmentRegion { region, volume_ml, share: share(voxels, total) });
+        }
+        regions.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.region.cmp(&b.region)));
+        regions
+    }
+
+    /// Returns the site that the counts describe; its stability is not known yet.
     pub(crate) fn site(
         &self,
         atlas: &Atlas,
         spacing: VoxelSpacing,
         options: &LocaliseOptions,
     ) -> Site {
-        let total = self.left + self.right;
-        let ml = |voxels: u64| voxels as f64 * spacing.voxel_volume_mm3() / 1000.0;
-        let core_total: u64 = self.core.iter().sum();
-        let inside_total = core_total + self.oedema.iter().sum::<u64>();
-        let core_weight = CORE_WEIGHT_MAX * ml(core_total) / (ml(core_total) + CORE_HALF_ML);
+        let total = self.total(Tissue::Whole);
+        let sum = |tissue| (1..LABEL_COUNT).map(|label| self.count(tissue, label)).sum::<u64>();
+        let (core_inside, inside_total) = (sum(Tissue::Core), sum(Tissue::Whole));
+        let core_ml = ml(core_inside, spacing);
+        let core_weight = CORE_WEIGHT_MAX * core_ml / (core_ml + CORE_HALF_ML);
         let mut regions = Vec::new();
         for label in 1..=u8::MAX {
             let index = usize::from(label);
-            let (core, whole) = (self.core[index], self.core[index] + self.oedema[index]);
+            let (core, whole) = (self.count(Tissue::Core, index), self.count(Tissue::Whole, index));
             let Some(region) = atlas.region_of_label(label).filter(|_| whole > 0) else {
                 continue;
             };
@@ -120,13 +157,17 @@ impl Tally {
                 display_name: region.display_name(),
                 korean_name: korean_region_name(region),
                 snomed_code: snomed_concept(region.structure).map(|term| term.code.to_owned()),
-                volume_ml: ml(whole),
+                snomed_display: snomed_concept(region.structure)
+                    .map(|term| term.display.to_owned()),
+                volume_ml: ml(whole, spacing),
                 share: share(whole, total),
-                core_ml: ml(core),
-                core_share: share(core, core_total),
-                site_weight: core_weight * share(core, core_total)
+                core_ml: ml(core, spacing),
+                core_share: share(core, core_inside),
+                site_weight: core_weight * share(core, core_inside)
                     + (1.0 - core_weight) * share(whole, inside_total),
-                region_occupied_share: (ml(self.overlapping[index]) / region_ml).min(1.0),
+                region_occupied_share: (ml(self.overlapping[index], spacing) / region_ml).min(1.0),
+                share_range: None,
+                is_certain: true,
             });
         }
         regions.sort_by(|a, b| {
@@ -138,11 +179,11 @@ impl Tally {
             regions,
             share_assigned_by_distance: share(self.assigned, total),
             share_outside: share(self.outside, total),
+            stability: None,
         }
     }
 
     fn midline(&self, spacing: VoxelSpacing, options: &LocaliseOptions) -> MidlineShare {
-        let ml = |voxels: u64| voxels as f64 * spacing.voxel_volume_mm3() / 1000.0;
         let across = self.left.min(self.right);
         let share_across = share(across, self.left + self.right);
         let side = if share_across >= SIDES_ALIKE_SHARE {
@@ -154,20 +195,28 @@ impl Tally {
         };
         MidlineShare {
             side,
-            left_ml: ml(self.left),
-            right_ml: ml(self.right),
+            left_ml: ml(self.left, spacing),
+            right_ml: ml(self.right, spacing),
             share_across,
-            crosses_midline: ml(across) >= options.across_ml_min
+            crosses_midline: ml(across, spacing) >= options.across_ml_min
                 && share_across >= options.across_share_min,
         }
     }
 }
 
-/// Maps from the voxels of a mask.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Maps {
-    pub(crate) world_from_voxel: AffineMap,
-    pub(crate) atlas_from_voxel: AffineMap,
+/// Returns the places in [`Tally::tissues`] that make up a tissue.
+fn parts(tissue: Tissue) -> &'static [usize] {
+    match tissue {
+        Tissue::Whole => &[0, 1, 2],
+        Tissue::Core => &[0, 2],
+        Tissue::NecroticCore => &[0],
+        Tissue::Oedema => &[1],
+        Tissue::Enhancing => &[2],
+    }
+}
+
+fn ml(voxels: u64, spacing: VoxelSpacing) -> f64 {
+    voxels as f64 * spacing.voxel_volume_mm3() / 1000.0
 }
 
 /// Returns the heaviest region that is no ventricle, or the heaviest of all.

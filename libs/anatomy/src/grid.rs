@@ -92,6 +92,13 @@ pub(crate) struct Part {
     pub(crate) start: [usize; 3],
 }
 
+impl Part {
+    /// Returns the index in the mask of a voxel of the part.
+    pub(crate) fn in_mask(&self, voxel: [usize; 3]) -> [usize; 3] {
+        [0, 1, 2].map(|axis| voxel[axis] + self.start[axis])
+    }
+}
+
 /// Returns which array axis runs along each world axis: the order with the largest product of
 /// direction cosines.
 fn axis_order(affine: &AffineMap) -> [usize; 3] {

@@ -1,32 +1,40 @@
 //! Where a tumour lies: lesions, brain regions, side, sizes and distances, from a mask alone.
 //!
 //! [`localise`] takes a mask in any orientation and spacing, works through its affine in RAS+
-//! millimetres, and returns a [`Localisation`]. Regions come from [`Atlas::embedded`], a map of
-//! lobes and deep structures in the SRI24 space of `BraTS`. A mask in any other space is measured
-//! but no region is named: a missing answer is better than a wrong lobe.
+//! millimetres, and returns a [`Localisation`]. Regions come from [`Atlas::of`] the space that the
+//! mask lies in, SRI24 or MNI152, or was registered to. A mask in any other space is measured but
+//! no region is named: a missing answer is better than a wrong lobe.
 //!
 //! The result is decision support for research use. It is no diagnosis, and this is no medical
 //! device.
 
 mod atlas;
+mod describe;
 mod diameter;
 mod distribution;
+mod eloquent;
+mod frame;
 mod grid;
+mod label_map;
 mod lesion;
 mod localisation;
 mod localise;
 mod midline;
-mod space;
+mod reach;
+mod stability;
+mod template;
 mod terms;
 
-pub use atlas::{ATLAS_VERSION, Atlas, NEAREST_MM_MAX};
+pub use atlas::{Atlas, NEAREST_MM_MAX};
 pub use localisation::{
-    AxialDiameters, BoundingBox, Caution, CompartmentVolumes, Lesion, Localisation, MidlineShare,
-    RegionDistance, RegionShare, Site, Space,
+    AxialDiameters, BoundingBox, Caution, Compartment, CompartmentRegion, CompartmentVolumes,
+    Contact, Contacts, Diameter, EloquentDistance, Focality, Lesion, Localisation, MidlineShare,
+    PlacedBy, Placement, Position, PossibleRegion, RegionDistance, RegionShare,
+    RegistrationQuality, Satellite, Site, Space, Stability, Tissue,
 };
-pub use localise::{
-    LESIONS_MAX, LocaliseOptions, SpaceRule, lesion_numbers, localise, localise_in,
-};
+pub use localise::{LESIONS_MAX, LocaliseOptions, SpaceRule, lesion_numbers, localise};
+pub use reach::REACH_MM_MAX;
+pub use template::{Template, brain_overlap, recognise_image};
 pub use terms::{SnomedConcept, korean_name, korean_region_name, snomed_concept};
 
 /// Why a mask could not be localised.

@@ -1,21 +1,25 @@
 //! From a mask to lesions and regions.
 
+use std::sync::Arc;
+
 use ndarray::Array3;
 use neurotriage_domain::VoxelSpacing;
-use neurotriage_imaging::{AffineMap, Mask};
-use neurotriage_metrics::distance::squared_distance_mm2;
+use neurotriage_imaging::Mask;
 
 use crate::{
-    ATLAS_VERSION, AnatomyError, Atlas, NEAREST_MM_MAX,
-    diameter::Hulls,
-    distribution::{Maps, Tally},
+    AnatomyError, Atlas,
+    describe::{Cut, ml, volumes},
+    distribution::Tally,
+    eloquent::EloquentMap,
+    frame::Frame,
     grid::{Bounds, Oriented, Part},
     lesion::{LesionVoxels, find_lesions},
     localisation::{
-        AxialDiameters, BoundingBox, Caution, CompartmentVolumes, Lesion, Localisation,
-        RegionDistance, Site, Space,
+        Caution, CompartmentVolumes, Focality, Lesion, Localisation, Placement, Site, Space,
     },
-    space::reason_not_sri24,
+    reach::{Reach, reach},
+    stability,
+    template::recognise,
 };
 
 /// Most lesions that are listed; the smaller ones beyond are counted.
@@ -28,21 +32,28 @@ const OUTSIDE_CAUTION_SHARE: f64 = 0.1;
 const OUTSIDE_SHARE_MAX: f64 = 0.5;
 
 /// Says so.
-const OUTSIDE_REASON: &str = "most of the tumour lies outside the brain of the template; register \
-                              the study to SRI24 first";
+const OUTSIDE_REASON: &str = "most of the tumour lies outside the brain of the template: give the \
+                              image too, to register the study";
+
+/// With a smaller share of the places tried giving the same main region, a reader is warned.
+const STABLE_SHARE_MIN: f64 = 0.75;
 
 /// How the space of a mask is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SpaceRule {
     /// From where its field of view lies.
     Recognise,
-    /// The caller knows that its millimetres are those of SRI24, such as after registration, even
-    /// if the field of view is another.
-    AssumeSri24,
+    /// The caller knows, such as after registration.
+    Placed(Placement),
+    /// The caller knows that it lies in none.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// How to localise.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LocaliseOptions {
     /// How the space of the mask is known.
     pub space: SpaceRule,
@@ -68,7 +79,7 @@ impl Default for LocaliseOptions {
     }
 }
 
-/// Localises a mask with [`Atlas::embedded`].
+/// Localises a mask with the atlases that come with the program.
 ///
 /// # Shapes
 /// - `mask`: any orientation and spacing; labels 0, 1, 2, 3 or 4
@@ -78,62 +89,51 @@ impl Default for LocaliseOptions {
 /// is not one; [`AnatomyError::Atlas`] if the atlas is damaged. A mask without tumour is no
 /// error: the answer has no lesions.
 pub fn localise(mask: &Mask, options: &LocaliseOptions) -> Result<Localisation, AnatomyError> {
-    localise_in(&*Atlas::embedded()?, mask, options)
-}
-
-/// Localises a mask with an atlas of the caller.
-///
-/// # Shapes
-/// - `mask`: any orientation and spacing; labels 0, 1, 2, 3 or 4
-///
-/// # Errors
-/// As [`localise`].
-pub fn localise_in(
-    atlas: &Atlas,
-    mask: &Mask,
-    options: &LocaliseOptions,
-) -> Result<Localisation, AnatomyError> {
-    let oriented = Oriented::new(mask.voxels.view(), (&mask.affine).into())?;
+    let given = (&mask.affine).into();
+    let oriented = Oriented::new(mask.voxels.view(), given)?;
     if let Some(&value) = oriented.labels.iter().find(|&&label| label > 4) {
         return Err(AnatomyError::Label { value });
     }
-    let spacing = oriented.spacing;
-    let inside = oriented.labels.indexed_iter().filter(|(_, label)| **label != 0);
+    let (placement, mut space_reason) = match &options.space {
+        SpaceRule::Placed(placement) => (Some(*placement), None),
+        SpaceRule::Unknown { reason } => (None, Some(reason.clone())),
+        SpaceRule::Recognise => match recognise(&oriented) {
+            Ok(template) => (Some(Placement::by_header(template)), None),
+            Err(reason) => (None, Some(reason)),
+        },
+    };
+    let mut maps = placement.as_ref().map(TemplateMaps::new).transpose()?;
+    let template_from_patient = placement.as_ref().map(|known| &known.template_from_patient);
+    let mut frame = Frame::new(oriented, &given, template_from_patient)?;
+    let inside = frame.oriented.labels.indexed_iter().filter(|(_, label)| **label != 0);
     let bounds = Bounds::around(inside.map(|((x, y, z), _)| [x, y, z]));
-    let maps = Maps {
-        world_from_voxel: oriented.world_from_voxel,
-        atlas_from_voxel: atlas.voxel_map(&oriented.world_from_voxel),
-    };
-    let work = Work { atlas, oriented: &oriented, maps, options };
-    let mut space_reason = match options.space {
-        SpaceRule::Recognise => reason_not_sri24(&oriented),
-        SpaceRule::AssumeSri24 => None,
-    };
+    let spacing = frame.oriented.spacing;
     let mut found = Found::default();
     if let Some(bounds) = &bounds {
-        found = work.find(&oriented.crop(bounds), &mut space_reason);
+        let part = frame.oriented.crop(bounds);
+        let groups = find_lesions(&part.labels, spacing, options.lesion_gap_mm);
+        let (listed, ignored) = split(groups, spacing, options);
+        let placed = maps.as_ref().map(|maps| maps.places(&frame, &part, &listed));
+        if placed.as_ref().is_some_and(|placed| placed.all.share_outside() > OUTSIDE_SHARE_MAX) {
+            space_reason = Some(OUTSIDE_REASON.to_owned());
+            (maps, frame.template_from_voxel) = (None, None);
+        }
+        let work = Work { frame: &frame, options };
+        found = work.describe_all(&part, &listed, maps.as_ref().zip(placed.as_ref()));
+        found.ignored = ignored;
     }
-    let mut cautions = Vec::new();
-    if space_reason.is_some() {
-        cautions.push(Caution::SpaceUnknown);
-    }
-    if bounds.is_some_and(|bounds| touches_border(&bounds, oriented.shape())) {
-        cautions.push(Caution::TouchesImageBorder);
-    }
-    if found.site.as_ref().is_some_and(|site| site.share_outside > OUTSIDE_CAUTION_SHARE) {
-        cautions.push(Caution::FarFromRegions);
-    }
-    if found.ignored.too_many {
-        cautions.push(Caution::LesionsLeftOut);
-    }
+    let placement = placement.filter(|_| space_reason.is_none());
+    let cautions = cautions(&frame, bounds.as_ref(), &found, placement.as_ref());
     Ok(Localisation {
-        space: if space_reason.is_some() { Space::Unknown } else { Space::Sri24 },
+        space: placement.map_or(Space::Unknown, |known| known.template.into()),
         space_reason,
-        atlas: ATLAS_VERSION.to_owned(),
+        placement,
+        atlas: maps.map_or_else(String::new, |maps| maps.atlas.name().to_owned()),
+        focality: focality(&found.lesions),
         volumes: total(&found.lesions),
         lesions: found.lesions,
         components_ignored: found.ignored.components,
-        ignored_ml: volume_ml(found.ignored.voxels, spacing),
+        ignored_ml: ml(found.ignored.voxels, spacing),
         site: found.site,
         cautions,
     })
@@ -162,7 +162,7 @@ pub fn lesion_numbers(mask: &Mask, options: &LocaliseOptions) -> Result<Array3<u
     // At most 100 are listed.
     for (number, lesion) in (1_u8..).zip(split(groups, oriented.spacing, options).0) {
         for voxel in lesion.voxels {
-            numbers[in_mask(&part, voxel)] = number;
+            numbers[part.in_mask(voxel)] = number;
         }
     }
     Ok(numbers)
@@ -192,7 +192,7 @@ fn split(
 ) -> (Vec<LesionVoxels>, Ignored) {
     let large = found
         .iter()
-        .take_while(|lesion| volume_ml(lesion.voxels.len(), spacing) >= options.lesion_ml_min)
+        .take_while(|lesion| ml(lesion.voxels.len(), spacing) >= options.lesion_ml_min)
         .count();
     let rest = found.split_off(large.min(LESIONS_MAX));
     let ignored = Ignored {
@@ -203,160 +203,148 @@ fn split(
     (found, ignored)
 }
 
+/// The maps of one template's space.
+struct TemplateMaps {
+    placement: Placement,
+    atlas: Arc<Atlas>,
+    areas: Arc<EloquentMap>,
+}
+
+impl TemplateMaps {
+    fn new(placement: &Placement) -> Result<Self, AnatomyError> {
+        Ok(Self {
+            placement: *placement,
+            atlas: Atlas::of(placement.template)?,
+            areas: EloquentMap::of(placement.template)?,
+        })
+    }
+
+    /// Looks every voxel of the lesions up.
+    fn places(&self, frame: &Frame<'_>, part: &Part, listed: &[LesionVoxels]) -> Placed {
+        let mut placed = Placed { all: Tally::new(), lesions: Vec::new(), voxels: Vec::new() };
+        let Some(map) = frame.template_from_voxel else { return placed };
+        for lesion in listed {
+            let mut tally = Tally::new();
+            let mut voxels = Vec::with_capacity(lesion.voxels.len());
+            for &voxel in &lesion.voxels {
+                let place_mm = map.apply(part.in_mask(voxel).map(|index| index as f64));
+                tally.add(&self.atlas, place_mm, part.labels[voxel]);
+                voxels.push((place_mm, part.labels[voxel]));
+            }
+            placed.all.merge(&tally);
+            placed.lesions.push(tally);
+            placed.voxels.push(voxels);
+        }
+        placed
+    }
+}
+
+/// Where the voxels of the lesions lie in a template.
+struct Placed {
+    all: Tally,
+    /// By lesion.
+    lesions: Vec<Tally>,
+    /// By lesion: place in the template's millimetres, and label.
+    voxels: Vec<Vec<([f64; 3], u8)>>,
+}
+
 /// What every lesion of a mask is described with.
 struct Work<'a> {
-    atlas: &'a Atlas,
-    oriented: &'a Oriented<'a>,
-    maps: Maps,
+    frame: &'a Frame<'a>,
     options: &'a LocaliseOptions,
 }
 
 impl Work<'_> {
-    /// Describes the lesions of the part that holds them all.
-    ///
-    /// Writes a reason into `space_reason` if they lie where no brain is.
-    fn find(&self, part: &Part, space_reason: &mut Option<String>) -> Found {
-        let spacing = self.oriented.spacing;
-        let groups = find_lesions(&part.labels, spacing, self.options.lesion_gap_mm);
-        let (listed, ignored) = split(groups, spacing, self.options);
-        let mut tallies = Vec::new();
-        let mut all = Tally::new();
-        if space_reason.is_none() {
-            for lesion in &listed {
-                let tally = self.tally(part, lesion);
-                all.merge(&tally);
-                tallies.push(tally);
-            }
-        }
-        if all.share_outside() > OUTSIDE_SHARE_MAX {
-            *space_reason = Some(OUTSIDE_REASON.to_owned());
-            tallies.clear();
-        }
+    fn describe_all(
+        &self,
+        part: &Part,
+        listed: &[LesionVoxels],
+        known: Option<(&TemplateMaps, &Placed)>,
+    ) -> Found {
         let lesions = listed
             .iter()
             .enumerate()
-            .map(|(number, lesion)| self.describe(part, lesion, tallies.get(number)))
+            .map(|(number, lesion)| self.describe(part, lesion, number, known))
             .collect();
-        let site = (!tallies.is_empty()).then(|| all.site(self.atlas, spacing, self.options));
-        Found { lesions, site, ignored }
+        let site = known
+            .filter(|_| !listed.is_empty())
+            .map(|(maps, placed)| self.site(&placed.all, &placed.voxels.concat(), maps));
+        Found { lesions, site, ignored: Ignored::default() }
     }
 
-    fn tally(&self, part: &Part, lesion: &LesionVoxels) -> Tally {
-        let mut tally = Tally::new();
-        for &voxel in &lesion.voxels {
-            tally.add(self.atlas, &self.maps, in_mask(part, voxel), part.labels[voxel]);
-        }
-        tally
-    }
-
-    fn describe(&self, part: &Part, lesion: &LesionVoxels, tally: Option<&Tally>) -> Lesion {
-        let spacing = self.oriented.spacing;
-        let bounds = Bounds::around(lesion.voxels.iter().map(|&voxel| in_mask(part, voxel)))
-            .unwrap_or(Bounds { start: [0; 3], end: [0; 3] });
-        let mut whole = Array3::from_elem(bounds.shape(), false);
-        let mut core = whole.clone();
-        for &voxel in &lesion.voxels {
-            let at = in_mask(part, voxel);
-            let at = [0, 1, 2].map(|axis| at[axis] - bounds.start[axis]);
-            whole[at] = true;
-            core[at] = part.labels[voxel] != 2;
-        }
-        let hulls = Hulls::of(whole.view(), spacing);
-        Lesion {
-            volumes: volumes(part, lesion, spacing),
-            components: lesion.components,
-            centroid_mm: self.centroid_mm(part, lesion),
-            bounding_box: bounding_box(&bounds, &self.maps.world_from_voxel),
-            diameter_max_mm: hulls.diameter_max_mm(),
-            axial_whole: hulls.axial(bounds.start[2]).unwrap_or(NO_DIAMETERS),
-            axial_core: Hulls::of(core.view(), spacing).axial(bounds.start[2]),
-            site: tally.map(|tally| tally.site(self.atlas, spacing, self.options)),
-            nearby: tally.map_or_else(Vec::new, |tally| self.nearby(&whole, &bounds, tally)),
-        }
-    }
-
-    fn centroid_mm(&self, part: &Part, lesion: &LesionVoxels) -> [f64; 3] {
-        let mut sum = [0.0; 3];
-        for &voxel in &lesion.voxels {
-            let at = in_mask(part, voxel);
-            for axis in 0..3 {
-                sum[axis] += at[axis] as f64;
-            }
-        }
-        let count = lesion.voxels.len().max(1) as f64;
-        self.maps.world_from_voxel.apply(sum.map(|sum| sum / count))
-    }
-
-    /// Returns the regions within reach that the lesion does not overlap, nearest first.
-    fn nearby(&self, whole: &Array3<bool>, bounds: &Bounds, tally: &Tally) -> Vec<RegionDistance> {
-        let spacing = self.oriented.spacing;
-        let wide = bounds.widened(NEAREST_MM_MAX, spacing, self.oriented.shape());
-        let mut features = Array3::from_elem(wide.shape(), false);
-        for ((x, y, z), &inside) in whole.indexed_iter() {
-            let at = [x, y, z];
-            features[[0, 1, 2].map(|axis| at[axis] + bounds.start[axis] - wide.start[axis])] =
-                inside;
-        }
-        let squared = squared_distance_mm2(features.view(), spacing);
-        let mut nearest_mm2 = [f32::INFINITY; 256];
-        let reach_mm2 = (NEAREST_MM_MAX * NEAREST_MM_MAX) as f32;
-        for ((x, y, z), &squared_mm2) in squared.indexed_iter() {
-            if squared_mm2 > reach_mm2 {
-                continue;
-            }
-            let at = [x, y, z];
-            let voxel = [0, 1, 2].map(|axis| (at[axis] + wide.start[axis]) as f64);
-            let label = self.atlas.label_at_voxel(self.maps.atlas_from_voxel.apply(voxel));
-            let nearest = &mut nearest_mm2[usize::from(label)];
-            *nearest = squared_mm2.min(*nearest);
-        }
-        let mut nearby = Vec::new();
-        for label in 1..=u8::MAX {
-            let squared_mm2 = nearest_mm2[usize::from(label)];
-            let Some(region) = self.atlas.region_of_label(label) else {
-                continue;
-            };
-            if squared_mm2.is_finite() && !tally.overlaps(label) {
-                let distance_mm = f64::from(squared_mm2).sqrt();
-                let display_name = region.display_name();
-                nearby.push(RegionDistance { region, display_name, distance_mm });
-            }
-        }
-        nearby.sort_by(|a, b| {
-            a.distance_mm.total_cmp(&b.distance_mm).then_with(|| a.region.cmp(&b.region))
+    fn describe(
+        &self,
+        part: &Part,
+        lesion: &LesionVoxels,
+        number: usize,
+        known: Option<(&TemplateMaps, &Placed)>,
+    ) -> Lesion {
+        let cut = Cut::new(part, lesion);
+        let tally = known.map(|(maps, placed)| (&placed.lesions[number], &*maps.atlas));
+        let reach = known.map_or_else(Reach::default, |(maps, _)| {
+            let whole = cut.labels.mapv(|label| label != 0);
+            reach(self.frame, &maps.atlas, &maps.areas, &whole, &cut.bounds)
         });
-        nearby
-    }
-}
-
-/// Of a lesion without voxels, which does not occur.
-const NO_DIAMETERS: AxialDiameters =
-    AxialDiameters { longest_mm: 0.0, perpendicular_mm: 0.0, product_mm2: 0.0, slice: 0 };
-
-fn in_mask(part: &Part, voxel: [usize; 3]) -> [usize; 3] {
-    [0, 1, 2].map(|axis| voxel[axis] + part.start[axis])
-}
-
-fn volume_ml(voxels: usize, spacing: VoxelSpacing) -> f64 {
-    voxels as f64 * spacing.voxel_volume_mm3() / 1000.0
-}
-
-fn volumes(part: &Part, lesion: &LesionVoxels, spacing: VoxelSpacing) -> CompartmentVolumes {
-    let mut counts = [0_usize; 3];
-    for &voxel in &lesion.voxels {
-        match part.labels[voxel] {
-            1 => counts[0] += 1,
-            2 => counts[1] += 1,
-            _ => counts[2] += 1,
+        Lesion {
+            volumes: volumes(part, lesion, self.frame.oriented.spacing),
+            components: lesion.components,
+            compartments: cut.compartments(self.frame, tally),
+            satellites: cut.satellites(self.frame),
+            site: known.map(|(maps, placed)| {
+                self.site(&placed.lesions[number], &placed.voxels[number], maps)
+            }),
+            nearby: reach.nearby,
+            eloquent: reach.eloquent,
+            contacts: reach.contacts,
         }
     }
-    let [necrotic, oedema, enhancing] = counts;
-    CompartmentVolumes {
-        whole_ml: volume_ml(necrotic + oedema + enhancing, spacing),
-        core_ml: volume_ml(necrotic + enhancing, spacing),
-        necrotic_core_ml: volume_ml(necrotic, spacing),
-        oedema_ml: volume_ml(oedema, spacing),
-        enhancing_ml: volume_ml(enhancing, spacing),
+
+    /// Returns the site of some voxels, with its stability.
+    fn site(&self, tally: &Tally, voxels: &[([f64; 3], u8)], maps: &TemplateMaps) -> Site {
+        let spacing = self.frame.oriented.spacing;
+        let mut site = tally.site(&maps.atlas, spacing, self.options);
+        let placed_by = maps.placement.placed_by;
+        stability::judge(&mut site, voxels, &maps.atlas, spacing, placed_by, self.options);
+        site
+    }
+}
+
+fn cautions(
+    frame: &Frame<'_>,
+    bounds: Option<&Bounds>,
+    found: &Found,
+    placement: Option<&Placement>,
+) -> Vec<Caution> {
+    let mut cautions = Vec::new();
+    if placement.is_none() {
+        cautions.push(Caution::SpaceUnknown);
+    }
+    if bounds.is_some_and(|bounds| touches_border(bounds, frame.oriented.shape())) {
+        cautions.push(Caution::TouchesImageBorder);
+    }
+    if let Some(site) = &found.site {
+        if site.share_outside > OUTSIDE_CAUTION_SHARE {
+            cautions.push(Caution::FarFromRegions);
+        }
+        if site.stability.as_ref().is_some_and(|s| s.main_region_share < STABLE_SHARE_MIN) {
+            cautions.push(Caution::RegionUncertain);
+        }
+    }
+    if found.ignored.too_many {
+        cautions.push(Caution::LesionsLeftOut);
+    }
+    cautions
+}
+
+fn focality(lesions: &[Lesion]) -> Focality {
+    let region = |lesion: &Lesion| lesion.site.as_ref().and_then(|site| site.main_region);
+    match lesions {
+        [] => Focality::NoLesion,
+        [_] => Focality::Solitary,
+        [first, rest @ ..] if rest.iter().all(|lesion| region(lesion) == region(first)) => {
+            Focality::Multifocal
+        }
+        _ => Focality::Multicentric,
     }
 }
 
@@ -371,23 +359,6 @@ fn total(lesions: &[Lesion]) -> CompartmentVolumes {
         oedema_ml: sum(|volumes| volumes.oedema_ml),
         enhancing_ml: sum(|volumes| volumes.enhancing_ml),
     }
-}
-
-/// Returns the box in space around the outer faces of a box of voxels.
-fn bounding_box(bounds: &Bounds, world_from_voxel: &AffineMap) -> BoundingBox {
-    let mut box_mm = BoundingBox { min_mm: [f64::INFINITY; 3], max_mm: [f64::NEG_INFINITY; 3] };
-    for corner in 0..8 {
-        let at = [0, 1, 2].map(|axis| {
-            let end = if corner >> axis & 1 == 0 { bounds.start[axis] } else { bounds.end[axis] };
-            end as f64 - 0.5
-        });
-        let place = world_from_voxel.apply(at);
-        for (axis, mm) in place.into_iter().enumerate() {
-            box_mm.min_mm[axis] = mm.min(box_mm.min_mm[axis]);
-            box_mm.max_mm[axis] = mm.max(box_mm.max_mm[axis]);
-        }
-    }
-    box_mm
 }
 
 fn touches_border(bounds: &Bounds, shape: [usize; 3]) -> bool {

@@ -45,9 +45,13 @@ impl MidlinePlane {
     }
 
     /// Returns the side of a point in RAS+ millimetres.
-    pub(crate) fn side(&self, [x, y, z]: [f64; 3]) -> Side {
-        let midline_mm = self.slope_y * y + self.slope_z * z + self.offset_mm;
-        if x < midline_mm { Side::Left } else { Side::Right }
+    pub(crate) fn side(&self, point_mm: [f64; 3]) -> Side {
+        if self.right_of_mm(point_mm) < 0.0 { Side::Left } else { Side::Right }
+    }
+
+    /// Returns the distance of a point from the plane along x, positive on the right.
+    pub(crate) fn right_of_mm(&self, [x, y, z]: [f64; 3]) -> f64 {
+        x - (self.slope_y * y + self.slope_z * z + self.offset_mm)
     }
 }
 

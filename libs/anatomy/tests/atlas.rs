@@ -7,13 +7,14 @@ mod support;
 use std::{collections::BTreeMap, io::Read};
 
 use ndarray::{Array3, Axis};
-use neurotriage_anatomy::{AnatomyError, Atlas};
+use neurotriage_anatomy::{AnatomyError, Atlas, Template};
 use neurotriage_domain::{Side, Structure};
+use neurotriage_imaging::AffineMap;
 use support::{BRATS, BRATS_AFFINE, affine, mask};
 
 #[test]
 fn every_structure_of_the_vocabulary_has_a_region() {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = Atlas::of(Template::Sri24).unwrap();
     let regions: Vec<_> = atlas.regions().collect();
     assert_eq!(regions.len(), 35);
     for &structure in Structure::ALL {
@@ -26,7 +27,7 @@ fn every_structure_of_the_vocabulary_has_a_region() {
 
 #[test]
 fn volumes_of_regions_are_those_of_a_brain() {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = Atlas::of(Template::Sri24).unwrap();
     // (region, least and most millilitres)
     let table = [
         ("frontal_left", 180.0, 250.0),
@@ -46,7 +47,7 @@ fn volumes_of_regions_are_those_of_a_brain() {
 
 #[test]
 fn left_regions_lie_left_of_the_midline() {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = Atlas::of(Template::Sri24).unwrap();
     let (mut right_side, mut wrong) = (0_u64, 0_u64);
     for x in (0..240).step_by(2) {
         for y in (0..240).step_by(2) {
@@ -70,7 +71,7 @@ fn left_regions_lie_left_of_the_midline() {
 
 #[test]
 fn points_outside_the_grid_have_no_region() {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = Atlas::of(Template::Sri24).unwrap();
     for point_mm in [[0.0; 3], [900.0; 3], [-900.0; 3], [f64::NAN; 3], [f64::INFINITY; 3]] {
         assert_eq!(atlas.region_at(point_mm), None, "{point_mm:?}");
     }
@@ -78,8 +79,8 @@ fn points_outside_the_grid_have_no_region() {
 
 #[test]
 fn a_slice_of_labels_follows_the_grid_it_is_asked_for() {
-    let atlas = Atlas::embedded().unwrap();
-    let plane = atlas.label_slice(&affine(BRATS_AFFINE), BRATS, Axis(2), 96);
+    let atlas = Atlas::of(Template::Sri24).unwrap();
+    let plane = atlas.label_slice(&AffineMap::IDENTITY, &affine(BRATS_AFFINE), BRATS, Axis(2), 96);
     assert_eq!(plane.dim(), (240, 240));
     for (x, y) in [(142, 99), (96, 100), (0, 0), (148, 164)] {
         let world = [-(x as f64), 239.0 - y as f64, 96.0];
@@ -89,9 +90,9 @@ fn a_slice_of_labels_follows_the_grid_it_is_asked_for() {
     assert_eq!(region.to_string(), "frontal_left");
     // The same slice of an RAS grid of 2 mm.
     let ras = affine([[2.0, 0.0, 0.0, -238.0], [0.0, 2.0, 0.0, 1.0], [0.0, 0.0, 2.0, 0.0]]);
-    let plane = atlas.label_slice(&ras, [120, 120, 77], Axis(2), 48);
+    let plane = atlas.label_slice(&AffineMap::IDENTITY, &ras, [120, 120, 77], Axis(2), 48);
     assert_eq!(atlas.region_of_label(plane[[48, 69]]), Some(region));
-    let sagittal = atlas.label_slice(&ras, [120, 120, 77], Axis(0), 48);
+    let sagittal = atlas.label_slice(&AffineMap::IDENTITY, &ras, [120, 120, 77], Axis(0), 48);
     assert_eq!((sagittal.dim(), sagittal[[69, 48]]), ((120, 77), plane[[48, 69]]));
 }
 
@@ -104,8 +105,8 @@ fn an_atlas_without_sform_is_read_through_its_qform() {
     // NIfTI-1: sform_code at 254, its rows at 280 to 327.
     file[254..256].fill(0);
     file[280..328].fill(0);
-    let by_qform = Atlas::from_files(&file, names).unwrap();
-    let by_sform = Atlas::embedded().unwrap();
+    let by_qform = Atlas::from_files("test", &file, names).unwrap();
+    let by_sform = Atlas::of(Template::Sri24).unwrap();
     for x in (0..240).step_by(7) {
         for y in (0..240).step_by(7) {
             let world = [-f64::from(x), 239.0 - f64::from(y), 80.0];
@@ -120,12 +121,15 @@ fn an_atlas_that_does_not_fit_its_names_is_refused() {
     let refused = |voxels: Array3<u8>, names: &[(u8, &str)]| {
         let names: BTreeMap<u8, String> =
             names.iter().map(|&(label, name)| (label, name.to_owned())).collect();
-        let found = Atlas::from_labels(&mask(voxels, BRATS_AFFINE), &names);
+        let found = Atlas::from_labels("test", &mask(voxels, BRATS_AFFINE), &names);
         matches!(found, Err(AnatomyError::Atlas { .. }))
     };
     let small = Array3::from_elem([4, 4, 4], 1);
     assert!(refused(small.clone(), &[]));
     assert!(refused(small.clone(), &[(1, "elbow_left")]));
     assert!(refused(small, &[(1, "frontal_left")]));
-    assert!(matches!(Atlas::from_files(b"not a file", b"{}"), Err(AnatomyError::Atlas { .. })));
+    assert!(matches!(
+        Atlas::from_files("test", b"not a file", b"{}"),
+        Err(AnatomyError::Atlas { .. })
+    ));
 }

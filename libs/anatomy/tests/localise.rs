@@ -6,11 +6,11 @@ mod support;
 
 use ndarray::Array3;
 use neurotriage_anatomy::{
-    AnatomyError, Atlas, Caution, Localisation, LocaliseOptions, Site, Space, SpaceRule,
-    lesion_numbers, localise,
+    AnatomyError, Atlas, Caution, Focality, Lesion, Localisation, LocaliseOptions, Placement, Site,
+    Space, SpaceRule, Template, Tissue, lesion_numbers, localise,
 };
 use neurotriage_domain::{RegionName, Side, Structure};
-use neurotriage_imaging::Mask;
+use neurotriage_imaging::{AffineMap, Mask};
 use support::{
     BRATS, BRATS_AFFINE, LEFT_FRONTAL, ball, brats, mask, reoriented, resampled, tumour,
 };
@@ -56,14 +56,15 @@ fn a_tumour_is_found_with_its_volumes_side_and_region() {
         assert!((found_ml / expected_ml - 1.0).abs() < 0.04, "{case}: {found_ml} ml");
     }
     // World is RAS+: x and y run against the index.
-    for (found_mm, expected_mm) in lesion.centroid_mm.iter().zip([-150.0, 154.0, 100.0]) {
+    for (found_mm, expected_mm) in lesion.centroid_mm().unwrap().iter().zip([-150.0, 154.0, 100.0])
+    {
         assert!((found_mm - expected_mm).abs() < 1e-9);
     }
-    assert_eq!(lesion.bounding_box.min_mm, [-166.5, 137.5, 83.5]);
-    assert_eq!(lesion.bounding_box.max_mm, [-133.5, 170.5, 116.5]);
-    assert!((lesion.diameter_max_mm - 32.0).abs() < 2.0, "{}", lesion.diameter_max_mm);
-    assert!((lesion.axial_whole.longest_mm - 32.0).abs() < 2.0);
-    assert!((lesion.axial_core.unwrap().longest_mm - 20.0).abs() < 2.0);
+    assert_eq!(lesion.compartments[0].bounding_box.min_mm, [-166.5, 137.5, 83.5]);
+    assert_eq!(lesion.compartments[0].bounding_box.max_mm, [-133.5, 170.5, 116.5]);
+    assert!((lesion.diameter_max_mm() - 32.0).abs() < 2.0, "{}", lesion.diameter_max_mm());
+    assert!((lesion.compartments[0].axial.longest.length_mm - 32.0).abs() < 2.0);
+    assert!((lesion.compartment(Tissue::Core).unwrap().axial.longest.length_mm - 20.0).abs() < 2.0);
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn all_forty_eight_orientations_give_one_answer() {
     let expected = answer(&mask);
     assert_eq!(site(&expected).side(), Side::Left);
     let longest = &expected.lesions[0];
-    assert!(longest.diameter_max_mm >= longest.axial_whole.longest_mm);
+    assert!(longest.diameter_max_mm() >= longest.compartments[0].axial.longest.length_mm);
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     for order in orders {
         for bits in 0..8 {
@@ -110,10 +111,12 @@ fn all_forty_eight_orientations_give_one_answer() {
             assert_eq!(found_site, expected_site, "{case}");
             assert_eq!(found.volumes, expected.volumes, "{case}");
             let pair = (&found.lesions[0], &expected.lesions[0]);
-            assert_eq!(pair.0.axial_whole, pair.1.axial_whole, "{case}");
-            assert_eq!(pair.0.diameter_max_mm, pair.1.diameter_max_mm, "{case}");
+            let product = |lesion: &Lesion| lesion.compartments[0].axial.product_mm2;
+            assert!((product(pair.0) - product(pair.1)).abs() < 1e-6, "{case}");
+            assert_eq!(pair.0.diameter_max_mm(), pair.1.diameter_max_mm(), "{case}");
             for axis in 0..3 {
-                let away = pair.0.centroid_mm[axis] - pair.1.centroid_mm[axis];
+                let away =
+                    pair.0.centroid_mm().unwrap()[axis] - pair.1.centroid_mm().unwrap()[axis];
                 assert!(away.abs() < 1e-9, "{case}");
             }
         }
@@ -142,7 +145,7 @@ fn grids_of_other_widths_and_spacings_agree_within_three_percent() {
             let share = site(&found).region(region.region).map_or(0.0, |region| region.share);
             assert!((share - region.share).abs() < 0.03, "{case}: {}", region.region);
         }
-        let length_mm = found.lesions[0].diameter_max_mm;
+        let length_mm = found.lesions[0].diameter_max_mm();
         assert!((length_mm - 32.0).abs() < 4.0, "{case}: {length_mm} mm");
     }
 }
@@ -204,17 +207,18 @@ fn diameters_of_a_box_are_its_diagonals() {
         u8::from(inside(0, 140.0, 12.0) && inside(1, 80.0, 9.0) && inside(2, 95.0, 8.0))
     };
     let lesion = &answer(&brats(cube)).lesions[0];
-    assert!((lesion.diameter_max_mm - 17.0).abs() < 1e-9);
-    assert!((lesion.axial_whole.longest_mm - 15.0).abs() < 1e-9);
+    let whole = &lesion.compartments[0];
+    assert!((lesion.diameter_max_mm() - 17.0).abs() < 1e-9);
+    assert!((lesion.compartments[0].axial.longest.length_mm - 15.0).abs() < 1e-9);
     // The chord of a 12 by 9 box at right angles to its diagonal: 9 / (12 / 15).
-    assert!((lesion.axial_whole.perpendicular_mm - 11.25).abs() < 1e-9);
-    assert!(lesion.axial_whole.slice >= 95 && lesion.axial_whole.slice < 103);
-    assert_eq!(lesion.axial_core, Some(lesion.axial_whole));
+    assert!((whole.axial.perpendicular.length_mm - 11.25).abs() < 1e-9);
+    assert!(whole.axial.slice >= 95 && whole.axial.slice < 103);
+    assert_eq!(lesion.compartment(Tissue::Core).unwrap().axial, whole.axial);
 }
 
 #[test]
 fn the_distance_to_a_region_is_the_smallest_one() {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = Atlas::of(Template::Sri24).unwrap();
     let centre = [150.0, 85.0, 100.0];
     let found = answer(&brats(|at| u8::from(ball(at, centre, 12.0))));
     let lesion = &found.lesions[0];
@@ -256,7 +260,7 @@ fn the_distance_to_a_region_is_the_smallest_one() {
 
 #[test]
 fn a_mask_of_the_whole_brain_is_measured() {
-    let atlas = Atlas::embedded().unwrap();
+    let atlas = Atlas::of(Template::Sri24).unwrap();
     let everywhere =
         brats(|at| u8::from(atlas.region_at([-at[0], 239.0 - at[1], at[2]]).is_some()));
     let found = answer(&everywhere);
@@ -298,7 +302,7 @@ fn an_unknown_space_names_no_region_but_measures() {
         assert_eq!(found.site, None, "{case}");
         assert!(found.lesions[0].site.is_none() && found.lesions[0].nearby.is_empty(), "{case}");
         assert!((found.volumes.whole_ml - 17.1).abs() < 0.2, "{case}");
-        assert!((found.lesions[0].diameter_max_mm - 32.0).abs() < 2.0, "{case}");
+        assert!((found.lesions[0].diameter_max_mm() - 32.0).abs() < 2.0, "{case}");
     }
 }
 
@@ -313,7 +317,10 @@ fn a_cropped_image_is_localised_when_the_caller_knows_its_space() {
     }
     let cropped = mask(voxels, rows);
     assert_eq!(answer(&cropped).space, Space::Unknown);
-    let options = LocaliseOptions { space: SpaceRule::AssumeSri24, ..LocaliseOptions::default() };
+    let options = LocaliseOptions {
+        space: SpaceRule::Placed(Placement::by_header(Template::Sri24)),
+        ..LocaliseOptions::default()
+    };
     let found = localise(&cropped, &options).unwrap();
     assert_eq!(site(&found), site(&answer(&whole)));
 }
@@ -378,14 +385,17 @@ fn the_answer_is_json_and_comes_back() {
     for pointer in [
         "/space",
         "/lesions/0/volumes/whole_ml",
-        "/lesions/0/centroid_mm/2",
-        "/lesions/0/bounding_box/min_mm/0",
-        "/lesions/0/diameter_max_mm",
-        "/lesions/0/axial_core/product_mm2",
+        "/lesions/0/compartments/0/centroid/atlas_mm/2",
+        "/lesions/0/compartments/0/bounding_box/min_mm/0",
+        "/lesions/0/compartments/0/diameter_max/length_mm",
+        "/lesions/0/compartments/1/axial/product_mm2",
         "/lesions/0/site/main_region",
         "/lesions/0/site/midline/crosses_midline",
         "/lesions/0/site/regions/0/site_weight",
         "/lesions/0/site/regions/0/snomed_code",
+        "/lesions/0/contacts/cortex/touches",
+        "/placement/template_from_patient/rows/0/3",
+        "/site/stability/main_region_share",
         "/site/share_assigned_by_distance",
         "/cautions",
     ] {
@@ -420,4 +430,193 @@ fn the_numbers_of_voxels_are_those_of_the_listed_lesions() {
     assert_eq!([at([150, 85, 100]), at([60, 150, 60]), at([70, 150, 60])], [1, 2, 2]);
     assert_eq!([at([200, 120, 40]), at([10, 10, 10])], [0, 0]);
     assert!(lesion_numbers(&brats(|_| 0), &options).unwrap().iter().all(|&number| number == 0));
+}
+
+/// A mask on the grid that FSL and SPM write for MNI152, from places in its millimetres.
+fn mni(label: impl Fn([f64; 3]) -> u8) -> Mask {
+    let place = |x: usize, y: usize, z: usize| [x as f64 - 90.0, y as f64 - 126.0, z as f64 - 72.0];
+    let voxels = Array3::from_shape_fn([181, 217, 181], |(x, y, z)| label(place(x, y, z)));
+    mask(voxels, [[1.0, 0.0, 0.0, -90.0], [0.0, 1.0, 0.0, -126.0], [0.0, 0.0, 1.0, -72.0]])
+}
+
+#[test]
+fn mni152_is_recognised_and_has_regions_of_its_own() {
+    // (place in MNI152 millimetres, region): x grows to the patient's right.
+    let table = [
+        ([-30.0, 40.0, 20.0], "frontal_left"),
+        ([30.0, 40.0, 20.0], "frontal_right"),
+        ([-50.0, -20.0, -22.0], "temporal_left"),
+        ([24.0, -90.0, 8.0], "occipital_right"),
+        ([-12.0, -18.0, 8.0], "thalamus_left"),
+    ];
+    for (centre, region) in table {
+        let found = answer(&mni(|at| u8::from(ball(at, centre, 6.0))));
+        assert_eq!(found.space, Space::Mni152, "{region}");
+        assert!(found.atlas.contains("mni152"), "{}", found.atlas);
+        assert_eq!(main_region(&found), region);
+        let centroid = found.lesions[0].compartments[0].centroid;
+        assert_eq!(centroid.atlas_mm.unwrap(), centroid.patient_mm);
+    }
+}
+
+#[test]
+fn every_position_is_given_in_voxels_of_the_patient_and_of_the_atlas() {
+    let given = reoriented(&brats(|at| tumour(at, LEFT_FRONTAL)), [2, 0, 1], [false, true, false]);
+    let moved = AffineMap::shift([0.0; 3], [3.0, -2.0, 1.0]);
+    let placement =
+        Placement { template_from_patient: moved, ..Placement::by_header(Template::Sri24) };
+    let options =
+        LocaliseOptions { space: SpaceRule::Placed(placement), ..LocaliseOptions::default() };
+    let lesion = localise(&given, &options).unwrap().lesions.swap_remove(0);
+    let whole = lesion.compartment(Tissue::Whole).unwrap();
+    let mut positions = vec![whole.centroid];
+    positions.extend(whole.diameter_max.ends);
+    positions.extend(whole.axial.longest.ends);
+    positions.extend(whole.axial.perpendicular.ends);
+    for position in positions {
+        let patient_mm = given.affine.apply(position.voxel);
+        let atlas_mm = moved.apply(patient_mm);
+        for axis in 0..3 {
+            assert!((patient_mm[axis] - position.patient_mm[axis]).abs() < 1e-4);
+            assert!((atlas_mm[axis] - position.atlas_mm.unwrap()[axis]).abs() < 1e-4);
+        }
+    }
+    let [from, to] = whole.diameter_max.ends.map(|end| end.patient_mm);
+    let length_mm: f64 = (0..3).map(|axis| (to[axis] - from[axis]).powi(2)).sum::<f64>().sqrt();
+    assert!((length_mm - whole.diameter_max.length_mm).abs() < 1e-9);
+    // The box of voxels, in the order of the file, holds every labelled voxel and no empty face.
+    let bounds = whole.bounding_box;
+    for axis in 0..3 {
+        let along = |at: (usize, usize, usize)| [at.0, at.1, at.2][axis];
+        let inside = given.voxels.indexed_iter().filter(|(_, label)| **label != 0);
+        let places: Vec<usize> = inside.map(|(at, _)| along(at)).collect();
+        assert_eq!(bounds.voxel_start[axis], *places.iter().min().unwrap());
+        assert_eq!(bounds.voxel_end[axis], *places.iter().max().unwrap() + 1);
+    }
+}
+
+#[test]
+fn compartments_have_regions_of_their_own() {
+    // Core in the left frontal lobe, oedema reaching far back.
+    let label = |at: [f64; 3]| {
+        if ball(at, [150.0, 80.0, 95.0], 10.0) {
+            4
+        } else if ball(at, [150.0, 100.0, 95.0], 40.0) {
+            2
+        } else {
+            0
+        }
+    };
+    let found = answer(&brats(label));
+    let lesion = &found.lesions[0];
+    let tissues: Vec<Tissue> = lesion.compartments.iter().map(|part| part.tissue).collect();
+    assert_eq!(tissues, [Tissue::Whole, Tissue::Core, Tissue::Oedema, Tissue::Enhancing]);
+    for part in &lesion.compartments {
+        let sum: f64 = part.regions.iter().map(|region| region.share).sum();
+        assert!(sum <= 1.0 + 1e-9 && sum > 0.8, "{:?}: {sum}", part.tissue);
+    }
+    let first = |tissue| lesion.compartment(tissue).unwrap().regions[0];
+    assert_eq!(first(Tissue::Core).region.to_string(), "frontal_left");
+    assert!(first(Tissue::Core).share > 0.9);
+    assert!(first(Tissue::Oedema).share < 0.8);
+}
+
+#[test]
+fn pieces_of_core_are_satellites_and_lesions_apart_are_several() {
+    let one = |at: [f64; 3], satellite: bool| {
+        if ball(at, [150.0, 85.0, 95.0], 8.0) || (satellite && ball(at, [150.0, 110.0, 95.0], 4.0))
+        {
+            4
+        } else if ball(at, [150.0, 95.0, 95.0], 25.0) {
+            2
+        } else {
+            0
+        }
+    };
+    let alone = answer(&brats(|at| one(at, false)));
+    assert_eq!(alone.focality, Focality::Solitary);
+    assert_eq!(alone.lesions[0].satellites, []);
+    let with = answer(&brats(|at| one(at, true)));
+    assert_eq!(with.focality, Focality::Solitary);
+    let [satellite] = with.lesions[0].satellites[..] else {
+        panic!("{:?}", with.lesions[0].satellites)
+    };
+    // Centres 25 apart, radii 8 and 4.
+    assert!((satellite.distance_mm - 13.0).abs() < 1.5, "{}", satellite.distance_mm);
+    assert!((satellite.volume_ml - 0.268).abs() < 0.03);
+    let two = |second: [f64; 3]| {
+        answer(&brats(|at| u8::from(ball(at, LEFT_FRONTAL, 8.0) || ball(at, second, 7.0)))).focality
+    };
+    assert_eq!(two([150.0, 60.0, 100.0]), Focality::Multifocal);
+    assert_eq!(two([88.0, 85.0, 100.0]), Focality::Multicentric);
+    assert_eq!(answer(&brats(|_| 0)).focality, Focality::NoLesion);
+}
+
+#[test]
+fn a_tumour_deep_in_a_lobe_is_certain_and_one_at_its_border_is_not() {
+    let stability = |centre: [f64; 3], radius: f64| {
+        let found = answer(&brats(|at| u8::from(ball(at, centre, radius))));
+        let site = found.site.unwrap();
+        (site.stability.clone().unwrap(), site, found.cautions)
+    };
+    let (deep, site, cautions) = stability([150.0, 70.0, 95.0], 9.0);
+    assert_eq!(deep.main_region_share, 1.0);
+    assert!(site.regions[0].is_certain && !cautions.contains(&Caution::RegionUncertain));
+    let [low, high] = site.regions[0].share_range.unwrap();
+    assert!(low <= site.regions[0].share && site.regions[0].share <= high);
+    // A small one where frontal and parietal lobe meet.
+    let atlas = Atlas::of(Template::Sri24).unwrap();
+    let at = |y: usize| {
+        let region = atlas.region_at([-155.0, 239.0 - y as f64, 115.0]);
+        region.map(|region| region.to_string()).unwrap_or_default()
+    };
+    let border = (80..200).rfind(|&y| at(y) == "frontal_left").unwrap() as f64;
+    let (edge, site, cautions) = stability([155.0, border, 115.0], 4.0);
+    assert!(edge.main_region_share < 0.75, "{edge:?}");
+    assert!(cautions.contains(&Caution::RegionUncertain));
+    assert!(site.regions.iter().any(|region| !region.is_certain));
+}
+
+#[test]
+fn eloquent_areas_ventricles_and_cortex_are_told_with_their_distance() {
+    let lesion = |centre: [f64; 3], radius: f64| {
+        answer(&mni(|at| u8::from(ball(at, centre, radius)))).lesions.swap_remove(0)
+    };
+    // In the left hand knob: the motor strip, at the surface.
+    let motor = lesion([-38.0, -22.0, 58.0], 7.0);
+    assert_eq!(motor.eloquent[0].area, "primary_motor_cortex_left");
+    assert!(motor.eloquent[0].distance_mm == 0.0 && motor.eloquent[0].overlap_ml > 0.3);
+    assert!(!motor.eloquent[0].korean_name.is_empty() && !motor.eloquent[0].function.is_empty());
+    let contacts = motor.contacts.unwrap();
+    assert!(contacts.cortex.touches && !contacts.ventricles.touches, "{contacts:?}");
+    // Beside the left lateral ventricle, far from the surface.
+    let deep = lesion([-24.0, -30.0, 24.0], 5.0);
+    let contacts = deep.contacts.unwrap();
+    assert!(contacts.ventricles.distance_mm.unwrap() < 8.0, "{contacts:?}");
+    assert!(!contacts.cortex.touches, "{contacts:?}");
+    // In the right frontal pole nothing eloquent is near.
+    let pole = lesion([25.0, 58.0, 10.0], 5.0);
+    assert_eq!(pole.eloquent, [], "{:?}", pole.eloquent);
+    // A mirrored tumour is near the mirrored area.
+    let mirrored = lesion([38.0, -22.0, 58.0], 7.0);
+    assert_eq!(mirrored.eloquent[0].area, "primary_motor_cortex_right");
+}
+
+#[test]
+fn an_answer_stored_before_is_still_read() {
+    let mut json = serde_json::to_value(answer(&brats(|at| tumour(at, LEFT_FRONTAL)))).unwrap();
+    let strip = |value: &mut serde_json::Value, keys: &[&str]| {
+        for key in keys {
+            value.as_object_mut().unwrap().remove(*key).unwrap();
+        }
+    };
+    strip(&mut json, &["placement", "focality"]);
+    strip(&mut json["lesions"][0], &["compartments", "satellites", "eloquent", "contacts"]);
+    strip(&mut json["site"], &["stability"]);
+    strip(&mut json["site"]["regions"][0], &["share_range", "is_certain", "snomed_display"]);
+    strip(&mut json["lesions"][0]["nearby"][0], &["korean_name", "snomed_code"]);
+    let found: Localisation = serde_json::from_value(json).unwrap();
+    assert_eq!(main_region(&found), "frontal_left");
+    assert_eq!(found.lesions[0].centroid_mm(), None);
+    assert!(site(&found).regions[0].is_certain);
 }

@@ -7,10 +7,10 @@
 mod stored;
 
 use ndarray::{Array3, Array4, Axis};
-use neurotriage_domain::TumourClass;
+use neurotriage_domain::{Modality, TumourClass};
 
 use crate::{
-    CropBox, Grid, ImagingError, Mask, Reorientation, Study, Volume,
+    CropBox, Grid, Image, ImagingError, Mask, Reorientation, Study, Volume,
     nifti::VOXELS_MAX,
     resample::{linear, nearest, respaced},
 };
@@ -114,6 +114,19 @@ impl Prepared {
     /// Returns the way from the input files to LPS order and back.
     pub fn reorientation(&self) -> &Reorientation {
         &self.reorientation
+    }
+
+    /// Returns one sequence on the whole 1 mm grid, in LPS order; air is 0.
+    pub fn image(&self, modality: Modality) -> Image {
+        let mut voxels = Array3::zeros(self.grid.shape);
+        if let Some(index) = Modality::ALL.iter().position(|&other| other == modality) {
+            let channel = self.channels.index_axis(Axis(0), index);
+            for ((x, y, z), &value) in channel.indexed_iter() {
+                let [x0, y0, z0] = self.crop.start;
+                voxels[[x0 + x, y0 + y, z0 + z]] = value;
+            }
+        }
+        Volume { voxels, affine: self.grid.affine }
     }
 
     /// Returns labels of the crop on the whole 1 mm grid, in LPS order: what lesions are localised

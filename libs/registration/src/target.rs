@@ -1,7 +1,7 @@
 //! The template, ready to be compared.
 
 use ndarray::Array3;
-use neurotriage_imaging::Image;
+use neurotriage_imaging::{AffineMap, Image};
 use neurotriage_metrics::distance::squared_distance_mm2;
 
 use crate::{
@@ -87,6 +87,23 @@ impl Target {
     /// Returns the centre of mass of the brain, in RAS+ millimetres.
     pub fn centre_mm(&self) -> [f64; 3] {
         self.centre_mm
+    }
+
+    /// Returns the mean distance over the brain between where a map brings a patient's point and
+    /// where it would stay, in millimetres: how far the patient lay from the template.
+    pub fn mean_distance_mm(&self, target_from_patient: &AffineMap) -> f64 {
+        let Some(patient_from_target) = target_from_patient.inverse() else { return f64::INFINITY };
+        let points = self.points(Fineness::Coarse);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (place, _) in
+            points.places_mm.iter().zip(&points.in_brain).filter(|(_, inside)| **inside)
+        {
+            let from = patient_from_target.apply(*place);
+            let squared: f64 = (0..3).map(|axis| (from[axis] - place[axis]).powi(2)).sum();
+            sum += squared.sqrt();
+            count += 1.0;
+        }
+        sum / f64::max(count, 1.0)
     }
 
     pub(crate) fn points(&self, fineness: Fineness) -> &Points {

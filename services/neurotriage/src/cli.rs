@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use neurotriage_network::DeviceChoice;
-use neurotriage_segmentation::config::TrainingConfig;
+use neurotriage_segmentation::{config::TrainingConfig, placement::RegistrationRule};
 use neurotriage_service_kit::telemetry::{self, TelemetryConfig};
 
 use crate::{
@@ -266,6 +266,20 @@ pub struct LocaliseArgs {
     /// Mask with labels 0, 1, 2 and 4 (or 3), as `.nii` or `.nii.gz`.
     #[arg(long)]
     pub mask: PathBuf,
+
+    /// An image of the same study, T1 best, as `.nii` or `.nii.gz`: it is registered to a template, so
+    /// that regions are named in any space, and better.
+    #[arg(long)]
+    pub image: Option<PathBuf>,
+
+    /// Which images are registered: `always`, `unknown` (those whose header names no template) or
+    /// `never`.
+    #[arg(long, default_value = "always", requires = "image")]
+    pub registration: RegistrationRule,
+
+    /// Where to register: `auto`, `cpu` or `cuda:N`.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
 
     /// Write everything that is known as JSON instead of a table.
     #[arg(long)]

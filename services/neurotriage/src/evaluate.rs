@@ -158,7 +158,7 @@ fn evaluate_case(
 /// Returns what is said of the case's tumour, as the segmentation service says it.
 fn answer(prepared: &Prepared, marked: &Segmentation, predicted: &Mask) -> anyhow::Result<Answer> {
     let space = match localise(predicted, &LocaliseOptions::default())?.space {
-        Space::Sri24 => StudySpace::Template,
+        Space::Sri24 | Space::Mni152 => StudySpace::Template,
         Space::Unknown => StudySpace::Foreign,
     };
     let evidence = OutcomeEvidence::of(marked, prepared.grid().affine.spacing());

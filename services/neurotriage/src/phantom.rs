@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use neurotriage_anatomy::Atlas;
+use neurotriage_anatomy::{Atlas, Template};
 use neurotriage_domain::RegionName;
 use neurotriage_phantom::{Phantom, PhantomSpec};
 
@@ -82,7 +82,7 @@ fn place(text: &str) -> anyhow::Result<[f32; 3]> {
 
 /// Returns the place in the region that is nearest to its centre of mass.
 fn middle(region: RegionName) -> anyhow::Result<[f32; 3]> {
-    let atlas = Atlas::embedded()?;
+    let atlas = Atlas::of(Template::Sri24)?;
     let steps = |[first, last]: [f64; 2]| {
         let count = ((last - first) / SEARCH_STEP_MM).floor() as usize;
         (0..=count).map(move |step| first + step as f64 * SEARCH_STEP_MM)
@@ -118,7 +118,7 @@ mod tests {
     fn a_place_is_three_numbers_or_the_middle_of_a_region() {
         assert_eq!(place("-90, 120.5,80").unwrap(), [-90.0, 120.5, 80.0]);
         let left = place("frontal_left").unwrap();
-        let atlas = Atlas::embedded().unwrap();
+        let atlas = Atlas::of(Template::Sri24).unwrap();
         let region = atlas.region_at(left.map(f64::from)).unwrap();
         assert_eq!(region.to_string(), "frontal_left");
         for (text, expected) in

@@ -154,6 +154,8 @@ impl Outcome {
 pub enum Space {
     /// The SRI24 grid of BraTS.
     Sri24,
+    /// MNI152.
+    Mni152,
     /// No known template: no region is named.
     Unknown,
 }

@@ -5,7 +5,9 @@ use std::{future::Future, net::Ipv4Addr, path::Path, time::Duration};
 use anyhow::{Context as _, anyhow};
 use neurotriage_blobs::BlobStore;
 use neurotriage_network::DeviceChoice;
-use neurotriage_segmentation::{StartModel, registry::RegistryLimits, training::TrainingSettings};
+use neurotriage_segmentation::{
+    StartModel, placement::RegistrationRule, registry::RegistryLimits, training::TrainingSettings,
+};
 use neurotriage_service_kit::{client, database};
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTrait;
@@ -133,6 +135,7 @@ impl Suite {
                 },
                 training: model.training,
                 mirroring: None,
+                registration: RegistrationRule::default(),
             },
             DRAIN_TIMEOUT,
             stopped(&stop),

@@ -58,7 +58,7 @@ pub fn judge(
     let mut lesions = lesion_certainties(numbers.view(), segmentation)?;
     lesions.resize(localisation.lesions.len(), None);
     let space = match localisation.space {
-        Space::Sri24 => StudySpace::Template,
+        Space::Sri24 | Space::Mni152 => StudySpace::Template,
         Space::Unknown => StudySpace::Foreign,
     };
     let evidence = OutcomeEvidence::of(segmentation, prepared.grid().affine.spacing());

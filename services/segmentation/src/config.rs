@@ -7,7 +7,7 @@ use neurotriage_network::{DeviceChoice, Mirroring};
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 
-use crate::{registry::RegistryLimits, training::TrainingSettings};
+use crate::{placement::RegistrationRule, registry::RegistryLimits, training::TrainingSettings};
 
 /// Settings of the segmentation service.
 #[derive(Clone, Debug, Parser)]
@@ -69,6 +69,11 @@ pub struct Config {
     /// residual networks. A study that was segmented before keeps its result.
     #[arg(long, env = "SEGMENTATION_MIRRORING")]
     pub mirroring: Option<Mirroring>,
+
+    /// Which studies are registered to a template before regions are named: `always`, `unknown` (those
+    /// whose header names no template) or `never`. It takes some seconds.
+    #[arg(long, env = "SEGMENTATION_REGISTRATION", default_value = "always")]
+    pub registration: RegistrationRule,
 
     /// Traces and logs.
     #[command(flatten)]

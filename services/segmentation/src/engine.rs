@@ -1,4 +1,4 @@
-//! The one thread that owns the network, and the bounded queue before it.
+//! The one thread that owns the network and registers studies, and the bounded queue before it.
 //!
 //! libtorch keeps memory for every thread that calls it, and a network that uses every core gains
 //! nothing from a second caller: so there is one caller. A job keeps the model it was given: when
@@ -15,11 +15,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use neurotriage_imaging::prepare::Prepared;
-use neurotriage_network::{Mirroring, Model, NetworkError, SegmentOptions, Segmentation, segment};
+use neurotriage_domain::Modality;
+use neurotriage_imaging::{Image, Mask, prepare::Prepared};
+use neurotriage_network::{
+    DeviceChoice, Mirroring, Model, NetworkError, SegmentOptions, Segmentation, segment,
+};
 use tokio::sync::oneshot;
 
-use crate::resident::Resident;
+use crate::{
+    placement::{Place, PlacementError, RegistrationRule, place},
+    resident::Resident,
+};
 
 /// Why the network gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,9 @@ pub enum EngineError {
     /// The network failed.
     #[error("network failed")]
     Network(#[source] NetworkError),
+    /// The study could not be placed.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
 }
 
 /// What the network marked.
@@ -44,20 +53,38 @@ pub struct Marked {
     pub prepared: Prepared,
     /// The mask on the crop of `prepared`, `[x, y, z]`, and what it rests on.
     pub segmentation: Segmentation,
+    /// Where the study lies in a template's space, or why that is unknown.
+    pub place: Place,
     /// Time the network took.
     pub elapsed: Duration,
+}
+
+/// An image to place in a template's space.
+#[derive(Debug)]
+pub struct ToPlace {
+    /// One sequence, T1 best.
+    pub image: Image,
+    /// What to leave out.
+    pub lesion: Option<Mask>,
+    /// Whether to register it.
+    pub rule: RegistrationRule,
 }
 
 /// What goes with a job: where progress is told. Dropping the future that waits cancels the job.
 pub struct Ticket {
     report: Box<dyn Fn(u64, u64) + Send>,
     mirroring: Option<Mirroring>,
+    registration: RegistrationRule,
 }
 
 impl Ticket {
     /// Tells `report(done, total)` how far the job has come.
     pub fn new(report: impl Fn(u64, u64) + Send + 'static) -> Self {
-        Self { report: Box::new(report), mirroring: None }
+        Self {
+            report: Box::new(report),
+            mirroring: None,
+            registration: RegistrationRule::default(),
+        }
     }
 
     /// Segments these mirror images; those that suit the model if `None`.
@@ -65,14 +92,33 @@ impl Ticket {
     pub fn with_mirroring(self, mirroring: Option<Mirroring>) -> Self {
         Self { mirroring, ..self }
     }
+
+    /// Registers the study by this rule.
+    #[must_use]
+    pub fn with_registration(self, registration: RegistrationRule) -> Self {
+        Self { registration, ..self }
+    }
 }
 
-struct Job {
+/// Something for the thread to do.
+enum Job {
+    Segment(SegmentJob),
+    Place(PlaceJob),
+}
+
+struct SegmentJob {
     model: Arc<Resident>,
     prepared: Prepared,
     ticket: Ticket,
     cancelled: Arc<AtomicBool>,
     reply: oneshot::Sender<Result<Marked, EngineError>>,
+}
+
+struct PlaceJob {
+    to_place: ToPlace,
+    device: DeviceChoice,
+    cancelled: Arc<AtomicBool>,
+    reply: oneshot::Sender<Result<Place, EngineError>>,
 }
 
 /// Handle on the network's thread. The thread ends when the last handle is dropped.
@@ -115,8 +161,14 @@ impl Engine {
         let (jobs, waiting) = sync_channel::<Job>(queue_max);
         thread::Builder::new().name("network".to_owned()).spawn(move || {
             for job in waiting {
-                let resident = Arc::clone(&job.model);
-                resident.with(|model| work(model, job));
+                match job {
+                    Job::Segment(job) => {
+                        let resident = Arc::clone(&job.model);
+                        let device = device_of(&resident);
+                        resident.with(|model| work(model, device, job));
+                    }
+                    Job::Place(job) => work_place(job),
+                }
             }
         })?;
         Ok(Self { jobs, serving: Arc::new(RwLock::new(model)) })
@@ -153,10 +205,32 @@ impl Engine {
         prepared: Prepared,
         ticket: Ticket,
     ) -> Result<Marked, EngineError> {
+        self.ask(|cancelled, reply| {
+            Job::Segment(SegmentJob { model, prepared, ticket, cancelled, reply })
+        })
+        .await
+    }
+
+    /// Places an image in a template's space.
+    ///
+    /// # Errors
+    /// [`EngineError::QueueFull`] at once if the queue is full; [`EngineError::Placement`] if the
+    /// image has no place in space or libtorch fails.
+    pub async fn place(&self, to_place: ToPlace) -> Result<Place, EngineError> {
+        let device = device_of(&self.serving());
+        self.ask(|cancelled, reply| Job::Place(PlaceJob { to_place, device, cancelled, reply }))
+            .await
+    }
+
+    /// Queues a job and waits for its answer. Dropping the future cancels the job.
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(Arc<AtomicBool>, oneshot::Sender<Result<T, EngineError>>) -> Job,
+    ) -> Result<T, EngineError> {
         let cancelled = Arc::new(AtomicBool::new(false));
         let _guard = CancelOnDrop(Arc::clone(&cancelled));
         let (reply, answer) = oneshot::channel();
-        match self.jobs.try_send(Job { model, prepared, ticket, cancelled, reply }) {
+        match self.jobs.try_send(job(cancelled, reply)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(EngineError::QueueFull),
             Err(TrySendError::Disconnected(_)) => return Err(EngineError::Stopped),
@@ -165,8 +239,24 @@ impl Engine {
     }
 }
 
-fn work(model: &Model, job: Job) {
-    let Job { prepared, ticket, cancelled, reply, .. } = job;
+/// Returns where a model lives; registration runs there too.
+fn device_of(model: &Resident) -> DeviceChoice {
+    model.device().parse().unwrap_or_default()
+}
+
+fn work_place(job: PlaceJob) {
+    let PlaceJob { to_place, device, cancelled, reply } = job;
+    if cancelled.load(Ordering::Relaxed) {
+        return;
+    }
+    let ToPlace { image, lesion, rule } = to_place;
+    let answer = place(&image, lesion.as_ref(), rule, device).map_err(EngineError::from);
+    // The caller may have gone meanwhile; then nobody waits for the answer.
+    let _ = reply.send(answer);
+}
+
+fn work(model: &Model, device: DeviceChoice, job: SegmentJob) {
+    let SegmentJob { prepared, ticket, cancelled, reply, .. } = job;
     let gone = || cancelled.load(Ordering::Relaxed);
     if gone() {
         tracing::info!("job dropped: its caller has gone");
@@ -179,10 +269,26 @@ fn work(model: &Model, job: Job) {
         SegmentOptions { mirroring: ticket.mirroring.unwrap_or(usual.mirroring), ..usual };
     let outcome = segment(model, prepared.channels().view(), &options, &mut progress, &gone);
     let answer = match outcome {
-        Ok(segmentation) => Ok(Marked { prepared, segmentation, elapsed: start.elapsed() }),
+        Ok(segmentation) => {
+            let elapsed = start.elapsed();
+            place_marked(&prepared, &segmentation, ticket.registration, device)
+                .map(|place| Marked { prepared, segmentation, place, elapsed })
+        }
         Err(NetworkError::Cancelled) => Err(EngineError::Cancelled),
         Err(error) => Err(EngineError::Network(error)),
     };
     // The caller may have gone meanwhile; then nobody waits for the answer.
     let _ = reply.send(answer);
+}
+
+fn place_marked(
+    prepared: &Prepared,
+    segmentation: &Segmentation,
+    rule: RegistrationRule,
+    device: DeviceChoice,
+) -> Result<Place, EngineError> {
+    let image = prepared.image(Modality::T1);
+    // Labels of the network are classes, and they have the shape of the crop.
+    let lesion = prepared.grid_mask(&segmentation.labels).ok();
+    Ok(place(&image, lesion.as_ref(), rule, device)?)
 }

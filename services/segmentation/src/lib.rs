@@ -9,6 +9,7 @@ pub mod config;
 pub mod engine;
 pub mod grpc;
 mod model;
+pub mod placement;
 pub mod registry;
 pub mod resident;
 pub mod segmentation;
@@ -34,6 +35,7 @@ use tonic::{service::Routes, transport::Channel};
 pub use crate::model::{StartModel, default_model};
 use crate::{
     grpc::{SegmentationGrpc, models::ModelGrpc, training::TrainingGrpc},
+    placement::RegistrationRule,
     registry::{Opening, Registry, RegistryLimits},
     segmentation::Segmenter,
     store::{SqlSegmentationStore, models::SqlModelStore, training::SqlTrainingStore},
@@ -62,6 +64,8 @@ pub struct Dependencies {
     pub training: Option<TrainingSettings>,
     /// Mirror images that are segmented too; those that suit the model if `None`.
     pub mirroring: Option<Mirroring>,
+    /// Which studies are registered to a template.
+    pub registration: RegistrationRule,
 }
 
 /// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
@@ -87,6 +91,7 @@ pub async fn run(
         limits,
         training,
         mirroring,
+        registration,
     } = dependencies;
     let opening = Opening {
         store: SqlModelStore::new(db.clone()),
@@ -111,6 +116,7 @@ pub async fn run(
         blobs,
         engine: registry.engine().clone(),
         mirroring,
+        registration,
     };
     let routes = Routes::new(SegmentationServiceServer::new(SegmentationGrpc::new(segmenter)))
         .add_service(ModelServiceServer::new(ModelGrpc::new(registry)))

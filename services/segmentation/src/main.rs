@@ -27,6 +27,7 @@ async fn main() -> anyhow::Result<()> {
         limits: config.registry.limits(),
         training: config.training.settings(),
         mirroring: config.mirroring,
+        registration: config.registration,
     };
     let served = neurotriage_segmentation::run(
         listener,

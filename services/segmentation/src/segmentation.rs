@@ -6,7 +6,7 @@
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use neurotriage_anatomy::{AnatomyError, Localisation, LocaliseOptions, localise};
+use neurotriage_anatomy::{AnatomyError, Localisation, LocaliseOptions, SpaceRule, localise};
 use neurotriage_blobs::{BlobError, BlobStore};
 use neurotriage_domain::{
     BlobDigest, DomainError, ErrorCode, FieldViolation, SegmentationId, StudyId,
@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use crate::{
     certainty::{Certainty, judge},
     engine::{Engine, EngineError, Marked, Ticket},
+    placement::{PlacementError, RegistrationRule},
 };
 
 /// Most bytes of a prepared study: 512 x 512 x 512 voxels of four 16-bit channels.
@@ -157,7 +158,10 @@ impl From<EngineError> for SegmentationError {
         match error {
             EngineError::QueueFull => Self::QueueFull,
             EngineError::Cancelled => Self::Cancelled,
-            EngineError::Stopped | EngineError::Network(_) => Self::Engine(error),
+            EngineError::Placement(PlacementError::Anatomy(error)) => Self::Anatomy(error),
+            EngineError::Stopped | EngineError::Network(_) | EngineError::Placement(_) => {
+                Self::Engine(error)
+            }
         }
     }
 }
@@ -265,6 +269,8 @@ pub struct Segmenter<S, I> {
     pub engine: Engine,
     /// Mirror images that are segmented too; those that suit the model if `None`.
     pub mirroring: Option<Mirroring>,
+    /// Which studies are registered to a template.
+    pub registration: RegistrationRule,
 }
 
 impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
@@ -299,7 +305,8 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         let ticket = Ticket::new(move |done, total| {
             report(Progress { step: Step::Segment, done, total });
         })
-        .with_mirroring(self.mirroring);
+        .with_mirroring(self.mirroring)
+        .with_registration(self.registration);
         let marked = self.engine.segment_with(Arc::clone(&model), prepared, ticket).await?;
 
         progress(Progress { step: Step::Localise, done: 0, total: 1 });
@@ -363,8 +370,12 @@ struct Described {
 
 /// Writes the mask file, names regions, and judges how far all of it may be trusted.
 fn describe(marked: &Marked) -> Result<Described, SegmentationError> {
-    let Marked { prepared, segmentation, elapsed } = marked;
-    let options = LocaliseOptions::default();
+    let Marked { prepared, segmentation, place, elapsed } = marked;
+    let space = match place {
+        Ok(placement) => SpaceRule::Placed(*placement),
+        Err(reason) => SpaceRule::Unknown { reason: reason.clone() },
+    };
+    let options = LocaliseOptions { space, ..LocaliseOptions::default() };
     let mask = prepared.restore_mask(&segmentation.labels)?;
     let localisation = localise(&mask, &options)?;
     let certainty = judge(prepared, segmentation, &localisation, &options)?;

@@ -20,6 +20,7 @@ use neurotriage_phantom::{Phantom, PhantomSpec};
 use neurotriage_segmentation::{
     certainty::{Certainty, Outcome, judge},
     engine::{Engine, EngineError, Ticket},
+    placement::RegistrationRule,
     segmentation::{
         PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource, localise_mask,
     },
@@ -149,6 +150,7 @@ async fn segmenter(
         blobs,
         engine: Engine::start(model(), 4)?,
         mirroring: None,
+        registration: RegistrationRule::Never,
     })
 }
 

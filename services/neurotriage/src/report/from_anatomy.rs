@@ -13,6 +13,7 @@ pub fn image(localisation: &anatomy::Localisation) -> Image {
         uncertainty: None,
         space: match localisation.space {
             anatomy::Space::Sri24 => Space::Sri24,
+            anatomy::Space::Mni152 => Space::Mni152,
             anatomy::Space::Unknown => Space::Unknown,
         },
         space_reason: localisation.space_reason.clone().unwrap_or_default(),
@@ -37,8 +38,8 @@ fn lesion(lesion: &anatomy::Lesion) -> Lesion {
     let main_region = site.and_then(|site| site.main_region);
     Lesion {
         volumes: volumes(lesion.volumes),
-        centroid_mm: lesion.centroid_mm.to_vec(),
-        diameter_max_mm: lesion.diameter_max_mm,
+        centroid_mm: lesion.centroid_mm().map(Vec::from).unwrap_or_default(),
+        diameter_max_mm: lesion.diameter_max_mm(),
         side: site.map(anatomy::Site::side),
         crosses_midline: site.is_some_and(|site| site.midline.crosses_midline),
         share_across_midline: site.map_or(0.0, |site| site.midline.share_across),

@@ -141,6 +141,7 @@ fn image(segmentation: segmentation::Segmentation) -> Image {
     let localisation = segmentation.localisation.unwrap_or_default();
     let space = match localisation.space() {
         segmentation::Space::Sri24 => Space::Sri24,
+        segmentation::Space::Mni152 => Space::Mni152,
         segmentation::Space::Unspecified | segmentation::Space::Unknown => Space::Unknown,
     };
     let lesions: Vec<Lesion> = localisation.lesions.into_iter().map(lesion).collect();

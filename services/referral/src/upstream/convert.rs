@@ -114,7 +114,8 @@ fn outcome(segmentation: &segmentation::Segmentation) -> ImageOutcome {
 }
 
 fn image(localisation: segmentation::Localisation) -> ImageEvidence {
-    let known = localisation.space() == segmentation::Space::Sri24;
+    use segmentation::Space;
+    let known = matches!(localisation.space(), Space::Sri24 | Space::Mni152);
     let space_reason = match (known, localisation.space_reason.is_empty()) {
         (true, _) => String::new(),
         (false, true) => SPACE_UNKNOWN.to_owned(),

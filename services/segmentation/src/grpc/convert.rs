@@ -105,6 +105,7 @@ fn add_certainty(localisation: &mut pb::Localisation, certainty: &Certainty) {
 pub(super) fn localisation(localisation: &Localisation) -> pb::Localisation {
     let space = match localisation.space {
         Space::Sri24 => pb::Space::Sri24,
+        Space::Mni152 => pb::Space::Mni152,
         Space::Unknown => pb::Space::Unknown,
     };
     pb::Localisation {
@@ -134,8 +135,8 @@ fn lesion(lesion: &Lesion) -> pb::Lesion {
         necrotic_core_ml: lesion.volumes.necrotic_core_ml,
         oedema_ml: lesion.volumes.oedema_ml,
         enhancing_ml: lesion.volumes.enhancing_ml,
-        centroid_mm: lesion.centroid_mm.to_vec(),
-        diameter_max_mm: lesion.diameter_max_mm,
+        centroid_mm: lesion.centroid_mm().map(Vec::from).unwrap_or_default(),
+        diameter_max_mm: lesion.diameter_max_mm(),
         side: midline.map_or(common::Side::Unspecified, |midline| side(midline.side)).into(),
         crosses_midline: midline.is_some_and(|midline| midline.crosses_midline),
         share_across_midline: midline.map_or(0.0, |midline| midline.share_across),

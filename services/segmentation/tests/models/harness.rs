@@ -125,6 +125,7 @@ impl Ground {
             limits: RegistryLimits { models_in_memory_max: 2, weights_bytes_max: 4 * 1024 * 1024 },
             training: self.training.clone(),
             mirroring: None,
+            registration: neurotriage_segmentation::placement::RegistrationRule::Never,
         };
         let run =
             neurotriage_segmentation::run(listener, dependencies, DRAIN_TIMEOUT, async move {

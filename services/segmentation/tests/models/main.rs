@@ -313,6 +313,7 @@ async fn a_study_that_runs_ends_on_the_model_it_began_with() -> anyhow::Result<(
             blobs: ground.blobs.clone(),
             engine: registry.engine().clone(),
             mirroring: None,
+            registration: neurotriage_segmentation::placement::RegistrationRule::Never,
         };
         for (name, seed) in [("second", 2), ("third", 3)] {
             let files = Files::tiny(name, seed);
