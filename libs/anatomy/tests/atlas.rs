@@ -7,9 +7,9 @@ mod support;
 use std::{collections::BTreeMap, io::Read};
 
 use ndarray::{Array3, Axis};
-use neurotriage_anatomy::{AnatomyError, Atlas, Template};
+use neurotriage_anatomy::{AnatomyError, Atlas, Template, recognise_image};
 use neurotriage_domain::{Side, Structure};
-use neurotriage_imaging::AffineMap;
+use neurotriage_imaging::{Affine, AffineMap, Volume};
 use support::{BRATS, BRATS_AFFINE, affine, mask};
 
 #[test]
@@ -132,4 +132,26 @@ fn an_atlas_that_does_not_fit_its_names_is_refused() {
         Atlas::from_files("test", b"not a file", b"{}"),
         Err(AnatomyError::Atlas { .. })
     ));
+}
+
+#[test]
+fn a_brain_out_of_place_is_not_recognised_by_its_field_of_view_alone() {
+    let t1 = Template::Sri24.t1().unwrap();
+    let brats = Affine::brats();
+    let on_grid = |shift_mm: f64| {
+        let to_t1 = AffineMap::from(&t1.affine).inverse().unwrap();
+        let voxels = Array3::from_shape_fn([240, 240, 155], |(x, y, z)| {
+            let mut place = brats.apply([x as f64, y as f64, z as f64]);
+            place[1] += shift_mm;
+            let voxel = to_t1.apply(place).map(f64::round);
+            if voxel.iter().any(|&index| index < 0.0) {
+                return 0.0;
+            }
+            t1.voxels.get(voxel.map(|index| index as usize)).copied().unwrap_or(0.0)
+        });
+        Volume { voxels, affine: brats }
+    };
+    assert_eq!(recognise_image(&on_grid(0.0)).unwrap(), Ok(Template::Sri24));
+    let reason = recognise_image(&on_grid(60.0)).unwrap().unwrap_err();
+    assert!(reason.contains("its brain covers that of the template by"), "{reason}");
 }

@@ -5,8 +5,11 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use neurotriage_anatomy::{Localisation, LocaliseOptions, Space, localise};
-use neurotriage_domain::{Side, Structure};
+use neurotriage_anatomy::{
+    Localisation, LocaliseOptions, Space, Template, brain_overlap, localise, recognise_image,
+};
+use neurotriage_domain::{Modality, Side, Structure};
+use neurotriage_imaging::{Affine, AffineMap, CaseFiles, Volume};
 
 /// Reads `<case>_seg.nii.gz`; `None` if there is no folder of cases or no such case in it.
 fn find(case: &str) -> Option<Localisation> {
@@ -65,5 +68,26 @@ fn real_tumours_lie_where_a_reader_of_the_images_puts_them() {
         assert_eq!((site.side(), site.midline.crosses_midline), (side, crosses), "{case}");
         assert!(site.share_outside < 0.1, "{case}: {}", site.share_outside);
         assert!(site.share_assigned_by_distance < 0.6, "{case}");
+    }
+}
+
+/// The brains of the real studies cover those of the templates well enough to be recognised.
+#[test]
+fn real_studies_lie_in_the_space_that_their_header_names() {
+    let Some(folder) = std::env::var_os("NEUROTRIAGE_CASES") else {
+        println!("skipped: set NEUROTRIAGE_CASES");
+        return;
+    };
+    for files in CaseFiles::find_all(&PathBuf::from(folder)).unwrap() {
+        let image = files.read_study().unwrap().image(Modality::T1).clone();
+        let overlap =
+            |template| brain_overlap(&image, template, &AffineMap::IDENTITY).unwrap().unwrap();
+        println!("{}: overlap {:.3}", files.id, overlap(Template::Sri24));
+        assert_eq!(recognise_image(&image).unwrap(), Ok(Template::Sri24), "{}", files.id);
+        // The same voxels 40 mm higher: the field of view is another.
+        let mut rows = *image.affine.rows();
+        rows[2][3] += 40.0;
+        let affine = Affine::from_rows(rows).unwrap();
+        assert!(recognise_image(&Volume { voxels: image.voxels, affine }).unwrap().is_err());
     }
 }

@@ -115,6 +115,8 @@ pub struct Image {
     pub space: Space,
     /// Why the space is unknown; empty otherwise.
     pub space_reason: String,
+    /// How the study was placed in that space; null if it is unknown.
+    pub placement: Option<Placement>,
     /// Atlas the regions come from, with its version.
     pub atlas: String,
     /// Components too small to count as lesions.
@@ -160,6 +162,30 @@ pub enum Space {
     Unknown,
 }
 
+/// How a study was placed in the space of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Placement {
+    /// True if its T1 was registered to the template; false if its header was believed.
+    pub registered: bool,
+    /// How far from the template the header placed it, in millimetres; null if that is not known.
+    pub moved_mm: Option<f64>,
+}
+
+/// An area whose injury costs a function, near a lesion.
+#[derive(Clone, Serialize)]
+pub struct EloquentArea {
+    /// Stable name, such as `primary_motor_cortex_left`.
+    pub area: String,
+    /// Plain English.
+    pub display_name: String,
+    /// What is lost with it.
+    pub function: String,
+    /// Smallest distance from the lesion, in millimetres; 0 if they overlap.
+    pub distance_mm: f64,
+    /// Part of the lesion inside the area, in millilitres.
+    pub overlap_ml: f64,
+}
+
 /// Volumes of a tumour and its compartments.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Volumes {
@@ -200,6 +226,14 @@ pub struct Lesion {
     pub mirror_spread: Option<f64>,
     /// By falling weight.
     pub regions: Vec<RegionShare>,
+    /// Eloquent areas that it overlaps or that lie near, nearest first.
+    pub eloquent: Vec<EloquentArea>,
+    /// Whether it reaches the ventricles; null, as the next, if that is not known.
+    pub touches_ventricles: Option<bool>,
+    /// Whether it reaches the cortex.
+    pub touches_cortex: Option<bool>,
+    /// Pieces of core apart from the largest one.
+    pub satellites: u32,
 }
 
 /// How much of a lesion lies in one region.
@@ -221,6 +255,8 @@ pub struct RegionShare {
     pub site_weight: f64,
     /// SNOMED CT code of the structure; empty where none is assigned.
     pub snomed_code: String,
+    /// True if the share falls below half when the study is placed a little off.
+    pub is_uncertain: bool,
 }
 
 /// What the patient reports.

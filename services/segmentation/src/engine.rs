@@ -102,8 +102,8 @@ impl Ticket {
 
 /// Something for the thread to do.
 enum Job {
-    Segment(SegmentJob),
-    Place(PlaceJob),
+    Segment(Box<SegmentJob>),
+    Place(Box<PlaceJob>),
 }
 
 struct SegmentJob {
@@ -165,9 +165,9 @@ impl Engine {
                     Job::Segment(job) => {
                         let resident = Arc::clone(&job.model);
                         let device = device_of(&resident);
-                        resident.with(|model| work(model, device, job));
+                        resident.with(|model| work(model, device, *job));
                     }
-                    Job::Place(job) => work_place(job),
+                    Job::Place(job) => work_place(*job),
                 }
             }
         })?;
@@ -206,7 +206,7 @@ impl Engine {
         ticket: Ticket,
     ) -> Result<Marked, EngineError> {
         self.ask(|cancelled, reply| {
-            Job::Segment(SegmentJob { model, prepared, ticket, cancelled, reply })
+            Job::Segment(Box::new(SegmentJob { model, prepared, ticket, cancelled, reply }))
         })
         .await
     }
@@ -218,8 +218,10 @@ impl Engine {
     /// image has no place in space or libtorch fails.
     pub async fn place(&self, to_place: ToPlace) -> Result<Place, EngineError> {
         let device = device_of(&self.serving());
-        self.ask(|cancelled, reply| Job::Place(PlaceJob { to_place, device, cancelled, reply }))
-            .await
+        self.ask(|cancelled, reply| {
+            Job::Place(Box::new(PlaceJob { to_place, device, cancelled, reply }))
+        })
+        .await
     }
 
     /// Queues a job and waits for its answer. Dropping the future cancels the job.

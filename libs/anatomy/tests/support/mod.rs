@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use ndarray::{Array3, ShapeBuilder};
+use neurotriage_anatomy::{Localisation, LocaliseOptions, Site, localise};
 use neurotriage_imaging::{Affine, Mask};
 
 /// Shape of the `BraTS` grid.
@@ -88,4 +89,16 @@ pub(crate) fn reoriented(from: &Mask, order: [usize; 3], flips: [bool; 3]) -> Ma
         }
     }
     mask(view.to_owned(), rows)
+}
+
+pub(crate) fn answer(mask: &Mask) -> Localisation {
+    localise(mask, &LocaliseOptions::default()).unwrap()
+}
+
+pub(crate) fn site(found: &Localisation) -> &Site {
+    found.site.as_ref().unwrap()
+}
+
+pub(crate) fn main_region(found: &Localisation) -> String {
+    site(found).main_region.unwrap().to_string()
 }

@@ -2,7 +2,7 @@
 
 use neurotriage_anatomy as anatomy;
 
-use super::{Image, Lesion, RegionShare, Space, Volumes};
+use super::{EloquentArea, Image, Lesion, Placement, RegionShare, Space, Volumes};
 
 /// Returns what a localised mask shows; nothing is known of its uncertainty.
 pub fn image(localisation: &anatomy::Localisation) -> Image {
@@ -17,6 +17,10 @@ pub fn image(localisation: &anatomy::Localisation) -> Image {
             anatomy::Space::Unknown => Space::Unknown,
         },
         space_reason: localisation.space_reason.clone().unwrap_or_default(),
+        placement: localisation.placement.map(|placement| Placement {
+            registered: placement.placed_by == anatomy::PlacedBy::Registration,
+            moved_mm: placement.registration.and_then(|quality| quality.moved_mm),
+        }),
         atlas: localisation.atlas.clone(),
         components_ignored: localisation.components_ignored,
         lesions: localisation.lesions.iter().map(lesion).collect(),
@@ -49,6 +53,10 @@ fn lesion(lesion: &anatomy::Lesion) -> Lesion {
         uncertainty: None,
         mirror_spread: None,
         regions: site.map_or_else(Vec::new, |site| site.regions.iter().map(region).collect()),
+        eloquent: lesion.eloquent.iter().map(eloquent).collect(),
+        touches_ventricles: lesion.contacts.map(|contacts| contacts.ventricles.touches),
+        touches_cortex: lesion.contacts.map(|contacts| contacts.cortex.touches),
+        satellites: u32::try_from(lesion.satellites.len()).unwrap_or(u32::MAX),
     }
 }
 
@@ -62,5 +70,16 @@ fn region(share: &anatomy::RegionShare) -> RegionShare {
         core_share: share.core_share,
         site_weight: share.site_weight,
         snomed_code: share.snomed_code.clone().unwrap_or_default(),
+        is_uncertain: !share.is_certain,
+    }
+}
+
+fn eloquent(area: &anatomy::EloquentDistance) -> EloquentArea {
+    EloquentArea {
+        area: area.area.clone(),
+        display_name: area.display_name.clone(),
+        function: area.function.clone(),
+        distance_mm: area.distance_mm,
+        overlap_ml: area.overlap_ml,
     }
 }

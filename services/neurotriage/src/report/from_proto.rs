@@ -7,9 +7,9 @@ use neurotriage_proto::{
 };
 
 use super::{
-    Assessment, Factor, Finding, Fit, Hospital, Image, Lesion, Model, NOTICE, Outcome, Referral,
-    RegionProbability, RegionShare, Report, Run, SCHEMA_VERSION, Software, Space, Study, StudyFile,
-    Symptoms, Verdict, Volumes, headline,
+    Assessment, EloquentArea, Factor, Finding, Fit, Hospital, Image, Lesion, Model, NOTICE,
+    Outcome, Placement, Referral, RegionProbability, RegionShare, Report, Run, SCHEMA_VERSION,
+    Software, Space, Study, StudyFile, Symptoms, Verdict, Volumes, headline,
 };
 
 /// The services' answers about one patient.
@@ -144,6 +144,7 @@ fn image(segmentation: segmentation::Segmentation) -> Image {
         segmentation::Space::Mni152 => Space::Mni152,
         segmentation::Space::Unspecified | segmentation::Space::Unknown => Space::Unknown,
     };
+    let placement = localisation.placement.as_ref().and_then(placement);
     let lesions: Vec<Lesion> = localisation.lesions.into_iter().map(lesion).collect();
     let mut volumes =
         Volumes { whole_ml: 0.0, necrotic_core_ml: 0.0, oedema_ml: 0.0, enhancing_ml: 0.0 };
@@ -160,11 +161,21 @@ fn image(segmentation: segmentation::Segmentation) -> Image {
         uncertainty: segmentation.uncertainty,
         space,
         space_reason: localisation.space_reason,
+        placement,
         atlas: localisation.atlas,
         components_ignored: localisation.components_ignored,
         lesions,
         localiser_details: serde_json::from_str(&localisation.json).unwrap_or_default(),
     }
+}
+
+fn placement(placement: &segmentation::Placement) -> Option<Placement> {
+    let registered = match placement.placed_by() {
+        segmentation::PlacedBy::Unspecified => return None,
+        segmentation::PlacedBy::Header => false,
+        segmentation::PlacedBy::Registration => true,
+    };
+    Some(Placement { registered, moved_mm: placement.moved_mm })
 }
 
 fn lesion(lesion: segmentation::Lesion) -> Lesion {
@@ -187,6 +198,10 @@ fn lesion(lesion: segmentation::Lesion) -> Lesion {
         uncertainty: lesion.uncertainty,
         mirror_spread: lesion.mirror_spread,
         regions: lesion.regions.into_iter().map(region_share).collect(),
+        eloquent: lesion.eloquent.into_iter().map(eloquent).collect(),
+        touches_ventricles: lesion.touches_ventricles,
+        touches_cortex: lesion.touches_cortex,
+        satellites: lesion.satellites,
     }
 }
 
@@ -201,6 +216,17 @@ fn region_share(region: segmentation::RegionShare) -> RegionShare {
         core_share: region.core_share,
         site_weight: region.site_weight,
         snomed_code: region.snomed_code,
+        is_uncertain: region.is_uncertain,
+    }
+}
+
+fn eloquent(area: segmentation::EloquentArea) -> EloquentArea {
+    EloquentArea {
+        area: area.area,
+        display_name: area.display_name,
+        function: area.function,
+        distance_mm: area.distance_mm,
+        overlap_ml: area.overlap_ml,
     }
 }
 

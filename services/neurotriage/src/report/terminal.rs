@@ -2,7 +2,10 @@
 
 use super::{
     Finding, Fit, Hospital, Image, Lesion, Outcome, RegionProbability, Report, Space, Verdict,
-    text::{bytes, confidence, pad, percent, plain, seconds, side, uncertainty, words, wrap},
+    text::{
+        bytes, confidence, contacts, eloquent, pad, percent, placement, plain, seconds, side,
+        uncertainty, words, wrap,
+    },
 };
 
 /// Columns that a report fills at most, but for single long words.
@@ -162,6 +165,9 @@ impl Page {
         if image.space == Space::Unknown && !image.space_reason.is_empty() {
             self.hanging("  Space unknown: ", &image.space_reason);
         }
+        if let Some(known) = image.placement {
+            self.hanging("  ", &placement(known));
+        }
         if image.lesions.is_empty() {
             self.line("  No lesion was found.");
         }
@@ -213,9 +219,10 @@ impl Page {
         let heading = self.ink(Ink::Dim, heading.trim_end());
         self.line(&heading);
         for region in lesion.regions.iter().take(REGIONS_MAX) {
+            let sure = if region.is_uncertain { " ?" } else { "" };
             let row = format!(
                 "    {} {} {:>8.1} {:>7} {:>7}  {} {}",
-                pad(&plain(&region.display_name), 32),
+                pad(&format!("{}{sure}", plain(&region.display_name)), 32),
                 pad(side(region.side), 8),
                 region.volume_ml,
                 percent(region.share),
@@ -236,6 +243,14 @@ impl Page {
         if lesion.share_assigned_by_distance > 0.0 {
             let share = percent(lesion.share_assigned_by_distance);
             self.line(&format!("    {share} of it lay on no region and was given to the nearest."));
+        }
+        if lesion.regions.iter().take(REGIONS_MAX).any(|region| region.is_uncertain) {
+            self.line("    ?: less than half of it if the study lies a few millimetres off.");
+        }
+        for (name, text) in [("eloquent areas: ", eloquent(lesion)), ("it ", contacts(lesion))] {
+            if !text.is_empty() {
+                self.hanging(&format!("    {name}"), &text);
+            }
         }
     }
 

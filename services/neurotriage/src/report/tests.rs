@@ -24,6 +24,7 @@ fn share(
         core_share,
         site_weight: (share + core_share) / 2.0,
         snomed_code: "83251001".into(),
+        ..Default::default()
     }
 }
 
@@ -478,4 +479,41 @@ fn only_the_coloured_text_has_colours_and_both_say_the_same() {
         |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
     assert_eq!(lines(&stripped), lines(&plain));
     assert!(plain.lines().all(|line| line.chars().count() <= 110), "a line is too long");
+}
+
+#[test]
+fn place_certainty_and_what_lies_near_are_said() {
+    let mut answers = answers();
+    let localisation = answers.segmentation.localisation.as_mut().unwrap();
+    localisation.placement = Some(segmentation::Placement {
+        placed_by: segmentation::PlacedBy::Registration.into(),
+        moved_mm: Some(12.3),
+        ..Default::default()
+    });
+    let lesion = &mut localisation.lesions[0];
+    lesion.regions[0].is_uncertain = true;
+    (lesion.touches_ventricles, lesion.touches_cortex, lesion.satellites) =
+        (Some(true), Some(false), 2);
+    let area = |name: &str, distance_mm, overlap_ml| segmentation::EloquentArea {
+        display_name: name.into(),
+        distance_mm,
+        overlap_ml,
+        ..Default::default()
+    };
+    lesion.eloquent =
+        vec![area("left internal capsule", 0.0, 1.24), area("Broca's area", 6.7, 0.0)];
+    let report = from_proto::report(answers);
+    let page = html::render(&report, None);
+    let text = terminal::render_plain(&report);
+    for shown in [text.replace("\n", " "), page.replace('\n', " ")] {
+        for part in [
+            "Registered to the template; by its header the study lay 12 mm off.",
+            "left internal capsule (overlaps, 1.2 ml)",
+            "area (7 mm)",
+            "reaches the ventricles, does not reach the cortex, has 2 satellite(s) of core",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+    assert!(text.contains(" ?") && page.contains(">uncertain<"));
 }

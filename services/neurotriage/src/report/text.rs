@@ -2,6 +2,8 @@
 
 use neurotriage_domain::Side;
 
+use super::{Lesion, Placement};
+
 /// Returns a share of 0 to 1 as `61 %`; a share that is there but rounds to nothing is `< 1 %`.
 pub(super) fn percent(share: f64) -> String {
     let share = share.clamp(0.0, 1.0);
@@ -128,6 +130,56 @@ fn is_wide(c: char) -> bool {
 pub(super) fn pad(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(columns(text));
     format!("{text}{}", " ".repeat(missing))
+}
+
+/// Eloquent areas named of one lesion at most.
+const ELOQUENT_MAX: usize = 5;
+
+/// Returns how a study was placed, in a sentence.
+pub(super) fn placement(placement: Placement) -> String {
+    match (placement.registered, placement.moved_mm) {
+        (true, Some(mm)) => {
+            format!("Registered to the template; by its header the study lay {mm:.0} mm off.")
+        }
+        (true, None) => "Registered to the template.".to_owned(),
+        (false, _) => "Placed by its header; not registered to the template.".to_owned(),
+    }
+}
+
+/// Returns the eloquent areas of a lesion, nearest first, in a clause; empty if there are none.
+pub(super) fn eloquent(lesion: &Lesion) -> String {
+    let named = lesion.eloquent.iter().take(ELOQUENT_MAX).map(|area| {
+        let name = plain(&area.display_name);
+        if area.overlap_ml >= 0.05 {
+            format!("{name} (overlaps, {:.1} ml)", area.overlap_ml)
+        } else if area.overlap_ml > 0.0 {
+            format!("{name} (overlaps, < 0.1 ml)")
+        } else {
+            format!("{name} ({:.0} mm)", area.distance_mm)
+        }
+    });
+    let mut named: Vec<String> = named.collect();
+    if lesion.eloquent.len() > ELOQUENT_MAX {
+        named.push(format!("{} more within 20 mm", lesion.eloquent.len() - ELOQUENT_MAX));
+    }
+    named.join(", ")
+}
+
+/// Returns what a lesion reaches and whether it has satellites, in a clause; empty if nothing is
+/// known.
+pub(super) fn contacts(lesion: &Lesion) -> String {
+    let mut parts = Vec::new();
+    let mut contact = |touches: Option<bool>, what: &str| match touches {
+        Some(true) => parts.push(format!("reaches the {what}")),
+        Some(false) => parts.push(format!("does not reach the {what}")),
+        None => {}
+    };
+    contact(lesion.touches_ventricles, "ventricles");
+    contact(lesion.touches_cortex, "cortex");
+    if lesion.satellites > 0 {
+        parts.push(format!("has {} satellite(s) of core", lesion.satellites));
+    }
+    parts.join(", ")
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use neurotriage_anatomy::{Lesion, Localisation, RegionShare, Space};
+use neurotriage_anatomy::{
+    EloquentDistance, Lesion, Localisation, PlacedBy, Placement, RegionShare, Space,
+};
 use neurotriage_domain::{InvalidId, SegmentationId, Side, StudyId};
 use neurotriage_network::ModelCard;
 use neurotriage_proto::{common::v1 as common, segmentation::v1 as pb};
@@ -116,6 +118,31 @@ pub(super) fn localisation(localisation: &Localisation) -> pb::Localisation {
         atlas: localisation.atlas.clone(),
         // Numbers and names only: nothing in it can fail to serialise.
         json: serde_json::to_string(localisation).unwrap_or_default(),
+        placement: localisation.placement.as_ref().map(placement),
+    }
+}
+
+fn placement(placement: &Placement) -> pb::Placement {
+    let placed_by = match placement.placed_by {
+        PlacedBy::Header => pb::PlacedBy::Header,
+        PlacedBy::Registration => pb::PlacedBy::Registration,
+    };
+    let registration = placement.registration.as_ref();
+    pb::Placement {
+        placed_by: placed_by.into(),
+        moved_mm: registration.and_then(|quality| quality.moved_mm),
+        mutual_information: registration.map(|quality| quality.mutual_information),
+        brain_overlap: registration.and_then(|quality| quality.brain_overlap),
+    }
+}
+
+fn eloquent(area: &EloquentDistance) -> pb::EloquentArea {
+    pb::EloquentArea {
+        area: area.area.clone(),
+        display_name: area.display_name.clone(),
+        function: area.function.clone(),
+        distance_mm: area.distance_mm,
+        overlap_ml: area.overlap_ml,
     }
 }
 
@@ -149,6 +176,10 @@ fn lesion(lesion: &Lesion) -> pb::Lesion {
         uncertainty: None,
         mirror_spread: None,
         confidence: None,
+        eloquent: lesion.eloquent.iter().map(eloquent).collect(),
+        touches_ventricles: lesion.contacts.map(|contacts| contacts.ventricles.touches),
+        touches_cortex: lesion.contacts.map(|contacts| contacts.cortex.touches),
+        satellites: u32::try_from(lesion.satellites.len()).unwrap_or(u32::MAX),
     }
 }
 
@@ -162,5 +193,8 @@ fn region(share: &RegionShare) -> pb::RegionShare {
         core_share: share.core_share,
         site_weight: share.site_weight,
         snomed_code: share.snomed_code.clone().unwrap_or_default(),
+        is_uncertain: !share.is_certain,
+        share_min: share.share_range.map(|[low, _]| low),
+        share_max: share.share_range.map(|[_, high]| high),
     }
 }

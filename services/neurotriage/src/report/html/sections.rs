@@ -8,7 +8,10 @@ use super::{
     super::{
         Finding, Fit, Hospital, Image, Lesion, Outcome, Referral, RegionProbability, Report, Space,
         Symptoms, Volumes,
-        text::{bytes, confidence, escape, percent, seconds, side, uncertainty, words},
+        text::{
+            bytes, confidence, contacts, eloquent, escape, percent, placement, seconds, side,
+            uncertainty, words,
+        },
     },
     Page, bar,
 };
@@ -111,6 +114,9 @@ impl Page {
             let reason = escape(&image.space_reason);
             self.put(&format!("<p><b>No region is named.</b> {reason}</p>\n"));
         }
+        if let Some(known) = image.placement {
+            self.put(&format!("<p class=\"muted\">{}</p>\n", escape(&placement(known))));
+        }
         if image.lesions.is_empty() {
             self.put("<p>No lesion was found.</p>\n");
         }
@@ -153,10 +159,11 @@ impl Page {
         );
         for region in lesion.regions.iter().take(REGIONS_MAX) {
             self.put(&format!(
-                "<tr><td>{}</td><td>{}</td><td class=\"number\">{:.1}</td>\
+                "<tr><td>{}{}</td><td>{}</td><td class=\"number\">{:.1}</td>\
                  <td class=\"number\">{}</td><td>{}</td><td class=\"number\">{}</td><td>{}</td>\
                  <td>{}</td></tr>\n",
                 escape(&region.display_name),
+                if region.is_uncertain { " <span class=\"muted\">uncertain</span>" } else { "" },
                 side(region.side),
                 region.volume_ml,
                 escape(&percent(region.share)),
@@ -185,6 +192,20 @@ impl Page {
                  the nearest.</p>\n",
                 escape(&percent(lesion.share_assigned_by_distance))
             ));
+        }
+        if lesion.regions.iter().take(REGIONS_MAX).any(|region| region.is_uncertain) {
+            self.put(
+                "<p class=\"muted\">Uncertain: less than half of it if the study lies a few \
+                 millimetres off.</p>\n",
+            );
+        }
+        let near = eloquent(lesion);
+        if !near.is_empty() {
+            self.put(&format!("<p>Eloquent areas: {}</p>\n", escape(&near)));
+        }
+        let contacts = contacts(lesion);
+        if !contacts.is_empty() {
+            self.put(&format!("<p>The lesion {}.</p>\n", escape(&contacts)));
         }
     }
 
