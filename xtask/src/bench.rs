@@ -1,5 +1,5 @@
-//! Times of the seed network: by the library's layers and, in the same run, by libtorch's own; and of
-//! a training step of the default network, in ways that do the same faster.
+//! Times of the seed network: by the library's layers and, in the same run, by libtorch's own; of a
+//! training step of the default network, in ways that do the same faster; and of localisation.
 //!
 //! Each cell of the table is a process of its own, so that its peak of memory is its own too. The
 //! numbers are for reading; no test depends on them.
@@ -32,6 +32,8 @@ pub(crate) enum Task {
     /// Forward, backward and optimiser step of the network in a training file, at 128 voxels a side:
     /// in 32 bits, with memory kept from step to step, and in 16 bits where the device has them.
     Step,
+    /// Localisation of a mask in memory, without registration.
+    Localise,
 }
 
 /// What is timed, and how often.
@@ -51,6 +53,9 @@ pub(crate) struct Arguments {
     /// Training file whose network `step` times.
     #[arg(long, default_value = "assets/models/train-default.toml", value_name = "FILE")]
     config: PathBuf,
+    /// Folder of cases whose masks `localise` times; phantoms without it.
+    #[arg(long, env = "NEUROTRIAGE_CASES", value_name = "DIR")]
+    cases: Option<PathBuf>,
     /// Threads of libtorch; without it, one for each core.
     #[arg(long)]
     threads: Option<usize>,
@@ -65,6 +70,15 @@ struct Cell {
 
 /// Builds the program, checks that both implementations are the same network, and prints the table.
 pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    if arguments.task == Task::Localise {
+        let mut program = workspace.cargo();
+        program.args(["bench", "--package", "neurotriage-anatomy", "--profile", "release"]);
+        program.args(["--bench", "localise", "--"]);
+        if let Some(folder) = &arguments.cases {
+            program.arg("--cases").arg(folder);
+        }
+        return process::run(&mut program);
+    }
     let (sides, batches) = cells(arguments)?;
     let libtorch = libtorch::ensure(workspace)?;
     let threads = match arguments.threads {
@@ -83,6 +97,7 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
         Task::Training => ("training", "one training step"),
         Task::Inference => ("inference", "one forward pass"),
         Task::Step => return steps(workspace, &libtorch, arguments, &threads, (&sides, &batches)),
+        Task::Localise => return Ok(()),
     };
     println!(
         "{what} of the seed network (3 channels, 16 to 256, 32-bit) on {threads} threads, median \
@@ -211,7 +226,7 @@ const HEAD: &str = "side  batch   ours s  eager s  eager/ours  ours GiB  eager G
 fn cells(arguments: &Arguments) -> Result<(Vec<usize>, Vec<usize>)> {
     let (sides, batches): (&[usize], &[usize]) = match arguments.task {
         Task::Training => (&[64, 128], &[1, 2]),
-        Task::Inference | Task::Step => (&[128], &[1]),
+        Task::Inference | Task::Step | Task::Localise => (&[128], &[1]),
     };
     let or = |asked: &[usize], usual: &[usize]| {
         if asked.is_empty() { usual.to_vec() } else { asked.to_vec() }

@@ -261,14 +261,19 @@ impl Work<'_> {
         listed: &[LesionVoxels],
         known: Option<(&TemplateMaps, &Placed)>,
     ) -> Found {
-        let lesions = listed
+        let lesions: Vec<Lesion> = listed
             .iter()
             .enumerate()
             .map(|(number, lesion)| self.describe(part, lesion, number, known))
             .collect();
-        let site = known
-            .filter(|_| !listed.is_empty())
-            .map(|(maps, placed)| self.site(&placed.all, &placed.voxels.concat(), maps));
+        let site = match (&lesions[..], known) {
+            ([], _) | (_, None) => None,
+            // One lesion is all of them.
+            ([lesion], _) => lesion.site.clone(),
+            (_, Some((maps, placed))) => {
+                Some(self.site(&placed.all, &placed.voxels.concat(), maps))
+            }
+        };
         Found { lesions, site, ignored: Ignored::default() }
     }
 

@@ -73,14 +73,26 @@ pub(crate) fn reach(
     let reach_mm2 = (REACH_MM_MAX * REACH_MM_MAX) as f32;
     let to_regions = atlas.map().voxel_from_world.after(&template_from_voxel);
     let to_areas = areas.map.voxel_from_world.after(&template_from_voxel);
-    for ((x, y, z), &squared_mm2) in squared.indexed_iter() {
-        if squared_mm2 > reach_mm2 {
-            continue;
+    // Along a row both maps move by the same step from voxel to voxel.
+    let (region_step, area_step) = (to_regions.step(2), to_areas.step(2));
+    for (x, plane) in squared.outer_iter().enumerate() {
+        for (y, row) in plane.outer_iter().enumerate() {
+            let first = [x, y, 0];
+            let first = [0, 1, 2].map(|axis| (first[axis] + wide.start[axis]) as f64);
+            let (region_start, area_start) = (to_regions.apply(first), to_areas.apply(first));
+            for (z, &squared_mm2) in row.iter().enumerate() {
+                if squared_mm2 > reach_mm2 {
+                    continue;
+                }
+                let along = |start: [f64; 3], step: [f64; 3]| {
+                    [0, 1, 2].map(|axis| start[axis] + z as f64 * step[axis])
+                };
+                let region = atlas.map().at_voxel(along(region_start, region_step));
+                regions[usize::from(region)].see(squared_mm2);
+                let area = areas.map.at_voxel(along(area_start, area_step));
+                eloquent[usize::from(area)].see(squared_mm2);
+            }
         }
-        let at = [x, y, z];
-        let voxel = [0, 1, 2].map(|axis| (at[axis] + wide.start[axis]) as f64);
-        regions[usize::from(atlas.map().at_voxel(to_regions.apply(voxel)))].see(squared_mm2);
-        eloquent[usize::from(areas.map.at_voxel(to_areas.apply(voxel)))].see(squared_mm2);
     }
     Reach {
         nearby: nearby(atlas, &regions),

@@ -1,9 +1,9 @@
 //! Names the brain regions that a mask touches.
 
 use anyhow::Context as _;
-use neurotriage_anatomy::{Localisation, LocaliseOptions, SpaceRule, localise};
+use neurotriage_anatomy::{Localisation, LocaliseOptions, localise};
 use neurotriage_imaging::{Mask, nifti::read_image_file, nifti::read_mask_file};
-use neurotriage_segmentation::placement::place;
+use neurotriage_segmentation::{localise::space_rule, placement::place};
 
 use crate::{
     cli::LocaliseArgs,
@@ -30,10 +30,7 @@ fn find(args: &LocaliseArgs, mask: &Mask) -> anyhow::Result<Localisation> {
     if let Some(path) = &args.image {
         let image = read_image_file(path)?;
         let place = place(&image, Some(mask), args.registration, args.device)?;
-        options.space = match place {
-            Ok(placement) => SpaceRule::Placed(placement),
-            Err(reason) => SpaceRule::Unknown { reason },
-        };
+        options.space = space_rule(place);
     }
     Ok(localise(mask, &options)?)
 }

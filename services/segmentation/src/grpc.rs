@@ -3,36 +3,31 @@
 mod convert;
 pub mod models;
 pub mod training;
+mod upload;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt as _};
+use bytes::Bytes;
+use futures::Stream;
 use neurotriage_proto::{
     CHUNK_BYTES_MAX,
     segmentation::v1::{
         DownloadMaskRequest, DownloadMaskResponse, GetModelRequest, GetModelResponse,
-        GetSegmentationRequest, GetSegmentationResponse, LocaliseMaskRequest, LocaliseMaskResponse,
-        Model, SegmentStudyRequest, SegmentStudyResponse, segment_study_response::Content,
+        GetSegmentationRequest, GetSegmentationResponse, LocaliseRequest, LocaliseResponse, Model,
+        SegmentStudyRequest, SegmentStudyResponse, segment_study_response::Content,
         segmentation_service_server::SegmentationService,
     },
 };
 use neurotriage_service_kit::status::to_status;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use crate::segmentation::{
-    MASK_BYTES_MAX, Progress, SegmentationError, SegmentationStore, Segmenter, StudySource,
-    localise_mask,
-};
+use crate::segmentation::{Progress, SegmentationError, SegmentationStore, Segmenter, StudySource};
 
 /// `ErrorInfo.domain` of every error this service returns.
 pub const ERROR_DOMAIN: &str = "segmentation.neurotriage.example";
-
-/// Longest silence of a caller in the middle of an upload.
-const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// Progress messages that wait for a slow caller; further ones are dropped.
 const PROGRESS_WAITING_MAX: usize = 16;
@@ -120,14 +115,14 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
     }
 
     #[tracing::instrument(skip_all)]
-    async fn localise_mask(
+    async fn localise(
         &self,
-        request: Request<Streaming<LocaliseMaskRequest>>,
-    ) -> Result<Response<LocaliseMaskResponse>, Status> {
-        let (name, data) = receive(request.into_inner()).await?;
-        let localisation = localise_mask(data, name).await.map_err(refuse)?;
+        request: Request<Streaming<LocaliseRequest>>,
+    ) -> Result<Response<LocaliseResponse>, Status> {
+        let input = upload::receive(request.into_inner()).await?;
+        let localisation = self.segmenter.localise(input).await.map_err(refuse)?;
         let localisation = Some(convert::localisation(&localisation));
-        Ok(Response::new(LocaliseMaskResponse { localisation }))
+        Ok(Response::new(LocaliseResponse { localisation }))
     }
 
     #[tracing::instrument(skip_all)]
@@ -145,38 +140,4 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
         };
         Ok(Response::new(GetModelResponse { model: Some(model) }))
     }
-}
-
-async fn receive(mut stream: Streaming<LocaliseMaskRequest>) -> Result<(String, Bytes), Status> {
-    let mut name = String::new();
-    let mut data = BytesMut::new();
-    loop {
-        let message = match timeout(UPLOAD_IDLE_MAX, stream.next()).await {
-            Ok(message) => message.transpose()?,
-            Err(_) => {
-                let text = format!("nothing arrived for {} s", UPLOAD_IDLE_MAX.as_secs());
-                return Err(refuse(SegmentationError::field("data", text)));
-            }
-        };
-        let Some(message) = message else { break };
-        if message.data.len() > CHUNK_BYTES_MAX {
-            let text = format!("at most {CHUNK_BYTES_MAX} bytes in one message");
-            return Err(refuse(SegmentationError::field("data", text)));
-        }
-        if data.len() + message.data.len() > MASK_BYTES_MAX {
-            let text = format!("at most {MASK_BYTES_MAX} bytes in all; send a compressed mask");
-            return Err(refuse(SegmentationError::field("data", text)));
-        }
-        if name.is_empty() {
-            name = convert::file_name(&message.file_name).map_err(refuse)?;
-        }
-        data.extend_from_slice(&message.data);
-    }
-    if data.is_empty() {
-        return Err(refuse(SegmentationError::field("data", "send the bytes of a mask file")));
-    }
-    if name.is_empty() {
-        name = "mask.nii.gz".to_owned();
-    }
-    Ok((name, data.freeze()))
 }

@@ -8,6 +8,7 @@ pub mod certainty;
 pub mod config;
 pub mod engine;
 pub mod grpc;
+pub mod localise;
 mod model;
 pub mod placement;
 pub mod registry;

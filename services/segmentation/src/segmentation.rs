@@ -6,7 +6,7 @@
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use neurotriage_anatomy::{AnatomyError, Localisation, LocaliseOptions, SpaceRule, localise};
+use neurotriage_anatomy::{AnatomyError, Localisation, LocaliseOptions, localise};
 use neurotriage_blobs::{BlobError, BlobStore};
 use neurotriage_domain::{
     BlobDigest, DomainError, ErrorCode, FieldViolation, SegmentationId, StudyId,
@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use crate::{
     certainty::{Certainty, judge},
     engine::{Engine, EngineError, Marked, Ticket},
+    localise::space_rule,
     placement::{PlacementError, RegistrationRule},
 };
 
@@ -117,6 +118,12 @@ pub enum SegmentationError {
         /// The segmentation asked for.
         segmentation_id: SegmentationId,
     },
+    /// The study has no mask by the model that serves.
+    #[error("study {study_id} was not segmented by the model that serves; segment it first")]
+    NotSegmented {
+        /// The study asked for.
+        study_id: StudyId,
+    },
     /// The model was trained on another preprocessing.
     #[error(
         "study was prepared as {found}, the model needs {needed}; upload the study again or load \
@@ -186,7 +193,7 @@ impl DomainError for SegmentationError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) | Self::Image(_) | Self::Anatomy(_) => ErrorCode::InvalidArgument,
-            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::NotFound { .. } | Self::NotSegmented { .. } => ErrorCode::NotFound,
             Self::ProfileMismatch { .. } => ErrorCode::FailedPrecondition,
             Self::QueueFull => ErrorCode::ResourceExhausted,
             Self::Cancelled => ErrorCode::Unavailable,
@@ -203,6 +210,7 @@ impl DomainError for SegmentationError {
             Self::Image(_) => "INVALID_IMAGE",
             Self::Anatomy(_) => "INVALID_MASK",
             Self::NotFound { .. } => "SEGMENTATION_NOT_FOUND",
+            Self::NotSegmented { .. } => "STUDY_NOT_SEGMENTED",
             Self::ProfileMismatch { .. } => "PROFILE_MISMATCH",
             Self::QueueFull => "QUEUE_FULL",
             Self::Cancelled => "CANCELLED",
@@ -296,9 +304,7 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         }
         let source = self.studies.prepared(study_id).await?;
         check_profile(&source, &model.card().profile)?;
-        let bytes = self.blobs.get(source.digest, PREPARED_BYTES_MAX).await?;
-        let prepared =
-            blocking("read prepared study", move || Ok(Prepared::from_bytes(&bytes)?)).await?;
+        let prepared = self.read_prepared(&source).await?;
 
         progress(Progress { step: Step::Queue, done: 0, total: 0 });
         let report = Arc::clone(&progress);
@@ -333,6 +339,17 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         // Another call finished the same study first: its result is the one that counts.
         let known = self.store.find_by_study(study_id, &weights_sha256).await?;
         Ok(known.unwrap_or(segmentation))
+    }
+
+    /// Returns what ingestion prepared of a study.
+    pub(crate) async fn prepared(&self, study_id: StudyId) -> Result<Prepared, SegmentationError> {
+        let source = self.studies.prepared(study_id).await?;
+        self.read_prepared(&source).await
+    }
+
+    async fn read_prepared(&self, source: &PreparedStudy) -> Result<Prepared, SegmentationError> {
+        let bytes = self.blobs.get(source.digest, PREPARED_BYTES_MAX).await?;
+        blocking("read prepared study", move || Ok(Prepared::from_bytes(&bytes)?)).await
     }
 
     /// Returns one segmentation.
@@ -371,11 +388,8 @@ struct Described {
 /// Writes the mask file, names regions, and judges how far all of it may be trusted.
 fn describe(marked: &Marked) -> Result<Described, SegmentationError> {
     let Marked { prepared, segmentation, place, elapsed } = marked;
-    let space = match place {
-        Ok(placement) => SpaceRule::Placed(*placement),
-        Err(reason) => SpaceRule::Unknown { reason: reason.clone() },
-    };
-    let options = LocaliseOptions { space, ..LocaliseOptions::default() };
+    let options =
+        LocaliseOptions { space: space_rule(place.clone()), ..LocaliseOptions::default() };
     let mask = prepared.restore_mask(&segmentation.labels)?;
     let localisation = localise(&mask, &options)?;
     let certainty = judge(prepared, segmentation, &localisation, &options)?;
@@ -390,19 +404,6 @@ fn describe(marked: &Marked) -> Result<Described, SegmentationError> {
     })
 }
 
-/// Localises the mask in a file's bytes; `name` is the file's, for errors.
-///
-/// # Errors
-/// [`SegmentationError::Image`] if the file is no mask, [`SegmentationError::Anatomy`] if it cannot
-/// be localised.
-pub async fn localise_mask(data: Bytes, name: String) -> Result<Localisation, SegmentationError> {
-    blocking("localise", move || {
-        let mask = nifti::read_mask(&data, &name)?;
-        Ok(localise(&mask, &LocaliseOptions::default())?)
-    })
-    .await
-}
-
 fn check_profile(source: &PreparedStudy, needed: &str) -> Result<(), SegmentationError> {
     let found = format!("{}/{}", source.profile, source.profile_version);
     if found == needed {
@@ -411,7 +412,7 @@ fn check_profile(source: &PreparedStudy, needed: &str) -> Result<(), Segmentatio
     Err(SegmentationError::ProfileMismatch { found, needed: needed.to_owned() })
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     operation: &'static str,
     work: impl FnOnce() -> Result<T, SegmentationError> + Send + 'static,
 ) -> Result<T, SegmentationError> {

@@ -21,9 +21,7 @@ use neurotriage_segmentation::{
     certainty::{Certainty, Outcome, judge},
     engine::{Engine, EngineError, Ticket},
     placement::RegistrationRule,
-    segmentation::{
-        PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource, localise_mask,
-    },
+    segmentation::{PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource},
     store::{SqlSegmentationStore, segmentation_row},
 };
 use neurotriage_testkit::databases;
@@ -284,14 +282,6 @@ async fn a_study_of_another_profile_is_refused() -> anyhow::Result<()> {
         db.drop().await?;
     }
     Ok(())
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_mask_is_named() {
-    let data = Bytes::from_static(b"<html>");
-    let error = localise_mask(data, "page.nii.gz".to_owned()).await.unwrap_err();
-    assert_eq!(error.reason(), "INVALID_IMAGE");
-    assert!(error.to_string().contains("page.nii.gz"));
 }
 
 #[test]

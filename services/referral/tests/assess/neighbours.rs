@@ -130,10 +130,10 @@ impl SegmentationService for Neighbours {
         Err(unused())
     }
 
-    async fn localise_mask(
+    async fn localise(
         &self,
-        _: Request<Streaming<segmentation::LocaliseMaskRequest>>,
-    ) -> Result<Response<segmentation::LocaliseMaskResponse>, Status> {
+        _: Request<Streaming<segmentation::LocaliseRequest>>,
+    ) -> Result<Response<segmentation::LocaliseResponse>, Status> {
         Err(unused())
     }
 

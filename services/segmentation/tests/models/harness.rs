@@ -25,7 +25,8 @@ use neurotriage_proto::{
     },
 };
 use neurotriage_segmentation::{
-    Dependencies, StartModel, registry::RegistryLimits, training::TrainingSettings,
+    Dependencies, StartModel, placement::RegistrationRule, registry::RegistryLimits,
+    training::TrainingSettings,
 };
 use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
@@ -89,6 +90,7 @@ pub(crate) struct Ground {
     pub(crate) blobs: BlobStore,
     pub(crate) folder: TempDir,
     pub(crate) training: Option<TrainingSettings>,
+    pub(crate) registration: RegistrationRule,
     ingestion: Channel,
 }
 
@@ -103,7 +105,7 @@ impl Ground {
         let incoming = TcpListenerStream::new(listener);
         tokio::spawn(Server::builder().add_service(studies).serve_with_incoming(incoming));
         let ingestion = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
-        Ok(Self { blobs, folder, training: None, ingestion })
+        Ok(Self { blobs, folder, training: None, registration: RegistrationRule::Never, ingestion })
     }
 
     /// Starts a service over what is there.
@@ -125,7 +127,7 @@ impl Ground {
             limits: RegistryLimits { models_in_memory_max: 2, weights_bytes_max: 4 * 1024 * 1024 },
             training: self.training.clone(),
             mirroring: None,
-            registration: neurotriage_segmentation::placement::RegistrationRule::Never,
+            registration: self.registration,
         };
         let run =
             neurotriage_segmentation::run(listener, dependencies, DRAIN_TIMEOUT, async move {

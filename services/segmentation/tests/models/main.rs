@@ -8,6 +8,7 @@
 
 mod export;
 mod harness;
+mod localise;
 mod training;
 
 use std::{
