@@ -297,6 +297,7 @@ mod tests {
             steps: 3,
             config: PathBuf::new(),
             threads: None,
+            cases: None,
         }
     }
 
