@@ -281,6 +281,11 @@ pub struct LocaliseArgs {
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
 
+    /// Draws the image with the mask and the outlines of the regions, in three planes through the
+    /// largest lesion, as PNG into this file.
+    #[arg(long, value_name = "FILE", requires = "image")]
+    pub picture: Option<PathBuf>,
+
     /// Write everything that is known as JSON instead of a table.
     #[arg(long)]
     pub json: bool,

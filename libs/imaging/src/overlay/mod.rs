@@ -6,15 +6,19 @@
 pub(crate) mod canvas;
 mod compare;
 mod font;
+mod regions;
 mod slice;
 
 use ndarray::Axis;
 use neurotriage_domain::{Modality, TumourClass};
 
-pub use self::compare::{Disagreement, class_rgb, render_comparison, worst_slice};
 use self::{
     canvas::{Canvas, Colour, text_height, text_width},
     slice::{Slice, Window, class_colour},
+};
+pub use self::{
+    compare::{Disagreement, class_rgb, render_comparison, worst_slice},
+    regions::{RegionKey, RegionPicture, render_regions},
 };
 use crate::{CropBox, ImagingError, Mask, Study};
 
@@ -56,6 +60,15 @@ pub struct OverlayOptions {
 impl Default for OverlayOptions {
     fn default() -> Self {
         Self { pixels_per_mm: 2.5, fill_opacity: 0.4 }
+    }
+}
+
+impl OverlayOptions {
+    fn check(&self) -> Result<(), ImagingError> {
+        if (0.5..=8.0).contains(&self.pixels_per_mm) && (0.0..=1.0).contains(&self.fill_opacity) {
+            return Ok(());
+        }
+        Err(ImagingError::Picture { detail: format!("{self:?} is out of range") })
     }
 }
 
@@ -172,12 +185,7 @@ impl<'a> Scene<'a> {
                 expected: study.shape().to_vec(),
             });
         }
-        if !(0.5..=8.0).contains(&options.pixels_per_mm)
-            || !(0.0..=1.0).contains(&options.fill_opacity)
-        {
-            let detail = format!("{options:?} is out of range");
-            return Err(ImagingError::Picture { detail });
-        }
+        options.check()?;
         Ok(Self { study, mask, options, crop: head_box(study) })
     }
 
@@ -228,10 +236,14 @@ impl<'a> Scene<'a> {
 
 /// Returns the box of all voxels that are not 0 and a margin of air around it.
 fn head_box(study: &Study) -> CropBox {
-    let shape = study.shape();
-    let mut crop = CropBox::around(&study.image(Modality::Flair).voxels, |value| value != 0.0)
-        .unwrap_or(CropBox { start: [0; 3], shape });
-    for (axis, edge_mm) in study.spacing().as_mm().into_iter().enumerate() {
+    let head = CropBox::around(&study.image(Modality::Flair).voxels, |value| value != 0.0);
+    margin_around(head, study.shape(), study.spacing().as_mm())
+}
+
+/// Returns a box with a margin of air around it, within a volume; without a box, all of it.
+fn margin_around(head: Option<CropBox>, shape: [usize; 3], edges_mm: [f64; 3]) -> CropBox {
+    let mut crop = head.unwrap_or(CropBox { start: [0; 3], shape });
+    for (axis, edge_mm) in edges_mm.into_iter().enumerate() {
         let margin = (MARGIN_MM / edge_mm).ceil() as usize;
         let end = (crop.start[axis] + crop.shape[axis] + margin).min(shape[axis]);
         crop.start[axis] = crop.start[axis].saturating_sub(margin);
@@ -240,10 +252,11 @@ fn head_box(study: &Study) -> CropBox {
     crop
 }
 
+/// Distance of captions and letters from the edge of a panel, in pixels.
+const INSET: usize = 6;
+
 /// Writes sequence, plane, slice and the four sides.
 fn annotate(canvas: &mut Canvas, view: SliceView, count: usize) {
-    const INSET: usize = 6;
-    let [width, height] = canvas.size();
     let sequence = match view.modality {
         Modality::Flair => "FLAIR",
         Modality::T1 => "T1",
@@ -251,12 +264,18 @@ fn annotate(canvas: &mut Canvas, view: SliceView, count: usize) {
         Modality::T2 => "T2",
     };
     canvas.text([INSET, INSET], sequence, TEXT, INK);
-    let caption = format!("{} {}/{count}", view.plane.name(), view.index + 1);
+    annotate_sides(canvas, view.plane, view.index, count);
+}
+
+/// Writes plane, slice and the four sides.
+fn annotate_sides(canvas: &mut Canvas, plane: Plane, index: usize, count: usize) {
+    let [width, height] = canvas.size();
+    let caption = format!("{} {}/{count}", plane.name(), index + 1);
     canvas.text([INSET, INSET + text_height(TEXT) + TEXT * 3], &caption, TEXT, FAINT);
     let (letter_width, letter_height) = (text_width("R", SIDE_TEXT), text_height(SIDE_TEXT));
     let across = width.saturating_sub(letter_width) / 2;
     let down = height.saturating_sub(letter_height) / 2;
-    let [left, right, top, bottom] = view.plane.letters();
+    let [left, right, top, bottom] = plane.letters();
     canvas.text([INSET, down], left, SIDE_TEXT, INK);
     let right_edge = width.saturating_sub(letter_width + INSET);
     canvas.text([right_edge, down], right, SIDE_TEXT, INK);
