@@ -16,6 +16,8 @@ use neurotriage_phantom::{Phantom, PhantomSpec};
 use neurotriage_segmentation::placement::{Place, RegistrationRule, place};
 
 fn placed(image: &Image, lesion: Option<&Mask>, rule: RegistrationRule) -> Place {
+    // Tests run side by side: each computes with one thread.
+    neurotriage_network::set_compute_threads(1);
     place(image, lesion, rule, DeviceChoice::Cpu).unwrap()
 }
 

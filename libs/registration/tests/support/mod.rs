@@ -14,7 +14,9 @@ const SRI24_T1: &[u8] = include_bytes!("../../../../assets/atlas/brats_grid_sri2
 const TURN_DEGREES: f64 = 15.0;
 const SHIFT_MM: f64 = 20.0;
 
+/// Returns the template. Tests run side by side: each computes with one thread.
 pub(crate) fn sri24() -> Target {
+    neurotriage_device::set_compute_threads(1);
     Target::new(&read_image(SRI24_T1, "SRI24").unwrap()).unwrap()
 }
 
