@@ -34,14 +34,14 @@ pub fn run(args: &LocaliseArgs) -> anyhow::Result<()> {
     let image = args.image.as_deref().map(read_image_file).transpose()?;
     let localisation = find(args, &mask, image.as_ref())
         .with_context(|| format!("localise {}", args.mask.display()))?;
-    if let (Some(path), Some(image)) = (&args.picture, image) {
-        draw(path, image, mask, &localisation)
-            .with_context(|| format!("draw {}", path.display()))?;
-    }
+    // The answer first: a picture that cannot be written takes nothing of it away.
     if args.json {
-        return print(&(serde_json::to_string_pretty(&localisation)? + "\n"));
+        print(&(serde_json::to_string_pretty(&localisation)? + "\n"))?;
+    } else {
+        print(&terminal::render_image(&from_anatomy::image(&localisation)))?;
     }
-    print(&terminal::render_image(&from_anatomy::image(&localisation)))
+    let (Some(path), Some(image)) = (&args.picture, image) else { return Ok(()) };
+    draw(path, image, mask, &localisation).with_context(|| format!("draw {}", path.display()))
 }
 
 fn find(args: &LocaliseArgs, mask: &Mask, image: Option<&Image>) -> anyhow::Result<Localisation> {
