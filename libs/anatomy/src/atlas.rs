@@ -189,6 +189,24 @@ impl Atlas {
         })
     }
 
+    /// Returns the x of the midline plane at y and z, in RAS+ millimetres.
+    pub(crate) fn midline_x_mm(&self, y: f64, z: f64) -> f64 {
+        self.midline.x_mm(y, z)
+    }
+
+    /// Returns the lowest and the highest corner of the grid's voxel centres, in RAS+ millimetres.
+    pub(crate) fn extent_mm(&self) -> [[f64; 3]; 2] {
+        let (nx, ny, nz) = self.map.labels.dim();
+        let ends = [[0.0; 3], [nx, ny, nz].map(|side| side as f64 - 1.0)];
+        let [one, other] = ends.map(|voxel| self.map.world_from_voxel.apply(voxel));
+        [0, 1].map(|end| {
+            [0, 1, 2].map(|axis| {
+                let (a, b) = (one[axis], other[axis]);
+                if end == 0 { a.min(b) } else { a.max(b) }
+            })
+        })
+    }
+
     /// Returns the centre of mass of all regions, in RAS+ millimetres.
     pub(crate) fn centre_mm(&self) -> [f64; 3] {
         self.centre_mm

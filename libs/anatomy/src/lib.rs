@@ -20,6 +20,7 @@ mod lesion;
 mod localisation;
 mod localise;
 mod midline;
+mod midline_shift;
 mod reach;
 mod stability;
 mod template;
@@ -33,6 +34,7 @@ pub use localisation::{
     RegistrationQuality, Satellite, Site, Space, Stability, Tissue,
 };
 pub use localise::{LESIONS_MAX, LocaliseOptions, SpaceRule, lesion_numbers, localise};
+pub use midline_shift::MidlineShift;
 pub use reach::REACH_MM_MAX;
 pub use template::{Template, brain_overlap, recognise_image};
 pub use terms::{SnomedConcept, korean_name, korean_region_name, snomed_concept};

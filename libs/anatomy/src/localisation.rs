@@ -4,7 +4,7 @@ use neurotriage_domain::{RegionName, Side};
 use neurotriage_imaging::AffineMap;
 use serde::{Deserialize, Serialize};
 
-use crate::Template;
+use crate::{MidlineShift, Template};
 
 /// Coordinate space in which regions were looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct Placement {
     pub template_from_patient: AffineMap,
     /// How good the registration was; absent without one.
     pub registration: Option<RegistrationQuality>,
+    /// How far the middle of the brain is pushed to one side; absent without registration.
+    #[serde(default)]
+    pub midline_shift: Option<MidlineShift>,
 }
 
 impl Placement {
@@ -59,6 +62,7 @@ impl Placement {
             placed_by: PlacedBy::Header,
             template_from_patient: AffineMap::IDENTITY,
             registration: None,
+            midline_shift: None,
         }
     }
 }

@@ -51,7 +51,12 @@ impl MidlinePlane {
 
     /// Returns the distance of a point from the plane along x, positive on the right.
     pub(crate) fn right_of_mm(&self, [x, y, z]: [f64; 3]) -> f64 {
-        x - (self.slope_y * y + self.slope_z * z + self.offset_mm)
+        x - self.x_mm(y, z)
+    }
+
+    /// Returns where the plane lies at y and z.
+    pub(crate) fn x_mm(&self, y: f64, z: f64) -> f64 {
+        self.slope_y * y + self.slope_z * z + self.offset_mm
     }
 }
 

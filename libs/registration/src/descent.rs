@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     RegistrationError,
-    level::Level,
+    level::{Level, tensors},
     similarity::{bin_shares, normalised_mutual_information},
 };
 
@@ -143,14 +143,7 @@ impl Descent<'_> {
         let basis = Tensor::f_from_slice(&basis)?.f_view([9, 9])?.f_to(device)?;
         let logarithm = parameters.f_narrow(0, 3, 9)?.f_unsqueeze(0)?.f_matmul(&basis)?;
         let change = logarithm.f_view([3, 3])?.f_linalg_matrix_exp()?;
-        let matrix: Vec<f32> = from
-            .rows
-            .iter()
-            .flat_map(|row| [row[0] as f32, row[1] as f32, row[2] as f32])
-            .collect();
-        let matrix = Tensor::f_from_slice(&matrix)?.f_view([3, 3])?.f_to(device)?;
-        let centre = from.apply(self.centre_mm).map(|mm| mm as f32);
-        let shift = Tensor::f_from_slice(&centre)?.f_to(device)?;
+        let [matrix, shift] = tensors(from, self.centre_mm, device)?;
         Ok([matrix.f_matmul(&change)?, shift.f_add(&parameters.f_narrow(0, 0, 3)?)?])
     }
 

@@ -31,6 +31,10 @@ pub(crate) struct Level {
     pub(crate) shares: Tensor,
     /// 1 in the template's brain, `[point]`.
     pub(crate) in_brain: Tensor,
+    /// Number of each point's voxel in the template's grid, row-major, `[point]`.
+    pub(crate) voxels: Tensor,
+    /// The template's grid.
+    pub(crate) grid: Grid,
     /// The patient: intensity, what may be compared, and what is not air; `[1, 3, x, y, z]`.
     moving: Tensor,
     /// From RAS+ millimetres to the coordinates of `grid_sampler`: z, y, x, each -1 to 1.
@@ -73,6 +77,9 @@ impl Level {
         let values: Vec<f32> = order.iter().map(|&index| points.values[index]).collect();
         let in_brain: Vec<f32> =
             order.iter().map(|&index| if points.in_brain[index] { 1.0 } else { 0.0 }).collect();
+        let [_, ny, nz] = points.grid.shape;
+        let voxel = |[x, y, z]: [usize; 3]| ((x * ny + y) * nz + z) as i64;
+        let voxels: Vec<i64> = order.iter().map(|&index| voxel(points.voxels[index])).collect();
         let values = Tensor::f_from_slice(&values)?.f_to(device)?;
         let layer = &moving.layers[fineness as usize];
         let left_out = moving.lesions.as_ref().map(|layers| &layers[fineness as usize]);
@@ -82,6 +89,8 @@ impl Level {
             shares: bin_shares(&values)?,
             values,
             in_brain: Tensor::f_from_slice(&in_brain)?.f_to(device)?,
+            voxels: Tensor::f_from_slice(&voxels)?.f_to(device)?,
+            grid: points.grid,
             moving: channels(layer, left_out, foreground, moving.skull)?.f_to(device)?,
             sampler_from_mm: sampler_from_mm(&layer.grid).ok_or(RegistrationError::Flat)?,
             skull: moving.skull,
@@ -105,8 +114,22 @@ impl Level {
         shift: &Tensor,
         (first, count): (i64, i64),
     ) -> Result<Sampled, RegistrationError> {
-        let [linear, offset] = self.sampler()?;
-        let places = self.places.f_narrow(0, first, count)?;
+        self.sample_at(&self.places.f_narrow(0, first, count)?, matrix, shift)
+    }
+
+    /// Samples the patient where a map brings some places of the template.
+    ///
+    /// # Shapes
+    /// - `places`: `[point, 3]`, millimetres less the centre
+    /// - `matrix`, `shift`: as in [`Self::sample`]
+    pub(crate) fn sample_at(
+        &self,
+        places: &Tensor,
+        matrix: &Tensor,
+        shift: &Tensor,
+    ) -> Result<Sampled, RegistrationError> {
+        let [linear, offset] = tensors(&self.sampler_from_mm, [0.0; 3], self.device)?;
+        let count = places.size().first().copied().unwrap_or(0);
         let to_sampler = linear.f_matmul(matrix)?;
         let offset = linear.f_matmul(&shift.f_unsqueeze(1)?)?.f_squeeze_dim(1)?.f_add(&offset)?;
         let grid = places.f_matmul(&to_sampler.f_tr()?)?.f_add(&offset)?;
@@ -121,18 +144,21 @@ impl Level {
         };
         Ok(Sampled { values: channel(0)?, weights, foreground: channel(2)?.f_detach()? })
     }
+}
 
-    /// Returns matrix `[3, 3]` and shift `[3]` from millimetres to the sampler's coordinates.
-    fn sampler(&self) -> Result<[Tensor; 2], RegistrationError> {
-        let rows = &self.sampler_from_mm.rows;
-        let matrix: Vec<f32> =
-            rows.iter().flat_map(|row| [row[0] as f32, row[1] as f32, row[2] as f32]).collect();
-        let shift: Vec<f32> = rows.iter().map(|row| row[3] as f32).collect();
-        Ok([
-            Tensor::f_from_slice(&matrix)?.f_view([3, 3])?.f_to(self.device)?,
-            Tensor::f_from_slice(&shift)?.f_to(self.device)?,
-        ])
-    }
+/// Returns a map as matrix `[3, 3]` and shift `[3]` of points less a centre.
+pub(crate) fn tensors(
+    map: &AffineMap,
+    centre: [f64; 3],
+    device: Device,
+) -> Result<[Tensor; 2], RegistrationError> {
+    let matrix: Vec<f32> =
+        map.rows.iter().flat_map(|row| [row[0] as f32, row[1] as f32, row[2] as f32]).collect();
+    let shift = map.apply(centre).map(|value| value as f32);
+    Ok([
+        Tensor::f_from_slice(&matrix)?.f_view([3, 3])?.f_to(device)?,
+        Tensor::f_from_slice(&shift)?.f_to(device)?,
+    ])
 }
 
 fn channels(

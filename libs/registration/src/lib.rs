@@ -2,11 +2,14 @@
 //!
 //! [`register`] moves the template's points into the patient's image until the two tell most about
 //! each other (normalised mutual information, so any sequence will do), from coarse to fine, with
-//! the tumour left out. It returns the map and a [`Quality`] that says whether to believe it.
+//! the tumour left out. It returns the map and a [`Quality`] that says whether to believe it. Where
+//! asked for, it then lets the template give way on a coarse grid: the [`Deformation`] says how far
+//! parts of the brain lie from where the affine map expects them, such as pushed aside by a tumour.
 //!
 //! Points are RAS+ millimetres. Images may be in any orientation and spacing: everything goes
 //! through their affines.
 
+mod deformation;
 mod descent;
 mod error;
 mod level;
@@ -14,11 +17,13 @@ mod moving;
 mod pyramid;
 mod quality;
 mod similarity;
+mod spline;
 mod target;
 
 use neurotriage_device::DeviceChoice;
 use neurotriage_imaging::{AffineMap, Image, Mask};
 
+pub use deformation::Deformation;
 pub use error::RegistrationError;
 pub use quality::{Quality, Verdict};
 pub use target::Target;
@@ -45,11 +50,13 @@ pub struct Patient<'a> {
 pub struct RegistrationOptions {
     /// Where to compute.
     pub device: DeviceChoice,
+    /// Whether to look for a deformation where the affine map can be believed: as much work again.
+    pub deform: bool,
 }
 
 impl Default for RegistrationOptions {
     fn default() -> Self {
-        Self { device: DeviceChoice::Auto }
+        Self { device: DeviceChoice::Auto, deform: false }
     }
 }
 
@@ -60,6 +67,8 @@ pub struct Registration {
     pub target_from_patient: AffineMap,
     /// Whether to believe it.
     pub quality: Quality,
+    /// What the affine map leaves; absent if it was not asked for, or if the map cannot be believed.
+    pub deformation: Option<Deformation>,
 }
 
 /// Most points compared in one step.
@@ -115,7 +124,10 @@ pub fn register(
     let found = Descent { level: &fine, centre_mm }.run(best.map, Freedom::Affine, steps)?;
     let quality = judge(&middle, &found.map, centre_mm, moving.skull)?;
     let target_from_patient = found.map.inverse().ok_or(RegistrationError::Flat)?;
-    Ok(Registration { target_from_patient, quality })
+    let wanted = options.deform && quality.verdict == Verdict::Good;
+    let deformation =
+        wanted.then(|| Deformation::find([&middle, &fine], &found.map, centre_mm)).transpose()?;
+    Ok(Registration { target_from_patient, quality, deformation })
 }
 
 /// Returns rotations to start from, as turns about the RAS+ axes in radians.

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     RegistrationError,
-    level::Level,
+    level::{Level, tensors},
     moving::Skull,
     similarity::{bin_shares, normalised_mutual_information},
 };
@@ -53,12 +53,7 @@ pub(crate) fn judge(
 ) -> Result<Quality, RegistrationError> {
     let _guard = tch::no_grad_guard();
     let all = (0, level.len());
-    let rows = &map.rows;
-    let matrix: Vec<f32> =
-        rows.iter().flat_map(|row| [row[0] as f32, row[1] as f32, row[2] as f32]).collect();
-    let matrix = Tensor::f_from_slice(&matrix)?.f_view([3, 3])?.f_to(level.device)?;
-    let shift = map.apply(centre_mm).map(|mm| mm as f32);
-    let shift = Tensor::f_from_slice(&shift)?.f_to(level.device)?;
+    let [matrix, shift] = tensors(map, centre_mm, level.device)?;
     let sampled = level.sample(&matrix, &shift, all)?;
     let weights = sampled.weights.f_mul(&level.in_brain)?;
     let moving = bin_shares(&sampled.values)?;

@@ -1,7 +1,7 @@
 //! The template, ready to be compared.
 
 use ndarray::Array3;
-use neurotriage_imaging::{AffineMap, Image};
+use neurotriage_imaging::{AffineMap, Grid, Image};
 use neurotriage_metrics::distance::squared_distance_mm2;
 
 use crate::{
@@ -31,6 +31,10 @@ pub(crate) struct Points {
     /// 0 to 1; air is 0.
     pub(crate) values: Vec<f32>,
     pub(crate) in_brain: Vec<bool>,
+    /// Voxels of `grid`, `[x, y, z]`.
+    pub(crate) voxels: Vec<[usize; 3]>,
+    /// Where those lie.
+    pub(crate) grid: Grid,
 }
 
 impl Target {
@@ -60,14 +64,20 @@ impl Target {
         for (values, share) in pyramid(&values, &grid).iter().zip(pyramid(&share, &grid)) {
             let in_brain: Array3<bool> = share.values.mapv(|share| share >= 0.5);
             let squared = squared_distance_mm2(in_brain.view(), share.grid.affine.spacing());
-            let mut points =
-                Points { places_mm: Vec::new(), values: Vec::new(), in_brain: Vec::new() };
+            let mut points = Points {
+                places_mm: Vec::new(),
+                values: Vec::new(),
+                in_brain: Vec::new(),
+                voxels: Vec::new(),
+                grid: share.grid,
+            };
             for ((x, y, z), &squared_mm2) in squared.indexed_iter() {
                 if f64::from(squared_mm2) <= MARGIN_MM * MARGIN_MM {
                     let place = share.grid.affine.apply([x as f64, y as f64, z as f64]);
                     points.places_mm.push(place);
                     points.values.push(values.values[[x, y, z]]);
                     points.in_brain.push(in_brain[[x, y, z]]);
+                    points.voxels.push([x, y, z]);
                 }
             }
             layers.push(points);

@@ -11,7 +11,7 @@ use neurotriage_phantom::{Phantom, PhantomSpec};
 use neurotriage_registration::{
     Patient, RegistrationError, RegistrationOptions, Verdict, register,
 };
-use support::{error_mm, moved_image, moved_mask, random_move, sri24};
+use support::{Push, error_mm, moved_image, moved_mask, random_move, sri24};
 
 /// Returns one sequence of a phantom, and its tumour.
 fn phantom(seed: u64, modality: Modality) -> (Image, Mask) {
@@ -99,4 +99,40 @@ fn the_same_study_gives_the_same_map() {
     let (one, other) = (find(), find());
     let back = one.target_from_patient.inverse().unwrap().after(&other.target_from_patient);
     assert!(error_mm(&image, &AffineMap::IDENTITY, &back) < 0.05);
+}
+
+#[test]
+fn a_push_is_found_and_none_is_made_up() {
+    let target = sri24();
+    // A phantom without tumour is the template's own brain, a little bent.
+    let (image, lesion) = phantom(4, Modality::T1);
+    let options = RegistrationOptions { deform: true, ..RegistrationOptions::default() };
+    let find = |image, lesion| {
+        let patient = Patient { image, lesion: Some(lesion) };
+        let found = register(&target, &patient, &options).unwrap();
+        let map = found.target_from_patient.inverse().unwrap();
+        let deformation = found.deformation.unwrap();
+        move |point: [f64; 3]| {
+            let by_mm = deformation.displacement_mm(point);
+            map.apply([0, 1, 2].map(|axis| point[axis] + by_mm[axis]))
+        }
+    };
+    let still = find(&image, &lesion);
+    let middle = [-118.0, 132.0, 80.0];
+    let push = Push { centre_mm: still(middle), right_mm: 8.0 };
+    let pushed = find(&push.image(&image), &push.mask(&lesion));
+    // At the place of the push, and away from it.
+    for point in [middle, [-118.0, 60.0, 80.0], [-118.0, 132.0, 125.0]] {
+        let (before, after) = (still(point), pushed(point));
+        let error_mm = (after[0] - before[0] - push.at(before)).abs();
+        assert!(error_mm < 2.0, "{point:?}: {before:?} to {after:?}");
+    }
+}
+
+#[test]
+fn no_deformation_comes_unasked() {
+    let (image, lesion) = phantom(3, Modality::T1);
+    let patient = Patient { image: &image, lesion: Some(&lesion) };
+    let found = register(&sri24(), &patient, &RegistrationOptions::default()).unwrap();
+    assert_eq!(found.deformation, None);
 }

@@ -169,6 +169,9 @@ pub struct Placement {
     pub registered: bool,
     /// How far from the template the header placed it, in millimetres; null if that is not known.
     pub moved_mm: Option<f64>,
+    /// How far the middle of the brain is pushed to the patient's right, in millimetres, negative to
+    /// the left; null if that was not measured.
+    pub midline_shift_right_mm: Option<f64>,
 }
 
 /// An area whose injury costs a function, near a lesion.

@@ -6,12 +6,14 @@ use std::{
 };
 
 use neurotriage_anatomy::{
-    AnatomyError, PlacedBy, Placement, RegistrationQuality, Template, recognise_image,
+    AnatomyError, Atlas, MidlineShift, PlacedBy, Placement, RegistrationQuality, Template,
+    recognise_image,
 };
 use neurotriage_imaging::{Image, Mask};
 use neurotriage_network::DeviceChoice;
 use neurotriage_registration::{
-    Patient, Quality, RegistrationError, RegistrationOptions, Target, Verdict, register,
+    Patient, Quality, Registration, RegistrationError, RegistrationOptions, Target, Verdict,
+    register,
 };
 
 /// Which studies are registered to a template.
@@ -86,7 +88,7 @@ pub fn place(
     }
     let template = *header.as_ref().unwrap_or(&Template::Sri24);
     let target = target(template)?;
-    let options = RegistrationOptions { device };
+    let options = RegistrationOptions { device, deform: true };
     let failed = match register(&target, &Patient { image, lesion }, &options) {
         Ok(found) if found.quality.verdict == Verdict::Good => {
             let map = found.target_from_patient;
@@ -96,6 +98,7 @@ pub fn place(
                 placed_by: PlacedBy::Registration,
                 template_from_patient: map,
                 registration: Some(quality(&found.quality, moved_mm)),
+                midline_shift: midline_shift(template, &found)?,
             }));
         }
         Ok(found) => format!(
@@ -121,6 +124,16 @@ fn quality(quality: &Quality, moved_mm: Option<f64>) -> RegistrationQuality {
         brain_overlap: quality.brain_overlap,
         moved_mm,
     }
+}
+
+fn midline_shift(
+    template: Template,
+    found: &Registration,
+) -> Result<Option<MidlineShift>, AnatomyError> {
+    let Some(deformation) = &found.deformation else { return Ok(None) };
+    let displacement_mm = |point_mm| deformation.displacement_mm(point_mm);
+    let atlas = Atlas::of(template)?;
+    Ok(MidlineShift::measure(&atlas, &found.target_from_patient, displacement_mm))
 }
 
 /// Returns a template ready to be compared; made once.

@@ -9,7 +9,7 @@ use ndarray::Array3;
 use neurotriage_anatomy::{
     Localisation, LocaliseOptions, PlacedBy, Space, SpaceRule, Template, localise,
 };
-use neurotriage_domain::Modality;
+use neurotriage_domain::{Modality, Side};
 use neurotriage_imaging::{Affine, AffineMap, CaseFiles, Image, Mask, Volume};
 use neurotriage_network::DeviceChoice;
 use neurotriage_phantom::{Phantom, PhantomSpec};
@@ -100,7 +100,7 @@ fn registered_real_studies_fit_the_atlas_better() {
         println!("skipped: set NEUROTRIAGE_CASES");
         return;
     };
-    let (mut before, mut after) = (0.0, 0.0);
+    let (mut before, mut after, mut shifted) = (0.0, 0.0, 0);
     for files in CaseFiles::find_all(Path::new(&folder)).unwrap() {
         let (study, truth) = (files.read_study().unwrap(), files.read_truth().unwrap().unwrap());
         let image = study.image(Modality::T1);
@@ -111,16 +111,26 @@ fn registered_real_studies_fit_the_atlas_better() {
             let site = found.site.as_ref().unwrap();
             site.share_assigned_by_distance + site.share_outside
         };
+        let placement = registered.placement.unwrap();
+        let shift = placement.midline_shift.unwrap();
         println!(
-            "{}: {} of the tumour on no region by the header {:.3}, registered {:.3}; {:?}",
+            "{}: {} of the tumour on no region by the header {:.3}, registered {:.3}; midline shift \
+             {:.1} mm; {:?}",
             files.id,
             main_region(&registered),
             off(&header),
             off(&registered),
-            registered.placement.unwrap().registration.unwrap()
+            shift.right_mm,
+            placement.registration.unwrap()
         );
+        assert_eq!(header.placement.unwrap().midline_shift, None);
+        // A tumour pushes, it does not pull.
+        let side = registered.site.as_ref().unwrap().side();
+        assert!(shift.side() != side || shift.right_mm.abs() < 4.0, "{}: {shift:?}", files.id);
+        shifted += u32::from(shift.side() != Side::Midline);
         before += off(&header);
         after += off(&registered);
     }
     assert!(after < 0.75 * before, "{before} {after}");
+    assert!(shifted >= 3, "{shifted}");
 }

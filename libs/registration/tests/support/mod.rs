@@ -38,16 +38,66 @@ pub(crate) fn moved_mask(mask: &Mask, by: &AffineMap) -> Mask {
     moved(mask, by, nearest)
 }
 
+/// A push to one side that fades away around a point: where a point goes, in RAS+ millimetres.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Push {
+    /// Where it is strongest, before it.
+    pub(crate) centre_mm: [f64; 3],
+    /// How far the centre is pushed to the patient's right, in millimetres.
+    pub(crate) right_mm: f64,
+}
+
+impl Push {
+    /// Distance at which six tenths are left, in millimetres.
+    const DEVIATION_MM: f64 = 25.0;
+
+    /// Returns how far a point is pushed.
+    pub(crate) fn at(&self, point_mm: [f64; 3]) -> f64 {
+        let squared: f64 = (0..3).map(|axis| (point_mm[axis] - self.centre_mm[axis]).powi(2)).sum();
+        self.right_mm * (-squared / (2.0 * Self::DEVIATION_MM * Self::DEVIATION_MM)).exp()
+    }
+
+    /// Returns the point that the push brings to another.
+    fn undone(&self, point_mm: [f64; 3]) -> [f64; 3] {
+        let mut from = point_mm;
+        // The push changes by less than a half from one millimetre to the next: this converges.
+        for _ in 0..20 {
+            from[0] = point_mm[0] - self.at(from);
+        }
+        from
+    }
+
+    /// Returns the image with each point pushed, resampled on its own grid.
+    pub(crate) fn image(&self, image: &Image) -> Image {
+        mapped(image, |point| self.undone(point), linear)
+    }
+
+    /// Returns the mask with each point pushed, resampled on its own grid.
+    pub(crate) fn mask(&self, mask: &Mask) -> Mask {
+        mapped(mask, |point| self.undone(point), nearest)
+    }
+}
+
 fn moved<T: Copy + Default>(
     volume: &Volume<T>,
     map: &AffineMap,
     value: impl Fn(&Array3<T>, [f64; 3]) -> T,
 ) -> Volume<T> {
+    let back = map.inverse().unwrap();
+    mapped(volume, |point| back.apply(point), value)
+}
+
+/// Returns a volume whose points show what lies where `from` says, in RAS+ millimetres.
+fn mapped<T: Copy + Default>(
+    volume: &Volume<T>,
+    from: impl Fn([f64; 3]) -> [f64; 3],
+    value: impl Fn(&Array3<T>, [f64; 3]) -> T,
+) -> Volume<T> {
     let from_voxel = AffineMap::from(&volume.affine);
     let to_voxel = from_voxel.inverse().unwrap();
-    let back = to_voxel.after(&map.inverse().unwrap()).after(&from_voxel);
     let voxels = Array3::from_shape_fn(volume.voxels.dim(), |(x, y, z)| {
-        value(&volume.voxels, back.apply([x as f64, y as f64, z as f64]))
+        let point = from_voxel.apply([x as f64, y as f64, z as f64]);
+        value(&volume.voxels, to_voxel.apply(from(point)))
     });
     Volume { voxels, affine: volume.affine }
 }

@@ -20,6 +20,7 @@ pub fn image(localisation: &anatomy::Localisation) -> Image {
         placement: localisation.placement.map(|placement| Placement {
             registered: placement.placed_by == anatomy::PlacedBy::Registration,
             moved_mm: placement.registration.and_then(|quality| quality.moved_mm),
+            midline_shift_right_mm: placement.midline_shift.map(|shift| shift.right_mm),
         }),
         atlas: localisation.atlas.clone(),
         components_ignored: localisation.components_ignored,

@@ -175,7 +175,12 @@ fn placement(placement: &segmentation::Placement) -> Option<Placement> {
         segmentation::PlacedBy::Header => false,
         segmentation::PlacedBy::Registration => true,
     };
-    Some(Placement { registered, moved_mm: placement.moved_mm })
+    let shift = placement.midline_shift.as_ref();
+    Some(Placement {
+        registered,
+        moved_mm: placement.moved_mm,
+        midline_shift_right_mm: shift.map(|shift| shift.right_mm),
+    })
 }
 
 fn lesion(lesion: segmentation::Lesion) -> Lesion {

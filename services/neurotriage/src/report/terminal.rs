@@ -3,8 +3,8 @@
 use super::{
     Finding, Fit, Hospital, Image, Lesion, Outcome, RegionProbability, Report, Space, Verdict,
     text::{
-        bytes, confidence, contacts, eloquent, pad, percent, placement, plain, seconds, side,
-        uncertainty, words, wrap,
+        bytes, confidence, contacts, eloquent, midline_shift, pad, percent, placement, plain,
+        seconds, side, uncertainty, words, wrap,
     },
 };
 
@@ -167,6 +167,9 @@ impl Page {
         }
         if let Some(known) = image.placement {
             self.hanging("  ", &placement(known));
+            if let Some(shift) = midline_shift(known) {
+                self.hanging("  ", &shift);
+            }
         }
         if image.lesions.is_empty() {
             self.line("  No lesion was found.");

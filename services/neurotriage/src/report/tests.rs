@@ -488,6 +488,10 @@ fn place_certainty_and_what_lies_near_are_said() {
     localisation.placement = Some(segmentation::Placement {
         placed_by: segmentation::PlacedBy::Registration.into(),
         moved_mm: Some(12.3),
+        midline_shift: Some(segmentation::MidlineShift {
+            right_mm: -6.6,
+            patient_mm: vec![0.0; 3],
+        }),
         ..Default::default()
     });
     let lesion = &mut localisation.lesions[0];
@@ -508,6 +512,7 @@ fn place_certainty_and_what_lies_near_are_said() {
     for shown in [text.replace("\n", " "), page.replace('\n', " ")] {
         for part in [
             "Registered to the template; by its header the study lay 12 mm off.",
+            "Midline shift of 7 mm to the left (within 3 mm).",
             "left internal capsule (overlaps, 1.2 ml)",
             "area (7 mm)",
             "reaches the ventricles, does not reach the cortex, has 2 satellite(s) of core",
@@ -516,4 +521,22 @@ fn place_certainty_and_what_lies_near_are_said() {
         }
     }
     assert!(text.contains(" ?") && page.contains(">uncertain<"));
+}
+
+#[test]
+fn a_shift_within_the_error_is_called_none_and_an_unknown_one_is_not_spoken_of() {
+    let of = |right_mm: Option<f64>| {
+        let mut answers = answers();
+        answers.segmentation.localisation.as_mut().unwrap().placement =
+            Some(segmentation::Placement {
+                placed_by: segmentation::PlacedBy::Registration.into(),
+                midline_shift: right_mm
+                    .map(|right_mm| segmentation::MidlineShift { right_mm, ..Default::default() }),
+                ..Default::default()
+            });
+        terminal::render_plain(&from_proto::report(answers))
+    };
+    assert!(of(Some(1.2)).contains("No midline shift beyond the error of measurement, 3 mm."));
+    assert!(of(Some(8.4)).contains("Midline shift of 8 mm to the right"));
+    assert!(!of(None).contains("idline shift"));
 }

@@ -1,5 +1,6 @@
 //! Words and numbers as reports show them.
 
+use neurotriage_anatomy::MidlineShift;
 use neurotriage_domain::Side;
 
 use super::{Lesion, Placement};
@@ -144,6 +145,20 @@ pub(super) fn placement(placement: Placement) -> String {
         (true, None) => "Registered to the template.".to_owned(),
         (false, _) => "Placed by its header; not registered to the template.".to_owned(),
     }
+}
+
+/// Returns how far the middle of the brain is pushed, in a sentence; `None` if nothing is known.
+pub(super) fn midline_shift(placement: Placement) -> Option<String> {
+    let right_mm = placement.midline_shift_right_mm?;
+    let error_mm = MidlineShift::ERROR_MM;
+    if right_mm.abs() <= error_mm {
+        return Some(format!(
+            "No midline shift beyond the error of measurement, {error_mm:.0} mm."
+        ));
+    }
+    let side = if right_mm > 0.0 { "right" } else { "left" };
+    let length_mm = right_mm.abs();
+    Some(format!("Midline shift of {length_mm:.0} mm to the {side} (within {error_mm:.0} mm)."))
 }
 
 /// Returns the eloquent areas of a lesion, nearest first, in a clause; empty if there are none.

@@ -133,6 +133,10 @@ fn placement(placement: &Placement) -> pb::Placement {
         moved_mm: registration.and_then(|quality| quality.moved_mm),
         mutual_information: registration.map(|quality| quality.mutual_information),
         brain_overlap: registration.and_then(|quality| quality.brain_overlap),
+        midline_shift: placement.midline_shift.map(|shift| pb::MidlineShift {
+            right_mm: shift.right_mm,
+            patient_mm: shift.patient_mm.to_vec(),
+        }),
     }
 }
 

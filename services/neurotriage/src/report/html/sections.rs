@@ -9,8 +9,8 @@ use super::{
         Finding, Fit, Hospital, Image, Lesion, Outcome, Referral, RegionProbability, Report, Space,
         Symptoms, Volumes,
         text::{
-            bytes, confidence, contacts, eloquent, escape, percent, placement, seconds, side,
-            uncertainty, words,
+            bytes, confidence, contacts, eloquent, escape, midline_shift, percent, placement,
+            seconds, side, uncertainty, words,
         },
     },
     Page, bar,
@@ -116,6 +116,9 @@ impl Page {
         }
         if let Some(known) = image.placement {
             self.put(&format!("<p class=\"muted\">{}</p>\n", escape(&placement(known))));
+            if let Some(shift) = midline_shift(known) {
+                self.put(&format!("<p>{}</p>\n", escape(&shift)));
+            }
         }
         if image.lesions.is_empty() {
             self.put("<p>No lesion was found.</p>\n");
