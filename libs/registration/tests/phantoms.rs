@@ -7,6 +7,7 @@ mod support;
 use ndarray::Array3;
 use neurotriage_domain::Modality;
 use neurotriage_imaging::{Affine, AffineMap, Image, Mask, Volume};
+use neurotriage_metrics::distance::squared_distance_mm2;
 use neurotriage_phantom::{Phantom, PhantomSpec};
 use neurotriage_registration::{
     Patient, RegistrationError, RegistrationOptions, Verdict, register,
@@ -46,6 +47,55 @@ fn a_moved_phantom_comes_back_by_any_sequence_in_any_orientation_and_spacing() {
         let error_mm = error_mm(&image, &by, &back);
         assert!(error_mm < 3.0, "{modality:?}: {error_mm} {:?}", found.quality);
         assert_eq!(found.quality.verdict, Verdict::Good, "{:?}", found.quality);
+    }
+}
+
+/// Puts a head around a brain: fluid, bone, scalp and a neck, and noise in the air.
+fn head(brain: &Image) -> Image {
+    let inside = brain.voxels.mapv(|value| value != 0.0);
+    let outside_mm2 = squared_distance_mm2(inside.view(), brain.affine.spacing());
+    let sorted = |share: f64| {
+        let mut values: Vec<f32> = brain.voxels.iter().copied().filter(|&v| v != 0.0).collect();
+        values.sort_by(f32::total_cmp);
+        values[(values.len() as f64 * share) as usize]
+    };
+    let (dark, bright) = (sorted(0.02), sorted(0.98));
+    let voxels = Array3::from_shape_fn(brain.voxels.dim(), |(x, y, z)| {
+        // A hash of the place, 0 to 1.
+        let mixed = (x * 73_856_093) ^ (y * 19_349_663) ^ (z * 83_492_791);
+        let noise = (mixed % 1000) as f32 / 1000.0;
+        let distance_mm = f64::from(outside_mm2[[x, y, z]]).sqrt();
+        let neck = z < 30 && (x as f64 - 120.0).hypot(y as f64 - 130.0) < 55.0;
+        let value = match distance_mm {
+            mm if mm == 0.0 => return brain.voxels[[x, y, z]],
+            mm if mm < 3.0 => 0.0,
+            mm if mm < 9.0 => 0.1,
+            mm if mm < 15.0 => 1.0,
+            _ if neck => 0.6,
+            _ => return dark + 0.02 * noise * (bright - dark),
+        };
+        dark + (value + 0.1 * noise) * (bright - dark)
+    });
+    Volume { voxels, affine: brain.affine }
+}
+
+#[test]
+fn a_head_with_its_skull_comes_back() {
+    let target = sri24();
+    for (seed, modality) in [(5, Modality::T1), (6, Modality::T1)] {
+        let (brain, lesion) = phantom(seed, modality);
+        let by = random_move(seed, target.centre_mm());
+        let (moved, lesion_moved) = (moved_image(&head(&brain), &by), moved_mask(&lesion, &by));
+        let find = |image, lesion| {
+            let patient = Patient { image, lesion: Some(lesion) };
+            register(&target, &patient, &RegistrationOptions::default()).unwrap()
+        };
+        let (still, found) = (find(&brain, &lesion), find(&moved, &lesion_moved));
+        assert_eq!(found.quality.brain_overlap, None, "the skull was not noticed");
+        assert_eq!(found.quality.verdict, Verdict::Good, "{:?}", found.quality);
+        let back = still.target_from_patient.inverse().unwrap().after(&found.target_from_patient);
+        let error_mm = error_mm(&brain, &by, &back);
+        assert!(error_mm < 3.0, "seed {seed}: {error_mm} {:?}", found.quality);
     }
 }
 
