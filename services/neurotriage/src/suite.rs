@@ -129,6 +129,7 @@ impl Suite {
                 model: model.start,
                 device: model.device,
                 queue_max: QUEUE_MAX,
+                uploads_max: UPLOADS_MAX,
                 limits: RegistryLimits {
                     models_in_memory_max: MODELS_MAX,
                     weights_bytes_max: WEIGHTS_BYTES_MAX,

@@ -64,6 +64,11 @@ pub struct Config {
     #[arg(long, env = "SEGMENTATION_QUEUE_MAX", default_value = "8")]
     pub queue_max: usize,
 
+    /// Most calls of `Localise` at a time; one more is refused with RESOURCE_EXHAUSTED. Each sends a
+    /// mask and an image of up to 256 MiB.
+    #[arg(long, env = "SEGMENTATION_UPLOADS_MAX", default_value = "2")]
+    pub uploads_max: usize,
+
     /// Mirror images that are segmented too, to be surer and to know how sure: `off` (one pass),
     /// `left-right` (two) or `all` (eight). If not given, what suits the model: left-right for
     /// residual networks. A study that was segmented before keeps its result.

@@ -19,7 +19,7 @@ use neurotriage_proto::{
     },
 };
 use neurotriage_service_kit::status::to_status;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
@@ -36,12 +36,13 @@ const PROGRESS_WAITING_MAX: usize = 16;
 #[derive(Debug)]
 pub struct SegmentationGrpc<S, I> {
     segmenter: Segmenter<S, I>,
+    uploads: Semaphore,
 }
 
 impl<S, I> SegmentationGrpc<S, I> {
-    /// Serves with `segmenter`.
-    pub fn new(segmenter: Segmenter<S, I>) -> Self {
-        Self { segmenter }
+    /// Serves with `segmenter`, at most `uploads_max` calls that send files at a time.
+    pub fn new(segmenter: Segmenter<S, I>, uploads_max: usize) -> Self {
+        Self { segmenter, uploads: Semaphore::new(uploads_max) }
     }
 }
 
@@ -119,6 +120,8 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
         &self,
         request: Request<Streaming<LocaliseRequest>>,
     ) -> Result<Response<LocaliseResponse>, Status> {
+        // Held until the answer: the files are in memory as long.
+        let _permit = self.uploads.try_acquire().map_err(|_| refuse(SegmentationError::Busy))?;
         let input = upload::receive(request.into_inner()).await?;
         let localisation = self.segmenter.localise(input).await.map_err(refuse)?;
         let localisation = Some(convert::localisation(&localisation));

@@ -59,6 +59,8 @@ pub struct Dependencies {
     pub device: DeviceChoice,
     /// Most studies that wait for the network.
     pub queue_max: usize,
+    /// Most calls of `Localise` at a time.
+    pub uploads_max: usize,
     /// Limits of the registry of models.
     pub limits: RegistryLimits,
     /// How models are trained; not at all if `None`.
@@ -89,6 +91,7 @@ pub async fn run(
         model,
         device,
         queue_max,
+        uploads_max,
         limits,
         training,
         mirroring,
@@ -119,7 +122,8 @@ pub async fn run(
         mirroring,
         registration,
     };
-    let routes = Routes::new(SegmentationServiceServer::new(SegmentationGrpc::new(segmenter)))
+    let service = SegmentationGrpc::new(segmenter, uploads_max);
+    let routes = Routes::new(SegmentationServiceServer::new(service))
         .add_service(ModelServiceServer::new(ModelGrpc::new(registry)))
         .add_service(TrainingServiceServer::new(TrainingGrpc::new(trainer.clone())));
     let names = &[

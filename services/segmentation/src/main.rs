@@ -24,6 +24,7 @@ async fn main() -> anyhow::Result<()> {
         model,
         device: config.device,
         queue_max: config.queue_max,
+        uploads_max: config.uploads_max,
         limits: config.registry.limits(),
         training: config.training.settings(),
         mirroring: config.mirroring,

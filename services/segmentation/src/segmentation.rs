@@ -138,6 +138,9 @@ pub enum SegmentationError {
     /// The queue is full.
     #[error("too many studies wait for the network; try again later")]
     QueueFull,
+    /// Too many calls send files.
+    #[error("too many masks and images are being received; try again later")]
+    Busy,
     /// The caller went away.
     #[error("call was cancelled")]
     Cancelled,
@@ -195,7 +198,7 @@ impl DomainError for SegmentationError {
             Self::Invalid(_) | Self::Image(_) | Self::Anatomy(_) => ErrorCode::InvalidArgument,
             Self::NotFound { .. } | Self::NotSegmented { .. } => ErrorCode::NotFound,
             Self::ProfileMismatch { .. } => ErrorCode::FailedPrecondition,
-            Self::QueueFull => ErrorCode::ResourceExhausted,
+            Self::QueueFull | Self::Busy => ErrorCode::ResourceExhausted,
             Self::Cancelled => ErrorCode::Unavailable,
             Self::Upstream(error) => error.code(),
             Self::Engine(EngineError::Stopped) => ErrorCode::Unavailable,
@@ -213,6 +216,7 @@ impl DomainError for SegmentationError {
             Self::NotSegmented { .. } => "STUDY_NOT_SEGMENTED",
             Self::ProfileMismatch { .. } => "PROFILE_MISMATCH",
             Self::QueueFull => "QUEUE_FULL",
+            Self::Busy => "UPLOADS_BUSY",
             Self::Cancelled => "CANCELLED",
             Self::Upstream(error) => error.reason(),
             Self::Engine(_) => "NETWORK_FAILED",
@@ -229,7 +233,7 @@ impl DomainError for SegmentationError {
         if let Self::Upstream(error) = self {
             return error.retry_after();
         }
-        matches!(self, Self::QueueFull).then_some(QUEUE_RETRY_AFTER)
+        matches!(self, Self::QueueFull | Self::Busy).then_some(QUEUE_RETRY_AFTER)
     }
 }
 

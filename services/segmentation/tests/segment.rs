@@ -19,7 +19,7 @@ use neurotriage_network::{DeviceChoice, Mirroring, Model, ModelCard, NetworkConf
 use neurotriage_phantom::{Phantom, PhantomSpec};
 use neurotriage_segmentation::{
     certainty::{Certainty, Outcome, judge},
-    engine::{Engine, EngineError, Ticket},
+    engine::{Engine, EngineError, Ticket, ToPlace},
     placement::RegistrationRule,
     segmentation::{PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource},
     store::{SqlSegmentationStore, segmentation_row},
@@ -117,6 +117,39 @@ async fn a_caller_that_goes_away_frees_its_place() {
         }
     };
     tokio::time::timeout(PATIENCE, freed).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_leaves_its_study_unplaced() {
+    let engine = Engine::start(model(), 1).unwrap();
+    let (ticket, has_begun, go_on) = gate();
+    let running = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.segment(prepared(), ticket).await }
+    });
+    tokio::task::spawn_blocking(move || has_begun.recv_timeout(PATIENCE)).await.unwrap().unwrap();
+    let to_place = || ToPlace {
+        image: prepared().image(Modality::T1),
+        lesion: None,
+        rule: RegistrationRule::Never,
+    };
+    let mut gone = Box::pin(engine.place(to_place()));
+    assert!(futures::poll!(&mut gone).is_pending());
+    let refused = engine.place(to_place()).await;
+    assert!(matches!(refused, Err(EngineError::QueueFull)));
+    drop(gone);
+    drop(go_on);
+    running.await.unwrap().unwrap();
+    let freed = async {
+        loop {
+            match engine.place(to_place()).await {
+                Err(EngineError::QueueFull) => tokio::task::yield_now().await,
+                answer => return answer,
+            }
+        }
+    };
+    let place = tokio::time::timeout(PATIENCE, freed).await.unwrap().unwrap();
+    assert!(place.unwrap_err().contains("the nearest known grid"));
 }
 
 #[derive(Clone)]

@@ -91,6 +91,7 @@ pub(crate) struct Ground {
     pub(crate) folder: TempDir,
     pub(crate) training: Option<TrainingSettings>,
     pub(crate) registration: RegistrationRule,
+    pub(crate) uploads_max: usize,
     ingestion: Channel,
 }
 
@@ -105,7 +106,14 @@ impl Ground {
         let incoming = TcpListenerStream::new(listener);
         tokio::spawn(Server::builder().add_service(studies).serve_with_incoming(incoming));
         let ingestion = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
-        Ok(Self { blobs, folder, training: None, registration: RegistrationRule::Never, ingestion })
+        Ok(Self {
+            blobs,
+            folder,
+            training: None,
+            registration: RegistrationRule::Never,
+            uploads_max: 2,
+            ingestion,
+        })
     }
 
     /// Starts a service over what is there.
@@ -124,6 +132,7 @@ impl Ground {
             model: start,
             device: DeviceChoice::Cpu,
             queue_max: 4,
+            uploads_max: self.uploads_max,
             limits: RegistryLimits { models_in_memory_max: 2, weights_bytes_max: 4 * 1024 * 1024 },
             training: self.training.clone(),
             mirroring: None,

@@ -58,6 +58,33 @@ async fn a_mask_is_localised_alone_and_better_with_its_image() -> anyhow::Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_too_many_is_refused_and_each_frees_its_place() -> anyhow::Result<()> {
+    let case = Phantom::generate(&PhantomSpec::new(5))?;
+    let mask = pieces("mask.nii.gz", &write_mask_gz(&case.truth)?, Content::Mask);
+    let broken = pieces("mask.nii.gz", b"no mask", Content::Mask);
+    for db in databases::<neurotriage_migrations::segmentation::Migrator>().await? {
+        let mut ground = Ground::new().await?;
+        for uploads_max in [0, 1] {
+            ground.uploads_max = uploads_max;
+            let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+            let mut answers = Vec::new();
+            for contents in [&broken, &mask, &mask] {
+                let answer = localise(&mut running, contents.clone()).await;
+                answers.push(answer.map_err(|refused| reason(&refused)).map(|_| ()));
+            }
+            let expected: [Result<(), &str>; 3] = match uploads_max {
+                0 => [Err("UPLOADS_BUSY"); 3],
+                _ => [Err("INVALID_IMAGE"), Ok(()), Ok(())],
+            };
+            assert_eq!(answers, expected.map(|answer| answer.map_err(str::to_owned)));
+            running.stop().await?;
+        }
+        db.drop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_mask_of_a_study_is_localised_once_it_is_segmented() -> anyhow::Result<()> {
     for db in databases::<neurotriage_migrations::segmentation::Migrator>().await? {
         let ground = Ground::new().await?;
