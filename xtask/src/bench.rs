@@ -4,7 +4,10 @@
 //! Each cell of the table is a process of its own, so that its peak of memory is its own too. The
 //! numbers are for reading; no test depends on them.
 
-use std::{path::PathBuf, thread};
+use std::{
+    path::{self, PathBuf},
+    thread,
+};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -56,6 +59,9 @@ pub(crate) struct Arguments {
     /// Folder of cases whose masks `localise` times; phantoms without it.
     #[arg(long, env = "NEUROTRIAGE_CASES", value_name = "DIR")]
     cases: Option<PathBuf>,
+    /// Python with nibabel, numpy and scipy: `localise` is timed beside what one would write with them.
+    #[arg(long, value_name = "PYTHON")]
+    peer: Option<PathBuf>,
     /// Threads of libtorch; without it, one for each core.
     #[arg(long)]
     threads: Option<usize>,
@@ -75,7 +81,17 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
         program.args(["bench", "--package", "neurotriage-anatomy", "--profile", "release"]);
         program.args(["--bench", "localise", "--"]);
         if let Some(folder) = &arguments.cases {
-            program.arg("--cases").arg(folder);
+            // The program runs in the folder of its package.
+            program.arg("--cases").arg(path::absolute(folder)?);
+        }
+        if let Some(python) = &arguments.peer {
+            // A bare name is looked for on the path.
+            let is_path = python.components().count() > 1;
+            program.arg("--peer").arg(if is_path {
+                path::absolute(python)?
+            } else {
+                python.clone()
+            });
         }
         return process::run(&mut program);
     }
@@ -298,6 +314,7 @@ mod tests {
             config: PathBuf::new(),
             threads: None,
             cases: None,
+            peer: None,
         }
     }
 

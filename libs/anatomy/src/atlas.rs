@@ -15,6 +15,7 @@ use crate::{
     grid::Bounds,
     label_map::{LABEL_COUNT, LabelMap, damaged, look_up, read_labels},
     midline::MidlinePlane,
+    midline_shift::{Row, rows},
     terms::has_tissue,
 };
 
@@ -41,6 +42,7 @@ pub struct Atlas {
     midline: MidlinePlane,
     centre_mm: [f64; 3],
     nearest: OnceLock<Array3<u8>>,
+    septum: OnceLock<Vec<Row>>,
 }
 
 impl Atlas {
@@ -111,10 +113,10 @@ impl Atlas {
         let sides = map.labels.map(|&label| regions[usize::from(label)].map(side_of));
         let midline = MidlinePlane::fit(sides.view(), &map.world_from_voxel)
             .ok_or_else(|| damaged("it has too few regions with a side to find the midline"))?;
-        let nearest = OnceLock::new();
+        let (nearest, septum) = (OnceLock::new(), OnceLock::new());
         let centre_mm = centre_mm(&map, &regions);
         let name = name.to_owned();
-        Ok(Self { name, map, regions, extracerebral, voxels, midline, centre_mm, nearest })
+        Ok(Self { name, map, regions, extracerebral, voxels, midline, centre_mm, nearest, septum })
     }
 
     /// Returns name and version.
@@ -187,6 +189,11 @@ impl Atlas {
             voxel[columns] = column as f64;
             self.map.at_voxel(atlas_from_voxel.apply(voxel))
         })
+    }
+
+    /// Returns the places between the lateral ventricles.
+    pub(crate) fn septum(&self) -> &[Row] {
+        self.septum.get_or_init(|| rows(self))
     }
 
     /// Returns the x of the midline plane at y and z, in RAS+ millimetres.

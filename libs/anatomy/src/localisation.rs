@@ -49,7 +49,8 @@ pub struct Placement {
     pub template_from_patient: AffineMap,
     /// How good the registration was; absent without one.
     pub registration: Option<RegistrationQuality>,
-    /// How far the middle of the brain is pushed to one side; absent without registration.
+    /// How far the middle of the brain is pushed to one side; absent without registration, or if it
+    /// could not be measured.
     #[serde(default)]
     pub midline_shift: Option<MidlineShift>,
 }

@@ -67,7 +67,8 @@ pub struct Registration {
     pub target_from_patient: AffineMap,
     /// Whether to believe it.
     pub quality: Quality,
-    /// What the affine map leaves; absent if it was not asked for, or if the map cannot be believed.
+    /// What the affine map leaves; absent if it was not asked for, if the map cannot be believed, or
+    /// if it could not be found.
     pub deformation: Option<Deformation>,
 }
 
@@ -125,8 +126,15 @@ pub fn register(
     let quality = judge(&middle, &found.map, centre_mm, moving.skull)?;
     let target_from_patient = found.map.inverse().ok_or(RegistrationError::Flat)?;
     let wanted = options.deform && quality.verdict == Verdict::Good;
-    let deformation =
-        wanted.then(|| Deformation::find([&middle, &fine], &found.map, centre_mm)).transpose()?;
+    let deformation = if wanted {
+        // It adds to the answer: without it the map is as good.
+        Deformation::find([&middle, &fine], &found.map, centre_mm).unwrap_or_else(|error| {
+            tracing::warn!(%error, "no deformation");
+            None
+        })
+    } else {
+        None
+    };
     Ok(Registration { target_from_patient, quality, deformation })
 }
 

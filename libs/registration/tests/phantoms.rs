@@ -67,7 +67,7 @@ fn head(brain: &Image) -> Image {
         let distance_mm = f64::from(outside_mm2[[x, y, z]]).sqrt();
         let neck = z < 30 && (x as f64 - 120.0).hypot(y as f64 - 130.0) < 55.0;
         let value = match distance_mm {
-            mm if mm == 0.0 => return brain.voxels[[x, y, z]],
+            0.0 => return brain.voxels[[x, y, z]],
             mm if mm < 3.0 => 0.0,
             mm if mm < 9.0 => 0.1,
             mm if mm < 15.0 => 1.0,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::ParseIntError, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, builder::RangedU64ValueParser};
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 
@@ -35,7 +35,7 @@ pub struct Config {
     pub blobs_url: String,
 
     /// Most uploads at a time; each may hold about 1 GiB of memory while it is checked.
-    #[arg(long, env = "INGESTION_UPLOADS_MAX", default_value = "4")]
+    #[arg(long, env = "INGESTION_UPLOADS_MAX", default_value = "4", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub uploads_max: usize,
 
     /// Traces and logs.

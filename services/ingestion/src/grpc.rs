@@ -30,6 +30,9 @@ pub const ERROR_DOMAIN: &str = "ingestion.neurotriage.example";
 /// Longest silence of a caller in the middle of an upload.
 const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
 
+/// Longest upload.
+const UPLOAD_MAX: Duration = Duration::from_secs(1_800);
+
 /// `neurotriage.ingestion.v1.IngestionService` over any [`StudyStore`].
 #[derive(Debug)]
 pub struct IngestionGrpc<S> {
@@ -122,7 +125,14 @@ fn pieces(data: Bytes) -> impl Iterator<Item = Bytes> {
 }
 
 /// Collects an upload: a header, then each file in chunks.
-async fn receive(mut stream: Streaming<UploadStudyRequest>) -> Result<Upload, Status> {
+async fn receive(stream: Streaming<UploadStudyRequest>) -> Result<Upload, Status> {
+    timeout(UPLOAD_MAX, receive_all(stream)).await.unwrap_or_else(|_| {
+        let text = format!("not complete after {} s", UPLOAD_MAX.as_secs());
+        Err(refuse(StudyError::field("chunk", text)))
+    })
+}
+
+async fn receive_all(mut stream: Streaming<UploadStudyRequest>) -> Result<Upload, Status> {
     let Some(Content::Header(header)) = next(&mut stream).await? else {
         return Err(refuse(StudyError::field("header", "send it first, before any chunk")));
     };

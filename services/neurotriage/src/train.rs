@@ -181,9 +181,14 @@ impl Shown {
             if on_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(BAR_PARTS), target);
         bar.set_style(style("[{bar:40}] {percent:>3} % {msg}"));
+        // 0 minutes are no limit.
+        let time = match config.max_minutes {
+            limit if limit > 0.0 => format!(" or {limit} minutes"),
+            _ => String::new(),
+        };
         eprintln!(
-            "training on {} with {} threads, until {} steps or {} minutes",
-            config.device, config.threads, config.steps_max, config.max_minutes
+            "training on {} with {} threads, until {} steps{time}",
+            config.device, config.threads, config.steps_max
         );
         Self { bar, on_terminal, began: Instant::now(), done_before: None, last_line: None }
     }

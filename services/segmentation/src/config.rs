@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, builder::RangedU64ValueParser};
 use neurotriage_network::{DeviceChoice, Mirroring};
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
@@ -64,9 +64,9 @@ pub struct Config {
     #[arg(long, env = "SEGMENTATION_QUEUE_MAX", default_value = "8")]
     pub queue_max: usize,
 
-    /// Most calls of `Localise` at a time; one more is refused with RESOURCE_EXHAUSTED. Each sends a
-    /// mask and an image of up to 256 MiB.
-    #[arg(long, env = "SEGMENTATION_UPLOADS_MAX", default_value = "2")]
+    /// Most calls of `Localise` at a time; one more is refused with RESOURCE_EXHAUSTED. Each may send
+    /// a mask and an image of 256 MiB each.
+    #[arg(long, env = "SEGMENTATION_UPLOADS_MAX", default_value = "2", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub uploads_max: usize,
 
     /// Mirror images that are segmented too, to be surer and to know how sure: `off` (one pass),

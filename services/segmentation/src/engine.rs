@@ -20,7 +20,7 @@ use neurotriage_imaging::{Image, Mask, prepare::Prepared};
 use neurotriage_network::{
     DeviceChoice, Mirroring, Model, NetworkError, SegmentOptions, Segmentation, segment,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
     placement::{Place, PlacementError, RegistrationRule, place},
@@ -68,6 +68,8 @@ pub struct ToPlace {
     pub lesion: Option<Mask>,
     /// Whether to register it.
     pub rule: RegistrationRule,
+    /// Freed when the image is out of memory.
+    pub slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// What goes with a job: where progress is told. Dropping the future that waits cancels the job.
@@ -251,7 +253,7 @@ fn work_place(job: PlaceJob) {
     if cancelled.load(Ordering::Relaxed) {
         return;
     }
-    let ToPlace { image, lesion, rule } = to_place;
+    let ToPlace { image, lesion, rule, slot: _slot } = to_place;
     let answer = place(&image, lesion.as_ref(), rule, device).map_err(EngineError::from);
     // The caller may have gone meanwhile; then nobody waits for the answer.
     let _ = reply.send(answer);
@@ -271,6 +273,7 @@ fn work(model: &Model, device: DeviceChoice, job: SegmentJob) {
         SegmentOptions { mirroring: ticket.mirroring.unwrap_or(usual.mirroring), ..usual };
     let outcome = segment(model, prepared.channels().view(), &options, &mut progress, &gone);
     let answer = match outcome {
+        Ok(_) if gone() => Err(EngineError::Cancelled),
         Ok(segmentation) => {
             let elapsed = start.elapsed();
             place_marked(&prepared, &segmentation, ticket.registration, device)

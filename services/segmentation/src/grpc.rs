@@ -36,13 +36,13 @@ const PROGRESS_WAITING_MAX: usize = 16;
 #[derive(Debug)]
 pub struct SegmentationGrpc<S, I> {
     segmenter: Segmenter<S, I>,
-    uploads: Semaphore,
+    uploads: Arc<Semaphore>,
 }
 
 impl<S, I> SegmentationGrpc<S, I> {
-    /// Serves with `segmenter`, at most `uploads_max` calls that send files at a time.
+    /// Serves with `segmenter`, at most `uploads_max` calls of `Localise` at a time.
     pub fn new(segmenter: Segmenter<S, I>, uploads_max: usize) -> Self {
-        Self { segmenter, uploads: Semaphore::new(uploads_max) }
+        Self { segmenter, uploads: Arc::new(Semaphore::new(uploads_max)) }
     }
 }
 
@@ -120,10 +120,10 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
         &self,
         request: Request<Streaming<LocaliseRequest>>,
     ) -> Result<Response<LocaliseResponse>, Status> {
-        // Held until the answer: the files are in memory as long.
-        let _permit = self.uploads.try_acquire().map_err(|_| refuse(SegmentationError::Busy))?;
+        let slot = Arc::clone(&self.uploads).try_acquire_owned();
+        let slot = slot.map_err(|_| refuse(SegmentationError::Busy))?;
         let input = upload::receive(request.into_inner()).await?;
-        let localisation = self.segmenter.localise(input).await.map_err(refuse)?;
+        let localisation = self.segmenter.localise(input, slot).await.map_err(refuse)?;
         let localisation = Some(convert::localisation(&localisation));
         Ok(Response::new(LocaliseResponse { localisation }))
     }

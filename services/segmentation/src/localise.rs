@@ -1,9 +1,12 @@
 //! Localising a mask on demand: of a study, or of files.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use neurotriage_anatomy::{Localisation, LocaliseOptions, SpaceRule, localise};
 use neurotriage_domain::{Modality, StudyId};
 use neurotriage_imaging::{Image, Mask, nifti};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     engine::ToPlace,
@@ -36,13 +39,21 @@ pub struct LocaliseInput {
 impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
     /// Localises a mask.
     ///
+    /// `slot` is freed when what was sent is out of memory: at the answer, or, if the caller goes away
+    /// before, when the network's thread has come to the image.
+    ///
     /// # Errors
     /// [`SegmentationError::Invalid`] if there is nothing to localise or too much,
     /// [`SegmentationError::NotSegmented`] if the mask of a study is asked for that has none by the
     /// model that serves, [`SegmentationError::Image`] if a file is no mask or image,
     /// [`SegmentationError::Anatomy`] if it cannot be localised,
     /// [`SegmentationError::QueueFull`], or a failure of a store.
-    pub async fn localise(&self, input: LocaliseInput) -> Result<Localisation, SegmentationError> {
+    pub async fn localise(
+        &self,
+        input: LocaliseInput,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Localisation, SegmentationError> {
+        let slot = Arc::new(slot);
         let LocaliseInput { study_id, mask, image } = input;
         let mask = match (mask, study_id) {
             (Some(file), _) => read_mask(file).await?,
@@ -67,7 +78,8 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
             None => None,
             Some(image) => {
                 let lesion = Some(mask.clone());
-                let to_place = ToPlace { image, lesion, rule: self.registration };
+                let slot = Some(Arc::clone(&slot));
+                let to_place = ToPlace { image, lesion, rule: self.registration, slot };
                 Some(self.engine.place(to_place).await?)
             }
         };

@@ -138,8 +138,8 @@ pub enum SegmentationError {
     /// The queue is full.
     #[error("too many studies wait for the network; try again later")]
     QueueFull,
-    /// Too many calls send files.
-    #[error("too many masks and images are being received; try again later")]
+    /// Every slot for localising is taken.
+    #[error("too many calls of Localise at a time; try again later")]
     Busy,
     /// The caller went away.
     #[error("call was cancelled")]

@@ -43,6 +43,10 @@ pub use self::{
 };
 use crate::registry::{ModelStore, Registry};
 
+/// Pause before a run that is between two states is looked at again, and how often.
+const CANCEL_PAUSE: Duration = Duration::from_millis(20);
+const CANCEL_TRIES: u32 = 50;
+
 /// Settings of training.
 #[derive(Clone, Debug)]
 pub struct TrainingSettings {
@@ -162,16 +166,29 @@ impl<S: TrainingStore, M: ModelStore> Trainer<S, M> {
     /// # Errors
     /// [`TrainerError::NotFound`], or a failure of the store.
     pub async fn cancel(&self, id: TrainingRunId) -> Result<TrainingRun, TrainerError> {
-        if let Some(active) = self.inner.active().get(&id) {
-            active.control.cancel();
-            return Ok(active.state.borrow().clone());
+        for _ in 0..CANCEL_TRIES {
+            if let Some(active) = self.inner.active().get(&id) {
+                active.control.cancel();
+                return Ok(active.state.borrow().clone());
+            }
+            let (mut run, _) = self.get(id).await?;
+            match run.state {
+                TrainingState::Interrupted => {
+                    run.state = TrainingState::Cancelled;
+                    if self.inner.store.update(&run, TrainingState::Interrupted).await? {
+                        return Ok(run);
+                    }
+                    // It was resumed meanwhile.
+                }
+                // It begins just now.
+                TrainingState::Queued | TrainingState::Running => {}
+                TrainingState::Succeeded | TrainingState::Failed | TrainingState::Cancelled => {
+                    return Ok(run);
+                }
+            }
+            tokio::time::sleep(CANCEL_PAUSE).await;
         }
-        let (mut run, _) = self.get(id).await?;
-        if run.state == TrainingState::Interrupted {
-            run.state = TrainingState::Cancelled;
-            self.inner.store.update(&run, TrainingState::Interrupted).await?;
-        }
-        Ok(run)
+        Ok(self.get(id).await?.0)
     }
 
     /// Returns a run and its training file.
@@ -262,6 +279,7 @@ impl<S: TrainingStore, M: ModelStore> Trainer<S, M> {
         let control = Arc::new(TrainControl::default());
         let (told, state) = watch::channel(run.clone());
         self.inner.active().insert(id, Active { control: Arc::clone(&control), state });
+        let own = Arc::clone(&control);
         if self.inner.stopping.load(Ordering::Relaxed) {
             control.cancel();
         }
@@ -270,7 +288,11 @@ impl<S: TrainingStore, M: ModelStore> Trainer<S, M> {
         tokio::spawn(async move {
             let _slot = slot;
             run::follow(&inner, job, &told).await;
-            inner.active().remove(&id);
+            let mut active = inner.active();
+            // Another may have resumed the run since its row said that it had ended.
+            if active.get(&id).is_some_and(|active| Arc::ptr_eq(&active.control, &own)) {
+                active.remove(&id);
+            }
         });
         run
     }

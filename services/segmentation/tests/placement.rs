@@ -66,6 +66,27 @@ fn a_study_in_the_coordinates_of_a_scanner_gets_the_regions_that_it_has() {
     assert_eq!(main_region(&found), expected);
 }
 
+/// The symmetric brain of MNI152, as of a scanner: it is registered to SRI24, which is another one.
+#[test]
+fn a_symmetric_brain_has_no_midline_shift() {
+    let image = scanner(&*Template::Mni152.t1().unwrap(), 9.0, [30.0, -20.0, 15.0]);
+    let found = placed(&image, None, RegistrationRule::Always).unwrap();
+    assert_eq!(found.template, Template::Sri24);
+    let shift = found.midline_shift.unwrap();
+    assert_eq!(shift.side(), Side::Midline, "{shift:?}");
+}
+
+/// A mask of every other plane leaves nothing to compare: no shift is made up.
+#[test]
+fn a_mask_all_over_the_brain_leaves_the_shift_unknown() {
+    let case = Phantom::generate(&PhantomSpec::new(3)).unwrap();
+    let image = &case.images[Modality::T1 as usize];
+    let stripes = Array3::from_shape_fn(image.voxels.dim(), |(_, _, z)| u8::from(z % 2 == 0) * 2);
+    let stripes = Mask { voxels: stripes, affine: image.affine };
+    let found = placed(image, Some(&stripes), RegistrationRule::Always).unwrap();
+    assert_eq!(found.midline_shift, None, "{:?}", found.placed_by);
+}
+
 #[test]
 fn a_study_that_fits_nowhere_keeps_its_header_or_is_unknown() {
     let noise = Array3::from_shape_fn([240, 240, 155], |(x, y, z)| {

@@ -120,7 +120,7 @@ async fn a_caller_that_goes_away_frees_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_goes_away_leaves_its_study_unplaced() {
+async fn a_caller_that_goes_away_before_its_image_is_placed_frees_its_place() {
     let engine = Engine::start(model(), 1).unwrap();
     let (ticket, has_begun, go_on) = gate();
     let running = tokio::spawn({
@@ -132,6 +132,7 @@ async fn a_caller_that_goes_away_leaves_its_study_unplaced() {
         image: prepared().image(Modality::T1),
         lesion: None,
         rule: RegistrationRule::Never,
+        slot: None,
     };
     let mut gone = Box::pin(engine.place(to_place()));
     assert!(futures::poll!(&mut gone).is_pending());

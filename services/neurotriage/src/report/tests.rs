@@ -512,7 +512,7 @@ fn place_certainty_and_what_lies_near_are_said() {
     for shown in [text.replace("\n", " "), page.replace('\n', " ")] {
         for part in [
             "Registered to the template; by its header the study lay 12 mm off.",
-            "Midline shift of 7 mm to the left (within 3 mm).",
+            "Midline shift of 7 mm to the left, give or take about 3.",
             "left internal capsule (overlaps, 1.2 ml)",
             "area (7 mm)",
             "reaches the ventricles, does not reach the cortex, has 2 satellite(s) of core",
@@ -536,7 +536,9 @@ fn a_shift_within_the_error_is_called_none_and_an_unknown_one_is_not_spoken_of()
             });
         terminal::render_plain(&from_proto::report(answers))
     };
-    assert!(of(Some(1.2)).contains("No midline shift beyond the error of measurement, 3 mm."));
+    assert!(
+        of(Some(1.2)).contains("No midline shift beyond the error of measurement, about 3 mm.")
+    );
     assert!(of(Some(8.4)).contains("Midline shift of 8 mm to the right"));
     assert!(!of(None).contains("idline shift"));
 }

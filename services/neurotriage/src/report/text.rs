@@ -151,14 +151,15 @@ pub(super) fn placement(placement: Placement) -> String {
 pub(super) fn midline_shift(placement: Placement) -> Option<String> {
     let right_mm = placement.midline_shift_right_mm?;
     let error_mm = MidlineShift::ERROR_MM;
-    if right_mm.abs() <= error_mm {
-        return Some(format!(
-            "No midline shift beyond the error of measurement, {error_mm:.0} mm."
-        ));
-    }
-    let side = if right_mm > 0.0 { "right" } else { "left" };
-    let length_mm = right_mm.abs();
-    Some(format!("Midline shift of {length_mm:.0} mm to the {side} (within {error_mm:.0} mm)."))
+    Some(match MidlineShift::side_of_mm(right_mm) {
+        Side::Midline => {
+            format!("No midline shift beyond the error of measurement, about {error_mm:.0} mm.")
+        }
+        side @ (Side::Left | Side::Right) => format!(
+            "Midline shift of {:.0} mm to the {side}, give or take about {error_mm:.0}.",
+            right_mm.abs()
+        ),
+    })
 }
 
 /// Returns the eloquent areas of a lesion, nearest first, in a clause; empty if there are none.

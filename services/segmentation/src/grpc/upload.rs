@@ -20,6 +20,9 @@ use crate::{
 /// Longest silence of a caller in the middle of an upload.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
+/// Longest upload.
+const RECEIVE_MAX: Duration = Duration::from_secs(600);
+
 /// Most bytes of one file.
 const FILE_BYTES_MAX: usize = MASK_BYTES_MAX;
 
@@ -40,6 +43,9 @@ impl Arriving {
             let text = format!("at most {FILE_BYTES_MAX} bytes in all; send a compressed file");
             return Err(SegmentationError::field(field, text));
         }
+        if piece.data.is_empty() {
+            return Err(SegmentationError::field(field, "a piece must hold at least one byte"));
+        }
         if self.name.is_empty() {
             self.name = convert::file_name(&piece.file_name)?;
         }
@@ -55,9 +61,14 @@ impl Arriving {
 }
 
 /// Receives what to localise.
-pub(super) async fn receive(
-    mut stream: Streaming<LocaliseRequest>,
-) -> Result<LocaliseInput, Status> {
+pub(super) async fn receive(stream: Streaming<LocaliseRequest>) -> Result<LocaliseInput, Status> {
+    timeout(RECEIVE_MAX, receive_all(stream)).await.unwrap_or_else(|_| {
+        let text = format!("not complete after {} s", RECEIVE_MAX.as_secs());
+        Err(refuse(SegmentationError::field("content", text)))
+    })
+}
+
+async fn receive_all(mut stream: Streaming<LocaliseRequest>) -> Result<LocaliseInput, Status> {
     let mut study_id = None;
     let (mut mask, mut image) = (Arriving::default(), Arriving::default());
     loop {
