@@ -16,7 +16,7 @@ use crate::{
 const CONTROLS_MM: [f64; 3] = [32.0, 20.0, 12.0];
 
 /// Most points compared in one step.
-const POINTS_MAX: i64 = 40_000;
+const POINTS_MAX: i64 = 20_000;
 
 /// Steps at each.
 const STEPS: usize = 40;
