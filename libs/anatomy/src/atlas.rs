@@ -15,7 +15,7 @@ use crate::{
     grid::Bounds,
     label_map::{LABEL_COUNT, LabelMap, damaged, look_up, read_labels},
     midline::MidlinePlane,
-    midline_shift::{Row, rows},
+    midline_shift::{SeptumPlace, septum_places},
     terms::has_tissue,
 };
 
@@ -42,7 +42,7 @@ pub struct Atlas {
     midline: MidlinePlane,
     centre_mm: [f64; 3],
     nearest: OnceLock<Array3<u8>>,
-    septum: OnceLock<Vec<Row>>,
+    septum: OnceLock<Vec<SeptumPlace>>,
 }
 
 impl Atlas {
@@ -192,8 +192,8 @@ impl Atlas {
     }
 
     /// Returns the places between the lateral ventricles.
-    pub(crate) fn septum(&self) -> &[Row] {
-        self.septum.get_or_init(|| rows(self))
+    pub(crate) fn septum(&self) -> &[SeptumPlace] {
+        self.septum.get_or_init(|| septum_places(self))
     }
 
     /// Returns the x of the midline plane at y and z, in RAS+ millimetres.

@@ -49,7 +49,7 @@ impl MidlineShift {
         displacement_mm: impl Fn([f64; 3]) -> [f64; 3],
     ) -> Option<Self> {
         let patient_from_template = template_from_patient.inverse()?;
-        let off_mm = |row: &Row| {
+        let off_mm = |row: &SeptumPlace| {
             let [front, back] = row.falx_mm.map(|end_mm| (end_mm[1], displacement_mm(end_mm)[0]));
             let part = (row.septum_mm[1] - back.0) / (front.0 - back.0);
             displacement_mm(row.septum_mm)[0] - (back.1 + part * (front.1 - back.1))
@@ -84,14 +84,14 @@ impl MidlineShift {
 
 /// A place between the lateral ventricles.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct SeptumPlace {
     septum_mm: [f64; 3],
     /// Front and back end of the falx at the same height.
     falx_mm: [[f64; 3]; 2],
 }
 
 /// Returns the places of the septum pellucidum, in the atlas's RAS+ millimetres.
-pub(crate) fn rows(atlas: &Atlas) -> Vec<Row> {
+pub(crate) fn septum_places(atlas: &Atlas) -> Vec<SeptumPlace> {
     let [low, high] = atlas.extent_mm();
     let steps = |axis: usize| {
         let count = ((high[axis] - low[axis]) / STEP_MM) as u32;
@@ -120,7 +120,7 @@ pub(crate) fn rows(atlas: &Atlas) -> Vec<Row> {
         for y in steps(1).filter(|&y| y > back && y < front) {
             let septum_mm = middle(y, z);
             if beside(septum_mm, VENTRICLES_MM, &is_ventricle) {
-                rows.push(Row { septum_mm, falx_mm });
+                rows.push(SeptumPlace { septum_mm, falx_mm });
             }
         }
     }

@@ -19,7 +19,7 @@ use neurotriage_network::{DeviceChoice, Mirroring, Model, ModelCard, NetworkConf
 use neurotriage_phantom::{Phantom, PhantomSpec};
 use neurotriage_segmentation::{
     certainty::{Certainty, Outcome, judge},
-    engine::{Engine, EngineError, Ticket, ToPlace},
+    engine::{Engine, EngineError, Marked, Ticket, ToPlace},
     placement::RegistrationRule,
     segmentation::{PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource},
     store::{SqlSegmentationStore, segmentation_row},
@@ -27,6 +27,7 @@ use neurotriage_segmentation::{
 use neurotriage_testkit::databases;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, IntoActiveModel as _};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// Longest wait for another thread.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,15 +69,36 @@ fn gate() -> (Ticket, mpsc::Receiver<()>, mpsc::Sender<()>) {
     (ticket, has_begun, go_on)
 }
 
+/// Lets the network's thread work on a study until the sender is dropped.
+async fn occupied(engine: &Engine) -> (JoinHandle<Result<Marked, EngineError>>, mpsc::Sender<()>) {
+    let (ticket, has_begun, go_on) = gate();
+    let engine = engine.clone();
+    let running = tokio::spawn(async move { engine.segment(prepared(), ticket).await });
+    let begun = tokio::task::spawn_blocking(move || has_begun.recv_timeout(PATIENCE));
+    begun.await.expect("wait").expect("begin");
+    (running, go_on)
+}
+
+/// Asks again until the queue has a place: it is free once the network's thread has come to the job
+/// of a caller that went away, and dropped it.
+async fn when_free<T, F: Future<Output = Result<T, EngineError>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, EngineError> {
+    let freed = async {
+        loop {
+            match ask().await {
+                Err(EngineError::QueueFull) => tokio::task::yield_now().await,
+                answer => return answer,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, freed).await.expect("the queue stayed full")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_at_once_and_the_others_are_answered() {
     let engine = Engine::start(model(), 1).unwrap();
-    let (ticket, has_begun, go_on) = gate();
-    let running = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.segment(prepared(), ticket).await }
-    });
-    tokio::task::spawn_blocking(move || has_begun.recv_timeout(PATIENCE)).await.unwrap().unwrap();
+    let (running, go_on) = occupied(&engine).await;
 
     let waiting = engine.segment(prepared(), Ticket::new(|_, _| {}));
     let mut waiting = Box::pin(waiting);
@@ -96,38 +118,19 @@ async fn a_full_queue_refuses_at_once_and_the_others_are_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_away_frees_its_place() {
     let engine = Engine::start(model(), 1).unwrap();
-    let (ticket, has_begun, go_on) = gate();
-    let running = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.segment(prepared(), ticket).await }
-    });
-    tokio::task::spawn_blocking(move || has_begun.recv_timeout(PATIENCE)).await.unwrap().unwrap();
+    let (running, go_on) = occupied(&engine).await;
     let mut gone = Box::pin(engine.segment(prepared(), Ticket::new(|_, _| panic!("must not run"))));
     assert!(futures::poll!(&mut gone).is_pending());
     drop(gone);
     drop(go_on);
     running.await.unwrap().unwrap();
-    // The place is free once the network's thread has come to the job and dropped it.
-    let freed = async {
-        loop {
-            match engine.segment(prepared(), Ticket::new(|_, _| {})).await {
-                Err(EngineError::QueueFull) => tokio::task::yield_now().await,
-                answer => return answer,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, freed).await.unwrap().unwrap();
+    when_free(|| engine.segment(prepared(), Ticket::new(|_, _| {}))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_away_before_its_image_is_placed_frees_its_place() {
     let engine = Engine::start(model(), 1).unwrap();
-    let (ticket, has_begun, go_on) = gate();
-    let running = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.segment(prepared(), ticket).await }
-    });
-    tokio::task::spawn_blocking(move || has_begun.recv_timeout(PATIENCE)).await.unwrap().unwrap();
+    let (running, go_on) = occupied(&engine).await;
     let to_place = || ToPlace {
         image: prepared().image(Modality::T1),
         lesion: None,
@@ -141,15 +144,7 @@ async fn a_caller_that_goes_away_before_its_image_is_placed_frees_its_place() {
     drop(gone);
     drop(go_on);
     running.await.unwrap().unwrap();
-    let freed = async {
-        loop {
-            match engine.place(to_place()).await {
-                Err(EngineError::QueueFull) => tokio::task::yield_now().await,
-                answer => return answer,
-            }
-        }
-    };
-    let place = tokio::time::timeout(PATIENCE, freed).await.unwrap().unwrap();
+    let place = when_free(|| engine.place(to_place())).await.unwrap();
     assert!(place.unwrap_err().contains("the nearest known grid"));
 }
 
