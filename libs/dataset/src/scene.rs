@@ -144,7 +144,7 @@ impl<'a> Painter<'a> {
             let placement = self.place(&shape, &scene, case.origin, rng);
             (shape, placement)
         };
-        let look = Look::Drawn(Box::new(self.appearance(rng)));
+        let look = Look::Drawn(Box::new(self.appearance(&shape, rng)));
         self.put(&mut scene, shape, placement, look, rng);
         Some(scene)
     }
@@ -187,7 +187,7 @@ impl<'a> Painter<'a> {
             let placement = self.place(&shape, &scene, origin, rng);
             (shape, placement)
         };
-        let look = Look::Drawn(Box::new(self.appearance(rng)));
+        let look = Look::Drawn(Box::new(self.appearance(&shape, rng)));
         self.put(&mut scene, shape, placement, look, rng);
         Some(scene)
     }
@@ -214,8 +214,13 @@ impl<'a> Painter<'a> {
     }
 
     /// Draws what a tumour looks like.
-    fn appearance(&self, rng: &mut ChaCha8Rng) -> Appearance {
-        let mut appearance = Appearance::random(rng);
+    fn appearance(&self, shape: &TumourShape, rng: &mut ChaCha8Rng) -> Appearance {
+        if Appearance::is_low_grade(rng, shape.enhancing_share()) {
+            let mut appearance = Appearance::low_grade(rng);
+            appearance.jitter(rng, 0.35);
+            return appearance;
+        }
+        let mut appearance = Appearance::high_grade(rng);
         if rng.random_bool(self.config.real_appearance)
             && let Some(case) = self.cases.choose(rng)
         {

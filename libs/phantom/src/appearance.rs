@@ -10,9 +10,12 @@ use crate::{
 /// Chance of a tumour with little contrast.
 const FAINT: f64 = 0.25;
 
-/// Chance of a tumour of one even tissue. About one glioma in five of BraTS 2020 is of low grade
-/// (76 of 369).
-const LOW_GRADE: f64 = 0.25;
+/// Share of the core that enhances below which a tumour is taken for one of low grade: one in six of
+/// 366 masks of BraTS 2020, where 76 of 369 are.
+const DULL_SHARE_MAX: f32 = 0.1;
+
+/// Chance of even tissues for tumours whose core does not enhance, and for others.
+const LOW_GRADE: [f64; 2] = [0.7, 0.2];
 
 /// Intensities of necrotic core, oedema and enhancing tumour, in this order, over FLAIR, T1, T1ce and
 /// T2, in standard deviations from the mean of the brain.
@@ -36,16 +39,28 @@ pub struct Appearance {
 impl Appearance {
     /// Draws an appearance from ranges that cover high- and low-grade gliomas.
     ///
-    /// One tumour in four is drawn as low-grade ones often look: see [`Self::low_grade`]. Of others:
-    ///
-    /// Oedema is bright in FLAIR and T2, dull in T1; necrosis is dull in T1ce and T1, bright in T2,
-    /// anything in FLAIR; what enhances is bright in T1ce. Dense oedema may be darker in T1 than
-    /// necrosis: brightness alone does not tell them apart, the enhancing rim does. One tumour in four
-    /// is hardly brighter than grey matter in FLAIR.
-    pub fn random(rng: &mut impl RngCore) -> Self {
-        if rng.random_bool(LOW_GRADE) {
+    /// `enhancing_share` is that of its core, `[0, 1]`: tumours whose core hardly enhances are mostly
+    /// drawn as [`Self::low_grade`], others as [`Self::high_grade`].
+    pub fn random(rng: &mut impl RngCore, enhancing_share: f32) -> Self {
+        if Self::is_low_grade(rng, enhancing_share) {
             return Self::low_grade(rng);
         }
+        Self::high_grade(rng)
+    }
+
+    /// Draws whether a tumour with such a share of enhancing tissue in its core, `[0, 1]`, is of even
+    /// tissues.
+    pub fn is_low_grade(rng: &mut impl RngCore, enhancing_share: f32) -> bool {
+        rng.random_bool(LOW_GRADE[usize::from(enhancing_share >= DULL_SHARE_MAX)])
+    }
+
+    /// Draws an appearance as high-grade gliomas have it.
+    ///
+    /// Oedema is bright in FLAIR and T2, dull in T1; necrosis is dull in T1ce, most often duller than
+    /// oedema in T1 and brighter in T2, anything in FLAIR; what enhances is bright in T1ce. Dense
+    /// oedema may be as dark in T1 as necrosis: brightness alone does not tell them apart, the
+    /// enhancing rim does. One tumour in four is hardly brighter than grey matter in FLAIR.
+    pub fn high_grade(rng: &mut impl RngCore) -> Self {
         let faint = rng.random_bool(FAINT);
         let oedema_flair = if faint { uniform(rng, 0.4, 1.1) } else { uniform(rng, 0.8, 3.4) };
         let oedema_t2 = 0.5 * oedema_flair + uniform(rng, -0.8, 0.8);
@@ -54,9 +69,9 @@ impl Appearance {
         let oedema = [oedema_flair, oedema_t1, oedema_t1ce, oedema_t2];
         let necrosis = [
             uniform(rng, -0.8, 3.3),
-            oedema_t1 + uniform(rng, -0.8, 0.6),
+            oedema_t1 + uniform(rng, -1.1, 0.25),
             (oedema_t1ce + uniform(rng, -0.9, 0.9)).max(-2.0),
-            oedema_t2 + uniform(rng, -0.4, 2.0),
+            oedema_t2 + uniform(rng, -0.1, 2.4),
         ];
         let enhancing = [
             oedema_flair + uniform(rng, -0.9, 0.6),
@@ -69,11 +84,13 @@ impl Appearance {
         Self::from_statistics(rng, [necrosis, oedema, enhancing], spread)
     }
 
-    /// Draws the appearance of one even tissue that replaces what was there, folds and all.
+    /// Draws the appearance of even tissues that replace what was there, folds and all.
     ///
-    /// It may be no brighter than grey matter in FLAIR, dull or bright in T2 (bright in T2 and dull
-    /// in FLAIR is the mismatch of astrocytomas), and its parts differ little; what enhances may do
-    /// so faintly.
+    /// They may be no brighter than grey matter in FLAIR, dull or bright in T2 (bright in T2 and dull
+    /// in FLAIR is the mismatch of astrocytomas). The solid core, which takes the place of necrosis,
+    /// is a little darker in T1 and brighter in T2 than what surrounds it, as solid tumour is beside
+    /// tissue that it infiltrates: a border that no sequence shows could not be learned. What
+    /// enhances may do so faintly.
     pub fn low_grade(rng: &mut impl RngCore) -> Self {
         let oedema = {
             let t1 = uniform(rng, -1.2, 0.2);
@@ -81,10 +98,13 @@ impl Appearance {
             [flair, t1, t1 + uniform(rng, -0.3, 0.3), t2]
         };
         let near = |rng: &mut _| oedema.map(|mean| mean + uniform(rng, -0.4, 0.4));
-        let (necrosis, mut enhancing) = (near(rng), near(rng));
+        let (mut core, mut enhancing) = (near(rng), near(rng));
+        core[1] = oedema[1] - uniform(rng, 0.1, 0.8);
+        core[2] = oedema[2] - uniform(rng, 0.1, 0.8);
+        core[3] = oedema[3] + uniform(rng, 0.1, 0.9);
         enhancing[2] = oedema[2] + uniform(rng, 0.5, 2.5);
         let spread = [(); 3].map(|()| [(); 4].map(|()| uniform(rng, 0.08, 0.4)));
-        let mut appearance = Self::from_statistics(rng, [necrosis, oedema, enhancing], spread);
+        let mut appearance = Self::from_statistics(rng, [core, oedema, enhancing], spread);
         appearance.opacity = [(); 3].map(|()| uniform(rng, 0.85, 1.0));
         appearance.waning *= 0.4;
         appearance
@@ -158,7 +178,7 @@ mod tests {
     #[test]
     fn a_full_opaque_part_shows_its_mean_and_none_shows_what_is_below() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let mut appearance = Appearance::random(&mut rng);
+        let mut appearance = Appearance::random(&mut rng, 0.5);
         appearance.opacity = [1.0; 3];
         appearance.waning = 0.0;
         assert_eq!(appearance.draw([7.0; 4], [0.0, 1.0, 0.0], [0.0; 3]), appearance.mean[1]);
@@ -168,7 +188,7 @@ mod tests {
     #[test]
     fn oedema_wanes_in_places_and_the_core_does_not() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let mut appearance = Appearance::random(&mut rng);
+        let mut appearance = Appearance::random(&mut rng, 0.5);
         (appearance.opacity, appearance.waning) = ([1.0; 3], 0.5);
         appearance.mean = [[2.0; 4]; 3];
         let drawn = |shares, broad| appearance.draw([0.0; 4], shares, [0.0, 0.0, broad])[0];
@@ -180,23 +200,33 @@ mod tests {
     }
 
     #[test]
-    fn a_low_grade_tumour_is_even_and_covers_what_is_below() {
+    fn a_low_grade_tumour_covers_what_is_below_and_its_core_shows() {
         for seed in 0..50 {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let appearance = Appearance::low_grade(&mut rng);
             assert!(appearance.opacity.iter().all(|opacity| *opacity >= 0.85));
-            let [necrosis, oedema, enhancing] = appearance.mean;
-            for (channel, (a, b)) in necrosis.iter().zip(oedema).enumerate() {
-                assert!((a - b).abs() <= 0.4, "seed {seed} channel {channel}");
+            let [core, oedema, enhancing] = appearance.mean;
+            for (channel, (a, b)) in core.iter().zip(oedema).enumerate() {
+                assert!((a - b).abs() <= 0.9, "seed {seed} channel {channel}");
             }
+            assert!(core[1] < oedema[1] && core[3] > oedema[3], "seed {seed}: no border to see");
             assert!(enhancing[2] >= oedema[2] + 0.5, "seed {seed}");
         }
     }
 
     #[test]
+    fn tumours_whose_core_does_not_enhance_are_mostly_of_low_grade() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut count =
+            |share| (0..400).filter(|_| Appearance::is_low_grade(&mut rng, share)).count();
+        assert!((240..320).contains(&count(0.0)), "70 % of 400");
+        assert!((50..115).contains(&count(DULL_SHARE_MAX)), "20 % of 400");
+    }
+
+    #[test]
     fn oedema_stays_out_of_fluid() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let mut appearance = Appearance::random(&mut rng);
+        let mut appearance = Appearance::random(&mut rng, 0.5);
         appearance.sparing = 1.0;
         let mut shares = [0.1, 0.8, 0.1];
         appearance.spare_fluid(&mut shares, [-1.5, -1.0, -1.0, 4.0]);

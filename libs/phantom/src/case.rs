@@ -116,7 +116,7 @@ fn draw_head(
     };
     let mut patch = Patch::gather(&template.tissues, &template.labels, &warp, Some(&push));
     Rendering::random(rng, template, 0.12).apply(&mut patch, rng);
-    let look = Look::Drawn(Box::new(Appearance::random(rng)));
+    let look = Look::Drawn(Box::new(Appearance::random(rng, shape.enhancing_share())));
     patch.implant(rng, &warp, &shape, &Placement::at(centre), &look);
     Ok((patch, start))
 }

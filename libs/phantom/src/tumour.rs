@@ -60,6 +60,13 @@ impl TumourShape {
         sphere_radius_mm(core as f32 * self.voxel_mm.iter().product::<f32>())
     }
 
+    /// Returns the share of the tumour core that enhances, 0 to 1; 1 if there is no core.
+    pub fn enhancing_share(&self) -> f32 {
+        let count = |wanted: u8| self.labels.iter().filter(|&&label| label == wanted).count();
+        let (dull, enhancing) = (count(1), count(4));
+        if dull == 0 { 1.0 } else { enhancing as f32 / (dull + enhancing) as f32 }
+    }
+
     /// Returns the shares of the classes at an offset from the middle, in millimetres, by linear
     /// interpolation.
     #[inline]
@@ -270,6 +277,18 @@ mod tests {
             oedema.filter(|((x, _, _), _)| (*x >= side / 2) == upper).count()
         };
         assert!(count(true) > 3 * count(false));
+    }
+
+    #[test]
+    fn the_enhancing_share_is_that_of_the_core() {
+        let mut mask = Array3::zeros((5, 5, 5));
+        let mut share_with = |index: [usize; 3], label: u8| {
+            mask[index] = label;
+            TumourShape::from_mask(&mask, [1.0; 3], [0.0; 3]).unwrap().enhancing_share()
+        };
+        assert_eq!(share_with([2, 2, 2], 2), 1.0, "no core");
+        assert_eq!(share_with([3, 2, 2], 1), 0.0);
+        assert_eq!(share_with([2, 3, 2], 4), 0.5);
     }
 
     #[test]

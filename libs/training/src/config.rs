@@ -181,14 +181,17 @@ mod tests {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/models/train-default.toml");
         let file = TrainingFile::read(&path).unwrap();
         assert!(!file.model.name.is_empty() && !file.model.licence.is_empty());
-        assert!(!file.data.validation.is_empty(), "the default model is not judged");
     }
 
     #[test]
-    fn the_file_of_the_folds_holds_out_every_case() {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/models/train-folds.toml");
-        let file = TrainingFile::read(&path).unwrap();
+    fn the_file_of_the_folds_holds_out_every_case_and_judges_the_default_recipe() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/models");
+        let file = TrainingFile::read(&folder.join("train-folds.toml")).unwrap();
+        let default = TrainingFile::read(&folder.join("train-default.toml")).unwrap();
+        let TrainConfig { seed, steps_max, .. } = default.train;
+        assert_eq!(default.train, TrainConfig { seed, steps_max, ..file.train.clone() });
+        assert_eq!(default.data.cases, file.data.cases);
+        assert_eq!(default.data.mix, file.data.mix);
         let count = file.data.cases.len();
         for index in 0..count {
             assert!(file.fold(Folds { count, index }).is_ok());
