@@ -17,8 +17,7 @@ const GROWTH_STEPS: u32 = 2_000;
 /// In what a step is computed. Weights, loss, gradients and moments are 32 bits always.
 ///
 /// On a CPU, 16 bits are `bf16` on processors with instructions for it (AVX-512 BF16), where a step
-/// takes about half the time; others refuse it. No test of this project runs 16 bits on a CUDA
-/// device.
+/// takes about half the time; others refuse it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainPrecision {

@@ -1,5 +1,7 @@
 //! Behaviour across modules: training, storing, resuming, segmenting.
 
+mod cuda;
+
 use std::{path::Path, sync::Arc};
 
 use ndarray::{Array3, Array4, Axis};
