@@ -180,7 +180,7 @@ fn show(model: &Model, name: &str, image: ArrayView4<'_, f32>, truth: Option<&Ar
     let options = SegmentOptions::for_model(model.card());
     let found = segment(model, image, &options, &mut |_, _| (), &|| false).unwrap();
     let seconds = start.elapsed().as_secs_f64();
-    let spacing = VoxelSpacing::from_mm([1.0; 3]).unwrap();
+    let spacing = VoxelSpacing::ONE_MM;
     let begun = Instant::now();
     let evidence = OutcomeEvidence::of(&found, spacing);
     let condition = StudyCondition::of_channels(image);

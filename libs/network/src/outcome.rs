@@ -30,27 +30,29 @@ pub const MARKED_ML_MIN: f64 = 0.1;
 pub const SURE_ML_MIN: f64 = 0.5;
 
 /// Highest smoothed probability of tumour that an image without tumour may show. Healthy brains in
-/// which nothing is marked have 0.09 to 0.38, studies with tumour 0.98 and more.
+/// which nothing is marked have 0.00 to 0.39, three of twelve 0.47 to 0.50, studies with tumour 0.98
+/// and more.
 pub const QUIET_PEAK_MAX: f64 = 0.4;
 
 /// Standard deviation of that smoothing, in millimetres: a tumour of 5 mm keeps half its height.
 pub const SMOOTHING_MM: f64 = 2.0;
 
-/// Least confidence in the whole mask; see [`crate::confidence`]. Real studies have 0.85 to 0.94,
-/// phantoms 0.82 to 0.93, healthy brains in which something is marked 0.69 to 0.89.
+/// Least confidence in the whole mask; see [`crate::confidence`]. Real studies have 0.86 to 0.94,
+/// phantoms 0.82 to 0.92, healthy brains in which something is marked 0.03 to 0.47.
 pub const CONFIDENCE_MIN: f64 = 0.75;
 
-/// Largest mean spread over two mirror images inside the mask. Real studies have 0.010 to 0.021,
-/// phantoms to 0.027 but for one, healthy brains in which something is marked 0.037 to 0.154,
-/// studies with FLAIR and T1 exchanged 0.035 to 0.039.
-pub const MIRROR_SPREAD_MAX: f64 = 0.032;
+/// Largest mean spread over mirror images and members inside the mask. Real studies have 0.012 to
+/// 0.023 and the faintest of them 0.035 (0.034 from a model that never saw it, which marks half of
+/// it), phantoms 0.013 to 0.067, healthy brains in which something is marked 0.34 to 0.50, studies
+/// with FLAIR and T1 exchanged 0.075 and 0.178.
+pub const MIRROR_SPREAD_MAX: f64 = 0.045;
 
 /// Probabilities of tumour that are neither yes nor no.
 pub const UNDECIDED: [f32; 2] = [0.3, 0.7];
 
 /// Largest share of the undecided volume in all that was marked or is undecided. Real studies have
-/// 0.13 to 0.20, phantoms to 0.27 but for one, healthy brains in which something is marked 0.29 to
-/// 0.72.
+/// 0.11 to 0.19, phantoms to 0.23 but for one, healthy brains in which something is marked 0.65 to
+/// 0.98.
 pub const UNDECIDED_SHARE_MAX: f64 = 0.28;
 
 /// Least volume, in millilitres, that is undecided, for the share to count.
