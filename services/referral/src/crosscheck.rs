@@ -14,6 +14,7 @@
 mod fit;
 mod likelihood;
 mod regions;
+mod site;
 mod verdict;
 mod words;
 
@@ -23,6 +24,7 @@ mod tests;
 use neurotriage_domain::{RegionName, Side};
 use serde::{Deserialize, Serialize};
 
+pub use self::site::{SIDE_SHARE_MIN, SymptomSite, symptom_site};
 use crate::evidence::{EvidenceTable, Handedness, Urgency};
 
 /// Share of the summed log likelihood ratios that is believed: findings predict the place of a
@@ -155,7 +157,7 @@ pub enum Fit {
     Unexplained,
     /// The finding points nowhere in particular.
     NotLocalising,
-    /// The finding was denied and is not compared.
+    /// The finding was denied.
     Absent,
 }
 
@@ -210,8 +212,8 @@ pub struct Comparison {
 ///
 /// The order of `findings` changes nothing but the order of [`Comparison::findings`] and of the reasons
 /// that repeat them. A finding that
-/// is reported twice counts once; on both sides, it counts without a side. Denied findings are
-/// listed and count for nothing.
+/// is reported twice counts once; on both sides, it counts without a side. A denied finding counts
+/// against the places where it is frequent, if the table knows how frequent it is.
 pub fn compare(
     table: &EvidenceTable,
     findings: &[ReportedFinding],

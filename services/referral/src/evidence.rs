@@ -15,6 +15,9 @@ const BUILTIN: &str = include_str!("../../../assets/evidence/evidence.toml");
 /// Highest likelihood ratio that a table may hold.
 pub const LIKELIHOOD_RATIO_MAX: f64 = 50.0;
 
+/// Highest share of patients with a finding: above, its absence would outweigh everything else.
+pub const FREQUENCY_MAX: f64 = 0.95;
+
 /// Findings that a table must cover: the findings of the symptom lexicon.
 #[rustfmt::skip]
 pub const FINDING_IDS: [&str; 85] = [
@@ -124,6 +127,9 @@ pub struct FindingEvidence {
     pub ratios: BTreeMap<Structure, Ratio>,
     /// Likelihood ratio of every other structure.
     pub elsewhere: f64,
+    /// Share of patients with a brain tumour who have the finding at presentation, above 0, at most
+    /// [`FREQUENCY_MAX`]; `None` if not known.
+    pub frequency: Option<f64>,
     /// The red flag it is, if any.
     pub urgent_sign: Option<UrgentSign>,
     /// What to do to know more.
@@ -134,6 +140,15 @@ impl FindingEvidence {
     /// Returns the likelihood ratio of `structure`, whatever its side.
     pub fn likelihood_ratio(&self, structure: Structure) -> f64 {
         self.ratios.get(&structure).map_or(self.elsewhere, |ratio| ratio.likelihood_ratio)
+    }
+
+    /// Returns how much more often the finding is absent with a glioma of `structure` than with one of
+    /// any place: `(1 - f·r) / (1 - f)`, with the frequency `f` and the likelihood ratio `r`, `f·r` at
+    /// most [`FREQUENCY_MAX`]. 1 if the frequency is not known.
+    pub fn absence_ratio(&self, structure: Structure) -> f64 {
+        let Some(frequency) = self.frequency else { return 1.0 };
+        let here = (frequency * self.likelihood_ratio(structure)).min(FREQUENCY_MAX);
+        (1.0 - here) / (1.0 - frequency)
     }
 
     /// Returns the side rule for `structure`; structures that the row does not name have none.
@@ -188,6 +203,7 @@ pub struct LanguageDominance {
 pub struct EvidenceTable {
     version: String,
     prior: BTreeMap<Structure, f64>,
+    prior_weight: f64,
     dominance: LanguageDominance,
     findings: BTreeMap<String, FindingEvidence>,
     sources: BTreeMap<String, String>,
@@ -313,6 +329,12 @@ impl EvidenceTable {
     /// Returns how often gliomas lie in each structure, both sides together: relative weights.
     pub fn prior(&self) -> &BTreeMap<Structure, f64> {
         &self.prior
+    }
+
+    /// Returns the share of the logarithm of the prior that is believed where the symptoms alone are
+    /// placed, 0 to 1.
+    pub fn prior_weight(&self) -> f64 {
+        self.prior_weight
     }
 
     /// Returns the title of a source.

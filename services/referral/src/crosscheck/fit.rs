@@ -83,11 +83,7 @@ pub(super) fn of(
 ) -> FitDetail {
     let name = words::finding(finding);
     if !finding.present {
-        return FitDetail::plain(
-            finding,
-            Fit::Absent,
-            format!("{name} was denied and is not compared"),
-        );
+        return FitDetail::plain(finding, Fit::Absent, format!("{name} was denied"));
     }
     let Some(evidence) = table.finding(&finding.finding_id) else {
         let reason = format!("{name} is not in the evidence table and is not compared");

@@ -36,6 +36,11 @@ pub(super) fn ratios(
         .collect()
 }
 
+/// Returns the likelihood ratio of the absence of one finding in each region.
+fn absence_ratios(evidence: &FindingEvidence, space: &RegionSpace) -> Vec<f64> {
+    space.regions().iter().map(|region| evidence.absence_ratio(region.structure)).collect()
+}
+
 /// Returns how much `likelihoods` say about the place, in nats: `ln(max / prior mean)`.
 pub(super) fn information(likelihoods: &[f64], space: &RegionSpace) -> f64 {
     (greatest(likelihoods) / space.prior_mean(likelihoods)).ln().max(0.0)
@@ -44,6 +49,7 @@ pub(super) fn information(likelihoods: &[f64], space: &RegionSpace) -> f64 {
 /// One finding as logarithms, with what it is ordered by in its group.
 struct Strength<'a> {
     information: f64,
+    present: bool,
     finding_id: &'a str,
     log_ratios: Vec<f64>,
 }
@@ -56,31 +62,47 @@ impl Symptoms {
         language_left: f64,
     ) -> Self {
         let mut groups: BTreeMap<&str, Vec<Strength<'_>>> = BTreeMap::new();
-        for (finding_id, body_side) in sides(findings) {
+        let present = sides(findings);
+        let denied = denied(findings).into_iter().filter(|id| !present.contains_key(id));
+        let rows = present
+            .iter()
+            .map(|(&id, &body_side)| (id, Some(body_side)))
+            .chain(denied.map(|id| (id, None)));
+        for (finding_id, body_side) in rows {
             let Some(evidence) = table.finding(finding_id) else { continue };
-            let ratios = ratios(evidence, body_side, language_left, space);
+            let ratios = match body_side {
+                Some(body_side) => ratios(evidence, body_side, language_left, space),
+                None => absence_ratios(evidence, space),
+            };
             groups.entry(&evidence.group).or_default().push(Strength {
                 information: information(&ratios, space),
+                present: body_side.is_some(),
                 finding_id,
                 log_ratios: ratios.into_iter().map(f64::ln).collect(),
             });
         }
         let mut logs = vec![0.0; space.regions().len()];
+        let mut logs_present = logs.clone();
         for members in groups.values_mut() {
             members.sort_by(|a, b| {
                 b.information.total_cmp(&a.information).then(a.finding_id.cmp(b.finding_id))
             });
             let mut part = SHRINKAGE;
             for member in members.iter() {
-                for (total, log) in logs.iter_mut().zip(&member.log_ratios) {
+                let totals = logs.iter_mut().zip(&mut logs_present);
+                for ((total, of_present), log) in totals.zip(&member.log_ratios) {
                     *total += part * log;
+                    if member.present {
+                        *of_present += part * log;
+                    }
                 }
                 part *= GROUP_DISCOUNT;
             }
         }
-        let likelihoods: Vec<f64> = logs.into_iter().map(f64::exp).collect();
-        let information = information(&likelihoods, space);
-        Self { likelihoods, information }
+        let exp = |logs: Vec<f64>| logs.into_iter().map(f64::exp).collect::<Vec<f64>>();
+        // What is denied tells places apart; it does not say that there is one.
+        let information = information(&exp(logs_present), space);
+        Self { likelihoods: exp(logs), information }
     }
 
     pub(super) fn likelihoods(&self) -> &[f64] {
@@ -95,6 +117,14 @@ impl Symptoms {
     pub(super) fn point_nowhere(&self) -> bool {
         self.likelihoods.iter().all(|likelihood| (likelihood - 1.0).abs() < FLAT)
     }
+}
+
+/// Returns each finding that is denied altogether, once; a finding that is denied on one side is not.
+fn denied(findings: &[ReportedFinding]) -> BTreeSet<&str> {
+    let whole = |finding: &&ReportedFinding| {
+        !finding.present && !matches!(finding.side, Some(Side::Left | Side::Right))
+    };
+    findings.iter().filter(whole).map(|finding| finding.finding_id.as_str()).collect()
 }
 
 /// Returns each finding that is present, once, with its side; on both sides it has none.

@@ -16,6 +16,8 @@ const SITE_SHARE_MIN: f64 = 0.5;
 pub(super) struct RegionSpace {
     regions: Vec<RegionName>,
     prior: Vec<f64>,
+    /// The prior as far as it is believed where the symptoms alone are placed.
+    soft_prior: Vec<f64>,
 }
 
 /// Returns true for structures that have no side.
@@ -39,7 +41,10 @@ impl RegionSpace {
             }
         }
         normalise(&mut prior);
-        Self { regions, prior }
+        let mut soft_prior: Vec<f64> =
+            prior.iter().map(|share| share.powf(table.prior_weight())).collect();
+        normalise(&mut soft_prior);
+        Self { regions, prior, soft_prior }
     }
 
     pub(super) fn regions(&self) -> &[RegionName] {
@@ -54,7 +59,7 @@ impl RegionSpace {
     /// Returns the distribution of the symptoms alone.
     pub(super) fn posterior(&self, likelihoods: &[f64]) -> Vec<f64> {
         let mut posterior: Vec<f64> = self
-            .prior
+            .soft_prior
             .iter()
             .zip(likelihoods)
             .map(|(prior, likelihood)| prior * likelihood)

@@ -6,8 +6,8 @@ use neurotriage_domain::Structure;
 use serde::Deserialize;
 
 use super::{
-    EvidenceError, EvidenceTable, FINDING_IDS, FindingEvidence, Grade, LIKELIHOOD_RATIO_MAX,
-    LanguageDominance, Ratio, SideRule, Urgency, UrgentSign,
+    EvidenceError, EvidenceTable, FINDING_IDS, FREQUENCY_MAX, FindingEvidence, Grade,
+    LIKELIHOOD_RATIO_MAX, LanguageDominance, Ratio, SideRule, Urgency, UrgentSign,
 };
 
 /// Bound in words of a likelihood ratio.
@@ -20,6 +20,7 @@ const SIDE_RELIABILITY_MAX: f64 = 0.99;
 #[serde(deny_unknown_fields)]
 struct RawTable {
     version: String,
+    prior_weight: f64,
     prior: BTreeMap<String, f64>,
     #[serde(default)]
     structure_groups: BTreeMap<String, Vec<String>>,
@@ -36,6 +37,7 @@ struct RawFinding {
     id: String,
     side_rule: String,
     side_reliability: Option<f64>,
+    frequency: Option<f64>,
     group: Option<String>,
     grade: String,
     source: String,
@@ -74,6 +76,9 @@ pub(super) fn table(text: &str) -> Result<EvidenceTable, EvidenceError> {
     if raw.version.trim().is_empty() {
         return Err(EvidenceError::NoVersion);
     }
+    let weight = raw.prior_weight;
+    let good = (0.0..=1.0).contains(&weight);
+    in_range("evidence table", "prior_weight", weight, good, "from 0 to 1")?;
     let groups = Groups(raw.structure_groups);
     let mut prior = BTreeMap::new();
     for (name, weight) in &raw.prior {
@@ -113,7 +118,15 @@ pub(super) fn table(text: &str) -> Result<EvidenceTable, EvidenceError> {
         in_range("language_dominance", name, chance, good, "from 0.5 to below 1")?;
     }
     let sources = raw.sources;
-    Ok(EvidenceTable { version: raw.version, prior, dominance, findings, sources, site_checks })
+    Ok(EvidenceTable {
+        version: raw.version,
+        prior,
+        prior_weight: weight,
+        dominance,
+        findings,
+        sources,
+        site_checks,
+    })
 }
 
 fn finding(
@@ -127,6 +140,10 @@ fn finding(
     let row_source = source(&id, row.source, sources)?;
     let side_reliability = side_reliability(&id, side_rule, row.side_reliability)?;
     ratio_in_range(&id, "elsewhere", row.elsewhere)?;
+    if let Some(share) = row.frequency {
+        let good = share > 0.0 && share <= FREQUENCY_MAX;
+        in_range(&id, "frequency", share, good, "above 0 and at most 0.95")?;
+    }
 
     let mut ratios = BTreeMap::new();
     for (name, raw) in row.ratios {
@@ -161,6 +178,7 @@ fn finding(
         group: row.group.unwrap_or(id),
         ratios,
         elsewhere: row.elsewhere,
+        frequency: row.frequency,
         urgent_sign,
         next_check: row.next_check,
     })

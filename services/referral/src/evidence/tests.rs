@@ -23,7 +23,7 @@ fn mistakes_are_named() {
     let table = [
         ("syntax", "version = ", "version ", "malformed"),
         ("unknown field", "[prior]", "[priors]", "malformed"),
-        ("version", "version = \"2026.11.1\"", "version = \" \"", "no version"),
+        ("version", "version = \"2026.11.2\"", "version = \" \"", "no version"),
         ("finding", "id = \"apathy\"", "id = \"apathi\"", "unknown finding `apathi`"),
         ("repeated", "id = \"apathy\"", "id = \"abulia\"", "two rows for `abulia`"),
         ("structure", "ratios = { frontal = 3.0", "ratios = { frontl = 3.0", "structure `frontl`"),
@@ -48,6 +48,8 @@ fn mistakes_are_named() {
         ("elsewhere", "elsewhere = 0.55", "elsewhere = 0.0", "`elsewhere` of `apathy`"),
         ("dominance", "unknown = 0.92", "unknown = 0.2", "language_dominance"),
         ("prior", "insula = 0.05", "insula = 0.0", "`insula` of `prior`"),
+        ("prior weight", "prior_weight = 0.35", "prior_weight = 1.5", "from 0 to 1"),
+        ("frequency", "frequency = 0.6", "frequency = 0.96", "`frequency` of `headache`"),
         ("urgency", "urgency = \"soon\"\n", "", "without `urgency`"),
     ];
     for (case, find, replace, message) in table {
