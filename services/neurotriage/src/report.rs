@@ -361,6 +361,9 @@ pub struct Assessment {
     pub confirmed_site_name: String,
     /// Signs that need attention soon.
     pub urgent_signs: Vec<String>,
+    /// What else may explain the findings, what the verdict hangs on, and what a lesion there leads one
+    /// to expect, in sentences.
+    pub to_consider: Vec<String>,
     /// What to do to know more.
     pub next_checks: Vec<String>,
     /// Version of the evidence table.

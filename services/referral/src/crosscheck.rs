@@ -11,6 +11,7 @@
 //! `0.5 + 0.5 · ln(A/B) / ln(M/B)` if `A ≥ B`, else `A / (A + B)`: 1 if the lesion lies where the
 //! findings point most, 0.5 if it explains them no better than chance, near 0 if it does not.
 
+mod explain;
 mod fit;
 mod likelihood;
 mod regions;
@@ -24,6 +25,7 @@ mod tests;
 use neurotriage_domain::{RegionName, Side};
 use serde::{Deserialize, Serialize};
 
+pub use self::explain::{Alternative, Pivot};
 pub use self::site::{SIDE_SHARE_MIN, SymptomSite, symptom_site};
 use crate::evidence::{EvidenceTable, Handedness, Urgency};
 
@@ -206,6 +208,19 @@ pub struct Comparison {
     pub urgency: Urgency,
     /// What to do to know more.
     pub next_checks: Vec<String>,
+    /// What else may explain findings that the lesion does not.
+    #[serde(default)]
+    pub alternatives: Vec<Alternative>,
+    /// Findings without which the verdict would be another.
+    #[serde(default)]
+    pub pivots: Vec<Pivot>,
+    /// Keys of findings that a lesion there makes more frequent and that were denied.
+    #[serde(default)]
+    pub expected_but_absent: Vec<String>,
+    /// Keys of findings that a lesion there makes far more frequent and that the report does not
+    /// mention, the most telling first.
+    #[serde(default)]
+    pub worth_asking: Vec<String>,
 }
 
 /// Compares the findings of a report with the lesions of an image.
@@ -227,15 +242,17 @@ pub fn compare(
         // What may not be there is compared with nothing and names no site.
         ImageOutcome::NoTumourFound | ImageOutcome::NotSure { .. } => None,
     };
-    let unplaced = words::unplaced(image);
-    let symptoms = likelihood::Symptoms::of(table, findings, &space, language_left);
-    let fits: Vec<fit::FitDetail> = findings
-        .iter()
-        .map(|finding| {
-            fit::of(table, &space, language_left, finding, image_weights.as_deref(), unplaced)
-        })
-        .collect();
-    let judged = verdict::judge(&space, &symptoms, &fits, image_weights.as_deref());
+    let case = Case {
+        table,
+        space: &space,
+        language_left,
+        image: image_weights.as_deref(),
+        unplaced: words::unplaced(image),
+    };
+    let (symptoms, fits, judged) = case.judge(findings);
+    let pivots = explain::pivots(findings, judged.verdict, |kept| case.judge(kept).2.verdict);
+    let alternatives = explain::alternatives(table, &fits, image_weights.is_some());
+    let expected = explain::expected(table, &space, findings, image_weights.as_deref());
     let confirmed_site = image_weights
         .as_deref()
         .and_then(|weights| space.most_likely_site(weights, symptoms.likelihoods()));
@@ -261,5 +278,34 @@ pub fn compare(
         urgent_signs,
         urgency,
         next_checks,
+        alternatives,
+        pivots,
+        expected_but_absent: expected.absent,
+        worth_asking: expected.unasked,
+    }
+}
+
+/// What a list of findings is judged against.
+struct Case<'a> {
+    table: &'a EvidenceTable,
+    space: &'a regions::RegionSpace,
+    language_left: f64,
+    image: Option<&'a [f64]>,
+    unplaced: &'a str,
+}
+
+impl Case<'_> {
+    fn judge(
+        &self,
+        findings: &[ReportedFinding],
+    ) -> (likelihood::Symptoms, Vec<fit::FitDetail>, verdict::Judged) {
+        let Self { table, space, language_left, image, unplaced } = *self;
+        let symptoms = likelihood::Symptoms::of(table, findings, space, language_left);
+        let fits: Vec<fit::FitDetail> = findings
+            .iter()
+            .map(|finding| fit::of(table, space, language_left, finding, image, unplaced))
+            .collect();
+        let judged = verdict::judge(space, &symptoms, &fits, image);
+        (symptoms, fits, judged)
     }
 }

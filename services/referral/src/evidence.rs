@@ -91,6 +91,33 @@ pub enum Urgency {
     Emergency,
 }
 
+/// What else than a lesion in its place may cause a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Raised pressure in the head: false localising signs.
+    RaisedPressure,
+    /// What a seizure leaves for hours to days, such as Todd's paresis.
+    SeizureAftermath,
+    /// Swelling or pressure of the lesion beside it.
+    MassEffect,
+    /// Another lesion.
+    SecondLesion,
+    /// Another disease.
+    OtherDisease,
+}
+
+impl Cause {
+    /// Every cause; earlier ones are thought of first.
+    pub const ALL: [Self; 5] = [
+        Self::RaisedPressure,
+        Self::SeizureAftermath,
+        Self::MassEffect,
+        Self::SecondLesion,
+        Self::OtherDisease,
+    ];
+}
+
 /// One cell of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ratio {
@@ -130,6 +157,10 @@ pub struct FindingEvidence {
     /// Share of patients with a brain tumour who have the finding at presentation, above 0, at most
     /// [`FREQUENCY_MAX`]; `None` if not known.
     pub frequency: Option<f64>,
+    /// The cause that the finding is a sign of, if any.
+    pub sign_of: Option<Cause>,
+    /// What else may cause the finding.
+    pub also_from: Vec<Cause>,
     /// The red flag it is, if any.
     pub urgent_sign: Option<UrgentSign>,
     /// What to do to know more.
@@ -324,6 +355,11 @@ impl EvidenceTable {
     /// Returns the row of a finding; `None` if the table has none.
     pub fn finding(&self, finding_id: &str) -> Option<&FindingEvidence> {
         self.findings.get(finding_id)
+    }
+
+    /// Returns every row by the key of its finding.
+    pub fn findings(&self) -> impl Iterator<Item = (&str, &FindingEvidence)> {
+        self.findings.iter().map(|(id, row)| (id.as_str(), row))
     }
 
     /// Returns how often gliomas lie in each structure, both sides together: relative weights.

@@ -290,15 +290,45 @@ fn region_probability(region: referral::RegionProbability) -> RegionProbability 
     }
 }
 
-fn assessment(assessment: referral::Assessment) -> Assessment {
-    let verdict = match assessment.verdict() {
+fn verdict(verdict: referral::Verdict) -> Verdict {
+    match verdict {
         referral::Verdict::Concordant => Verdict::Concordant,
         referral::Verdict::PartlyConcordant => Verdict::PartlyConcordant,
         referral::Verdict::Discordant => Verdict::Discordant,
         referral::Verdict::Unspecified | referral::Verdict::InsufficientEvidence => {
             Verdict::InsufficientEvidence
         }
+    }
+}
+
+/// Returns what is worth a thought beside the verdict, in sentences.
+fn to_consider(assessment: &referral::Assessment) -> Vec<String> {
+    let names = |ids: &[String]| {
+        ids.iter().map(|id| id.replace('_', " ")).collect::<Vec<String>>().join(", ")
     };
+    let mut sentences: Vec<String> =
+        assessment.alternatives.iter().map(|alternative| alternative.reason.clone()).collect();
+    for pivot in &assessment.pivots {
+        sentences.push(format!(
+            "Without {}, the verdict would be {}.",
+            pivot.finding_id.replace('_', " "),
+            verdict(pivot.verdict_without()).display_name()
+        ));
+    }
+    if !assessment.expected_but_absent.is_empty() {
+        let names = names(&assessment.expected_but_absent);
+        sentences.push(format!("Often caused by a lesion there, and denied: {names}."));
+    }
+    if !assessment.worth_asking.is_empty() {
+        let names = names(&assessment.worth_asking);
+        sentences.push(format!("Often caused by a lesion there, and not mentioned: {names}."));
+    }
+    sentences
+}
+
+fn assessment(assessment: referral::Assessment) -> Assessment {
+    let to_consider = to_consider(&assessment);
+    let verdict = verdict(assessment.verdict());
     let confirmed_site_name = assessment
         .confirmed_site
         .parse::<RegionName>()
@@ -315,6 +345,7 @@ fn assessment(assessment: referral::Assessment) -> Assessment {
         confirmed_site: assessment.confirmed_site,
         confirmed_site_name,
         urgent_signs: assessment.urgent_signs,
+        to_consider,
         next_checks: assessment.next_checks,
         evidence_version: assessment.evidence_version,
     }

@@ -23,7 +23,7 @@ pub fn render(report: &Report, overlay_png: Option<&[u8]>) -> String {
     page.image(&report.image);
     page.agreement(report);
     page.symptoms(&report.symptoms);
-    page.next_checks(report);
+    page.attention(report);
     page.hospitals(&report.referral);
     page.footer(report);
     page.put("</body>\n</html>\n");

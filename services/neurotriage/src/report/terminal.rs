@@ -315,12 +315,18 @@ impl Page {
     }
 
     fn attention(&mut self, report: &Report) {
-        if report.assessment.next_checks.is_empty() {
+        let assessment = &report.assessment;
+        self.listed("What else to consider", &assessment.to_consider);
+        self.listed("What to check next", &assessment.next_checks);
+    }
+
+    fn listed(&mut self, heading: &str, lines: &[String]) {
+        if lines.is_empty() {
             return;
         }
-        self.heading("What to check next");
-        for check in &report.assessment.next_checks {
-            self.hanging("  - ", check);
+        self.heading(heading);
+        for line in lines {
+            self.hanging("  - ", line);
         }
     }
 

@@ -249,6 +249,17 @@ fn assessment() -> referral::Assessment {
         evidence_version: "evidence-3".into(),
         model_id: "default-2026-11".into(),
         next_checks: vec!["audiometry".into(), "functional MRI of language".into()],
+        alternatives: vec![referral::Alternative {
+            cause: referral::Cause::SecondLesion.into(),
+            finding_ids: vec!["tinnitus".into()],
+            reason: "A second lesion would explain tinnitus: no part of this one lies there.".into(),
+        }],
+        pivots: vec![referral::Pivot {
+            finding_id: "expressive_aphasia".into(),
+            verdict_without: referral::Verdict::PartlyConcordant.into(),
+        }],
+        expected_but_absent: vec!["apathy".into()],
+        worth_asking: vec!["abulia".into(), "anosmia".into()],
         ..Default::default()
     }
 }
@@ -438,6 +449,9 @@ fn text_of_others_can_run_nothing() {
     hostile.segmentation.outcome_reasons = vec![attack.into()];
     hostile.assessment.urgent_signs = vec![attack.into()];
     hostile.assessment.next_checks = vec![attack.into()];
+    hostile.assessment.worth_asking = vec![attack.into()];
+    hostile.assessment.alternatives =
+        vec![referral::Alternative { reason: attack.into(), ..Default::default() }];
     hostile.assessment.confirmed_site = attack.into();
     hostile.assessment.hospitals_reason = attack.into();
     hostile.assessment.hospitals[0].hospital.as_mut().unwrap().name = attack.into();
@@ -541,4 +555,20 @@ fn a_shift_within_the_error_is_called_none_and_an_unknown_one_is_not_spoken_of()
     );
     assert!(of(Some(8.4)).contains("Midline shift of 8 mm to the right"));
     assert!(!of(None).contains("idline shift"));
+}
+
+#[test]
+fn what_else_to_consider_is_said_in_sentences() {
+    let said = report().assessment.to_consider;
+    assert_eq!(
+        said,
+        [
+            "A second lesion would explain tinnitus: no part of this one lies there.",
+            "Without expressive aphasia, the verdict would be partly concordant.",
+            "Often caused by a lesion there, and denied: apathy.",
+            "Often caused by a lesion there, and not mentioned: abulia, anosmia.",
+        ]
+    );
+    let page = html::render(&report(), None);
+    assert!(said.iter().all(|sentence| page.contains(sentence.as_str())));
 }

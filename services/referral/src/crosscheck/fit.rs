@@ -22,6 +22,8 @@ pub(super) struct FitDetail {
     points_to: Vec<WeightedRegion>,
     /// How much the finding says about the place, in nats; 0 if it does not localise.
     pub(super) information: f64,
+    /// Weight of the image where the finding points, 0 to 1.
+    pub(super) reached: f64,
     /// The lesion lies in a structure the finding points to, whatever the side.
     pub(super) region_agrees: bool,
     /// The finding gives a side; true if the lesion is on it, as far as its structure agrees.
@@ -57,6 +59,7 @@ impl FitDetail {
             reason: words::sentence(&reason),
             points_to: Vec::new(),
             information: 0.0,
+            reached: 0.0,
             region_agrees: false,
             side_agrees: None,
             contradicted: false,
@@ -117,6 +120,7 @@ pub(super) fn of(
         return detail;
     };
     let overlap = overlap(space, image, &pointed, factor);
+    detail.reached = overlap.region_and_side;
     detail.region_agrees = overlap.region >= EXPLAINED_WEIGHT_MIN;
     let explained = overlap.region_and_side >= EXPLAINED_WEIGHT_MIN;
     if explained {

@@ -6,7 +6,7 @@ use neurotriage_domain::Structure;
 use serde::Deserialize;
 
 use super::{
-    EvidenceError, EvidenceTable, FINDING_IDS, FREQUENCY_MAX, FindingEvidence, Grade,
+    Cause, EvidenceError, EvidenceTable, FINDING_IDS, FREQUENCY_MAX, FindingEvidence, Grade,
     LIKELIHOOD_RATIO_MAX, LanguageDominance, Ratio, SideRule, Urgency, UrgentSign,
 };
 
@@ -38,6 +38,9 @@ struct RawFinding {
     side_rule: String,
     side_reliability: Option<f64>,
     frequency: Option<f64>,
+    sign_of: Option<Cause>,
+    #[serde(default)]
+    also_from: Vec<Cause>,
     group: Option<String>,
     grade: String,
     source: String,
@@ -179,6 +182,8 @@ fn finding(
         ratios,
         elsewhere: row.elsewhere,
         frequency: row.frequency,
+        sign_of: row.sign_of,
+        also_from: row.also_from,
         urgent_sign,
         next_check: row.next_check,
     })

@@ -8,7 +8,8 @@ use crate::{
     assessment::{
         Assessment, AssessmentError, AssessmentRequest, HOSPITALS_DEFAULT, HOSPITALS_MAX,
     },
-    crosscheck::{FindingFit, Fit, ReportedFinding, Verdict, WeightedRegion},
+    crosscheck::{Alternative, FindingFit, Fit, Pivot, ReportedFinding, Verdict, WeightedRegion},
+    evidence::Cause,
     hospital::{Coordinates, Hospital},
     ranking::{Factor, RankedHospital},
 };
@@ -93,6 +94,10 @@ pub(super) fn assessment(assessment: Assessment) -> pb::Assessment {
         evidence_version: findings.evidence_version,
         model_id: findings.model_id,
         next_checks: comparison.next_checks,
+        alternatives: comparison.alternatives.into_iter().map(alternative).collect(),
+        pivots: comparison.pivots.into_iter().map(pivot).collect(),
+        expected_but_absent: comparison.expected_but_absent,
+        worth_asking: comparison.worth_asking,
     }
 }
 
@@ -103,6 +108,23 @@ fn verdict(verdict: Verdict) -> pb::Verdict {
         Verdict::Discordant => pb::Verdict::Discordant,
         Verdict::InsufficientEvidence => pb::Verdict::InsufficientEvidence,
     }
+}
+
+fn alternative(alternative: Alternative) -> pb::Alternative {
+    let cause = match alternative.cause {
+        Cause::RaisedPressure => pb::Cause::RaisedPressure,
+        Cause::SeizureAftermath => pb::Cause::SeizureAftermath,
+        Cause::MassEffect => pb::Cause::MassEffect,
+        Cause::SecondLesion => pb::Cause::SecondLesion,
+        Cause::OtherDisease => pb::Cause::OtherDisease,
+    };
+    let Alternative { finding_ids, reason, .. } = alternative;
+    pb::Alternative { cause: cause.into(), finding_ids, reason }
+}
+
+fn pivot(pivot: Pivot) -> pb::Pivot {
+    let verdict_without = verdict(pivot.verdict_without).into();
+    pb::Pivot { finding_id: pivot.finding_id, verdict_without }
 }
 
 fn fit(fit: Fit) -> pb::Fit {

@@ -298,12 +298,17 @@ impl Page {
         ));
     }
 
-    pub(super) fn next_checks(&mut self, report: &Report) {
-        if report.assessment.next_checks.is_empty() {
-            return;
+    pub(super) fn attention(&mut self, report: &Report) {
+        let assessment = &report.assessment;
+        for (heading, lines) in [
+            ("What else to consider", &assessment.to_consider),
+            ("What to check next", &assessment.next_checks),
+        ] {
+            if !lines.is_empty() {
+                self.put(&format!("<h2>{heading}</h2>\n"));
+                self.list(lines);
+            }
         }
-        self.put("<h2>What to check next</h2>\n");
-        self.list(&report.assessment.next_checks);
     }
 
     pub(super) fn hospitals(&mut self, referral: &Referral) {
