@@ -2,6 +2,7 @@
 //!
 //! Read from TOML and checked once; holders never check again. Knows nothing of patients.
 
+mod page;
 mod read;
 
 use std::collections::BTreeMap;

@@ -116,3 +116,17 @@ fn side_rules_give_the_side_they_should() {
     assert!(factor(Handedness::Left) < factor(Handedness::Both));
     assert!(factor(Handedness::Both) < factor(Handedness::Right));
 }
+
+#[test]
+fn the_page_in_the_documentation_is_that_of_the_table() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/evidence.md");
+    let page = EvidenceTable::builtin().unwrap().page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        written == page,
+        "docs/evidence.md is of another table; run `UPDATE_DOCS=1 cargo test -p neurotriage-referral evidence`"
+    );
+}
