@@ -310,7 +310,7 @@ fn to_consider(assessment: &referral::Assessment) -> Vec<String> {
         assessment.alternatives.iter().map(|alternative| alternative.reason.clone()).collect();
     for pivot in &assessment.pivots {
         sentences.push(format!(
-            "Without {}, the verdict would be {}.",
+            "If nothing were said of {}, the verdict would be {}.",
             pivot.finding_id.replace('_', " "),
             verdict(pivot.verdict_without()).display_name()
         ));

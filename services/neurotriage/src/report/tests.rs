@@ -564,7 +564,7 @@ fn what_else_to_consider_is_said_in_sentences() {
         said,
         [
             "A second lesion would explain tinnitus: no part of this one lies there.",
-            "Without expressive aphasia, the verdict would be partly concordant.",
+            "If nothing were said of expressive aphasia, the verdict would be partly concordant.",
             "Often caused by a lesion there, and denied: apathy.",
             "Often caused by a lesion there, and not mentioned: abulia, anosmia.",
         ]

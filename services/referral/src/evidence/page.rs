@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use neurotriage_domain::Structure;
 
-use super::{EvidenceTable, FindingEvidence, SideRule};
+use super::{Cause, EvidenceTable, FindingEvidence, SideRule};
 
 const HEAD: &str = "# Evidence table
 
@@ -42,6 +42,22 @@ impl EvidenceTable {
         for (id, row) in self.findings() {
             if let Some(sign) = &row.urgent_sign {
                 let _ = writeln!(page, "- {}: {}", spaced(id), sign.sentence);
+            }
+        }
+        page.push_str("\n## What else may cause a finding\n\nIf there is a sign of it.\n\n");
+        for (id, row) in self.findings() {
+            if !row.also_from.is_empty() {
+                let causes: Vec<&str> =
+                    row.also_from.iter().map(|&cause| cause_name(cause)).collect();
+                let _ = writeln!(page, "- {}: {}", spaced(id), causes.join(", "));
+            }
+        }
+        page.push('\n');
+        for cause in Cause::ALL {
+            let signs = self.findings().filter(|(_, row)| row.sign_of == Some(cause));
+            let signs: Vec<String> = signs.map(|(id, _)| spaced(id)).collect();
+            if !signs.is_empty() {
+                let _ = writeln!(page, "- signs of {}: {}", cause_name(cause), signs.join(", "));
             }
         }
         let _ =
@@ -94,6 +110,16 @@ fn rule_name(rule: SideRule) -> &'static str {
         SideRule::Dominant => "side of language",
         SideRule::NonDominant => "side opposite to language",
         SideRule::None => "no side",
+    }
+}
+
+fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::RaisedPressure => "raised pressure",
+        Cause::SeizureAftermath => "the aftermath of a seizure",
+        Cause::MassEffect => "mass effect",
+        Cause::SecondLesion => "a second lesion",
+        Cause::OtherDisease => "another disease",
     }
 }
 

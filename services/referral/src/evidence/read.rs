@@ -38,9 +38,9 @@ struct RawFinding {
     side_rule: String,
     side_reliability: Option<f64>,
     frequency: Option<f64>,
-    sign_of: Option<Cause>,
+    sign_of: Option<SignedCause>,
     #[serde(default)]
-    also_from: Vec<Cause>,
+    also_from: Vec<SignedCause>,
     group: Option<String>,
     grade: String,
     source: String,
@@ -51,6 +51,23 @@ struct RawFinding {
     urgency: Option<Urgency>,
     urgent_sign: Option<String>,
     next_check: Option<String>,
+}
+
+/// Causes that have signs of their own; the others follow from where the lesion lies.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SignedCause {
+    RaisedPressure,
+    SeizureAftermath,
+}
+
+impl From<SignedCause> for Cause {
+    fn from(cause: SignedCause) -> Self {
+        match cause {
+            SignedCause::RaisedPressure => Self::RaisedPressure,
+            SignedCause::SeizureAftermath => Self::SeizureAftermath,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -182,8 +199,8 @@ fn finding(
         ratios,
         elsewhere: row.elsewhere,
         frequency: row.frequency,
-        sign_of: row.sign_of,
-        also_from: row.also_from,
+        sign_of: row.sign_of.map(Cause::from),
+        also_from: row.also_from.into_iter().map(Cause::from).collect(),
         urgent_sign,
         next_check: row.next_check,
     })

@@ -50,6 +50,13 @@ fn mistakes_are_named() {
         ("prior", "insula = 0.05", "insula = 0.0", "`insula` of `prior`"),
         ("prior weight", "prior_weight = 0.35", "prior_weight = 1.5", "from 0 to 1"),
         ("frequency", "frequency = 0.6", "frequency = 0.96", "`frequency` of `headache`"),
+        ("cause", "also_from = [\"raised", "also_from = [\"lowered", "malformed"),
+        (
+            "cause without signs",
+            "sign_of = \"raised_pressure\"",
+            "sign_of = \"second_lesion\"",
+            "malformed",
+        ),
         ("urgency", "urgency = \"soon\"\n", "", "without `urgency`"),
     ];
     for (case, find, replace, message) in table {
