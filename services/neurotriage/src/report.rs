@@ -15,6 +15,7 @@ use neurotriage_domain::Side;
 use serde::Serialize;
 
 pub use self::headline::headline;
+pub(crate) use self::text::plain;
 
 /// Version of the schema; a change that could break a reader raises it.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -19,6 +19,12 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where a segmentation service answers that was started with its own settings.
 pub(crate) const SEGMENTATION_ENDPOINT: &str = "http://127.0.0.1:50052";
 
+/// Where a referral service answers that was started with its own settings.
+pub(crate) const REFERRAL_ENDPOINT: &str = "http://127.0.0.1:50054";
+
+/// How long a file may be on its way.
+pub(crate) const FILE_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Where the four services answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
@@ -60,9 +66,9 @@ impl Services {
     }
 }
 
-/// Returns what an error adds that comes from asking the segmentation service at `endpoint`.
-pub(crate) fn asking(endpoint: &str) -> String {
-    format!("ask the segmentation service at {endpoint} (--endpoint names another)")
+/// Returns what an error adds that comes from asking the service of that name at `endpoint`.
+pub(crate) fn asking(service: &str, endpoint: &str) -> String {
+    format!("ask the {service} service at {endpoint} (--endpoint names another)")
 }
 
 /// Returns a request whose call may take `timeout`.

@@ -113,6 +113,7 @@ fn hospital(
                 "radiotherapy".into(),
             ],
             accepts_referrals: true,
+            ..Default::default()
         }),
         score,
         factors: vec![
@@ -126,6 +127,7 @@ fn hospital(
         ],
         distance_km,
         reason: "Treats tumours of the left frontal lobe with awake mapping.".into(),
+        ..Default::default()
     }
 }
 
