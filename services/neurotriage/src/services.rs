@@ -95,7 +95,10 @@ pub(crate) fn refused(action: &'static str, status: &Status) -> anyhow::Error {
     }
     if let Some(request) = details.bad_request() {
         for violation in &request.field_violations {
-            text.push_str(&format!("; {}: {}", violation.field, violation.description));
+            // Most messages name the fields already.
+            if violation.description.is_empty() || !text.contains(&violation.description) {
+                text.push_str(&format!("; {}: {}", violation.field, violation.description));
+            }
         }
     }
     if let Some(info) = details.error_info() {
@@ -124,6 +127,11 @@ mod tests {
             format!("{:#}", refused("store symptoms", &status)),
             "store symptoms: request has invalid fields; text: must not be empty [INVALID_FIELDS]"
         );
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("size", "at most 5");
+        let told = "request has invalid fields: size: at most 5";
+        let status = Status::with_error_details(Code::InvalidArgument, told, details);
+        assert_eq!(format!("{:#}", refused("list", &status)), format!("list: {told}"));
         let bare = Status::new(Code::Unavailable, "");
         assert!(format!("{:#}", refused("upload", &bare)).starts_with("upload: "));
     }
