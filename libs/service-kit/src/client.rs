@@ -116,6 +116,7 @@ impl Upstream {
             ErrorCode::InvalidArgument
             | ErrorCode::Unauthenticated
             | ErrorCode::PermissionDenied
+            | ErrorCode::DeadlineExceeded
             | ErrorCode::Internal => {
                 format!("{service} service answered {:?} ({reason})", status.code())
             }
@@ -165,6 +166,7 @@ impl DomainError for Upstream {
             ErrorCode::InvalidArgument
             | ErrorCode::Unauthenticated
             | ErrorCode::PermissionDenied
+            | ErrorCode::DeadlineExceeded
             | ErrorCode::Internal => "UPSTREAM_FAILED",
         }
     }
