@@ -2,9 +2,11 @@
 
 use std::{net::SocketAddr, num::ParseIntError, time::Duration};
 
-use clap::Parser;
+use clap::{Args, Parser, builder::RangedU64ValueParser};
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
+
+use crate::diagnosis::DiagnosisLimits;
 
 /// Settings of the referral service.
 #[derive(Clone, Debug, Parser)]
@@ -42,9 +44,35 @@ pub struct Config {
     #[arg(long, env = "INGESTION_ENDPOINT")]
     pub ingestion_endpoint: String,
 
+    /// Diagnoses.
+    #[command(flatten)]
+    pub diagnoses: DiagnosisConfig,
+
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+}
+
+/// Settings of `Diagnose`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DiagnosisConfig {
+    /// Most calls of `Diagnose` that work or watch at a time; one more is refused with
+    /// RESOURCE_EXHAUSTED. Each holds a stream to its caller and at most one to the segmentation
+    /// service.
+    #[arg(long = "diagnoses-max", env = "REFERRAL_DIAGNOSES_MAX", default_value = "32", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub running_max: usize,
+
+    /// Longest time of one call of `Diagnose`, whatever its caller allows, in seconds: a study waits for
+    /// those before it, and takes minutes on a slow CPU.
+    #[arg(long = "diagnosis-seconds-max", env = "REFERRAL_DIAGNOSIS_SECONDS_MAX", default_value = "3600", value_parser = seconds)]
+    pub time_max: Duration,
+}
+
+impl DiagnosisConfig {
+    /// Returns the settings as limits.
+    pub fn limits(self) -> DiagnosisLimits {
+        DiagnosisLimits { running_max: self.running_max, time_max: self.time_max }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {

@@ -1,16 +1,19 @@
 //! Referral: compares where the image shows a tumour with where the symptoms point, and ranks the
 //! hospitals that can treat it. Decision support for research use; not a medical device.
 //!
-//! `evidence`, `crosscheck`, `hospital` and `ranking` are pure; `assessment` holds the flow and knows
-//! neither tonic nor sea-orm. `store`, `sources` and `grpc` depend on them, never the other way
+//! `evidence`, `crosscheck`, `hospital`, `ranking`, `measurement` and `growth` are pure; `assessment` and
+//! `diagnosis` hold the flows and know neither tonic nor sea-orm. `store`, `sources` and `grpc` depend on them, never the other way
 //! round, and never on each other.
 
 pub mod assessment;
 pub mod config;
 pub mod crosscheck;
+pub mod diagnosis;
 pub mod evidence;
+pub mod growth;
 pub mod grpc;
 pub mod hospital;
+pub mod measurement;
 pub mod ranking;
 pub mod store;
 pub mod upstream;
@@ -18,8 +21,9 @@ pub mod upstream;
 use std::{future::Future, time::Duration};
 
 use anyhow::Context as _;
-use neurotriage_proto::referral::v1::referral_service_server::{
-    ReferralServiceServer, SERVICE_NAME,
+use neurotriage_proto::referral::v1::{
+    diagnosis_service_server::{self, DiagnosisServiceServer},
+    referral_service_server::{ReferralServiceServer, SERVICE_NAME},
 };
 use neurotriage_service_kit::server;
 use sea_orm::DatabaseConnection;
@@ -27,7 +31,11 @@ use tokio::net::TcpListener;
 use tonic::{service::Routes, transport::Channel};
 
 use crate::{
-    evidence::EvidenceTable, grpc::ReferralGrpc, store::SqlReferralStore, upstream::GrpcSources,
+    diagnosis::{Diagnoser, DiagnosisLimits},
+    evidence::EvidenceTable,
+    grpc::{ReferralGrpc, diagnosis::DiagnosisGrpc},
+    store::SqlReferralStore,
+    upstream::GrpcSources,
 };
 
 /// What the service works with.
@@ -41,6 +49,8 @@ pub struct Dependencies {
     pub segmentation: Channel,
     /// To the ingestion service.
     pub ingestion: Channel,
+    /// How many diagnoses run at a time, and how long.
+    pub diagnoses: DiagnosisLimits,
 }
 
 /// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
@@ -55,7 +65,7 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { db, records, segmentation, ingestion } = dependencies;
+    let Dependencies { db, records, segmentation, ingestion, diagnoses } = dependencies;
     let table = EvidenceTable::builtin().context("read evidence table")?;
     let store = SqlReferralStore::new(db);
     let sample = hospital::sample().context("read sample hospitals")?;
@@ -67,12 +77,14 @@ pub async fn run(
         );
     }
     let sources = GrpcSources::new(records, segmentation, ingestion);
-    let routes = Routes::new(ReferralServiceServer::new(ReferralGrpc::new(store, sources, table)));
+    let diagnoser = Diagnoser::new(store.clone(), sources.clone(), table.clone(), diagnoses);
+    let routes = Routes::new(ReferralServiceServer::new(ReferralGrpc::new(store, sources, table)))
+        .add_service(DiagnosisServiceServer::new(DiagnosisGrpc::new(diagnoser)));
     server::serve(
         "neurotriage-referral",
         listener,
         routes,
-        &[SERVICE_NAME],
+        &[SERVICE_NAME, diagnosis_service_server::SERVICE_NAME],
         drain_timeout,
         shutdown,
     )
