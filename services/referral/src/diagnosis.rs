@@ -3,6 +3,10 @@
 //! Knows neither tonic nor sea-orm. Every step is stored when it is done, so that a repeated request goes
 //! on from there: segmentation answers a study once for each model, and the assessment's request id
 //! is derived from the diagnosis's.
+//!
+//! Calls for one request wait for one another within this process alone: each works by its own caller's
+//! deadline when its turn comes, and nothing runs for a caller that has gone. Two replicas may both ask
+//! the network for one study at a time; what is stored first is the answer of both.
 
 mod comparison;
 mod error;

@@ -51,10 +51,14 @@ impl GrpcSources {
     }
 
     fn request_within<T>(&self, longest: Duration, message: T) -> Request<T> {
-        let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let mut request = Request::new(message);
-        request.set_timeout(left.map_or(longest, |left| left.min(longest)));
+        request.set_timeout(self.left().map_or(longest, |left| left.min(longest)));
         request
+    }
+
+    /// Returns what is left of the caller's time, if it set a limit.
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(|at| at.saturating_duration_since(Instant::now()))
     }
 }
 

@@ -71,7 +71,7 @@ impl DiagnosisSources for GrpcSources {
         tell: Tell<'_>,
     ) -> Result<Marking, AssessmentError> {
         let message = SegmentStudyRequest { study_id: study_id.to_string() };
-        let request = self.request_within(SEGMENT_DEADLINE, message);
+        let request = self.request_within(self.left().unwrap_or(SEGMENT_DEADLINE), message);
         let answer = self.segmentation.clone().segment_study(request).await.map_err(segmenting)?;
         let mut messages = answer.into_inner();
         while let Some(message) = messages.message().await.map_err(segmenting)? {
