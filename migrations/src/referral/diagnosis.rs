@@ -13,7 +13,7 @@ pub(super) struct CreateDiagnosis;
 
 impl MigrationName for CreateDiagnosis {
     fn name(&self) -> &str {
-        "m20261126_000003_create_diagnosis"
+        "m20261126_000006_create_diagnosis"
     }
 }
 

@@ -10,6 +10,7 @@ mod tests;
 
 use time::Date;
 
+use self::bidimensional::Tissue;
 pub use self::{
     bidimensional::{BidimensionalChange, ImagingChange, TargetLesion},
     following::{LesionChange, LesionFate},
@@ -96,6 +97,8 @@ pub struct Growth {
     pub lesions: Vec<LesionChange>,
     /// Enhancing tumour by two diameters.
     pub enhancing: BidimensionalChange,
+    /// Whole lesions by two diameters, for tumours that do not enhance.
+    pub whole: BidimensionalChange,
     /// Enhancing tumour by volume.
     pub enhancing_by_volume: ImagingChange,
     /// What to know before this is used.
@@ -119,7 +122,9 @@ pub fn compare(earlier: &Scan, later: &Scan) -> Result<Growth, ReversedDates> {
         && !matches!(earlier.marking.space, Space::Unknown);
     let followed =
         if same_space { following::follow(&before.lesions, &after.lesions) } else { None };
-    let enhancing = bidimensional::compare(before, after, followed.as_deref());
+    let by_diameters =
+        |tissue| bidimensional::compare(tissue, [before, after], followed.as_deref());
+    let (enhancing, whole) = (by_diameters(Tissue::Enhancing), by_diameters(Tissue::Whole));
     let mut volumes = Vec::new();
     for part in TumourPart::ALL {
         let (earlier_ml, later_ml) = (part.volume_ml(before), part.volume_ml(after));
@@ -132,6 +137,7 @@ pub fn compare(earlier: &Scan, later: &Scan) -> Result<Growth, ReversedDates> {
         volumes,
         lesions: followed.unwrap_or_default(),
         enhancing,
+        whole,
         enhancing_by_volume,
     })
 }
@@ -217,8 +223,7 @@ fn cautions(earlier: &Scan, later: &Scan, interval_days: u32, followed: bool) ->
                 "The marking of the {name} study is not sure: a person must look before it is compared."
             ));
         }
-        let untold = |lesions: &Measurements| lesions.lesions.iter().any(|l| l.axial.is_none());
-        if untold(&marking.measurements) {
+        if !marking.measurements.tells_diameters() {
             cautions.push(format!(
                 "The segmentation of the {name} study was stored before diameters were measured."
             ));

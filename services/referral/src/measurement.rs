@@ -86,6 +86,11 @@ pub struct Measurements {
 }
 
 impl Measurements {
+    /// Returns true unless there is a lesion whose diameters were not told.
+    pub fn tells_diameters(&self) -> bool {
+        self.lesions.iter().all(|lesion| lesion.axial.is_some())
+    }
+
     /// Returns the volume of all lesions together, in millilitres.
     pub fn whole_ml(&self) -> f64 {
         self.lesions.iter().map(|lesion| lesion.whole_ml).sum()

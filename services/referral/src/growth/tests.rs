@@ -142,6 +142,44 @@ fn what_does_not_enhance_any_more_has_disappeared() {
 }
 
 #[test]
+fn a_tumour_that_does_not_enhance_is_measured_whole() {
+    let quiet = |diameter_mm| {
+        let lesion = lesion(10.0, HERE, diameter_mm);
+        LesionMeasurements { enhancing_ml: 0.0, enhancing_axial: None, ..lesion }
+    };
+    // 400 to 625 mm².
+    let growth = grown(vec![quiet(20.0)], vec![quiet(25.0)]);
+    assert_eq!(growth.enhancing.change, ImagingChange::NotMeasurable);
+    assert_eq!(growth.enhancing.reason, "No enhancing lesion has two diameters of 10 mm or more.");
+    assert_eq!(growth.whole.change, ImagingChange::Increase);
+    assert_eq!(growth.whole.change_percent, Some(56.25));
+    let gone = grown(vec![quiet(20.0)], Vec::new());
+    assert_eq!(gone.whole.change, ImagingChange::Disappeared);
+    let new = grown(
+        vec![quiet(20.0)],
+        vec![quiet(20.0), LesionMeasurements { centroid_template_mm: Some(FAR), ..quiet(12.0) }],
+    );
+    assert_eq!(new.whole.reason, "A measurable lesion is new.");
+}
+
+#[test]
+fn diameters_that_were_not_told_are_not_nothing() {
+    let told = vec![lesion(4.0, HERE, 20.0)];
+    let untold =
+        vec![LesionMeasurements { axial: None, enhancing_axial: None, ..lesion(4.0, HERE, 20.0) }];
+    for (before, after) in [(told.clone(), untold.clone()), (untold, told)] {
+        let growth = grown(before, after);
+        for change in [&growth.enhancing, &growth.whole] {
+            assert_eq!(
+                (change.change, change.change_percent),
+                (ImagingChange::NotMeasurable, None)
+            );
+            assert!(change.reason.contains("compare volumes"));
+        }
+    }
+}
+
+#[test]
 fn the_two_largest_measurable_lesions_are_targets() {
     let at = |x: f64| [x, 0.0, 0.0];
     let before = vec![

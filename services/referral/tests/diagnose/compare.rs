@@ -75,6 +75,8 @@ async fn growth_is_told_in_millilitres_and_by_diameters() -> anyhow::Result<()> 
     assert_eq!(enhancing.change(), ImagingChange::Increase);
     assert_eq!(enhancing.reason, "A measurable enhancing lesion is new.");
     assert_eq!(comparison.enhancing_by_volume(), ImagingChange::Increase);
+    let whole = comparison.whole.clone().expect("diameters");
+    assert_eq!((whole.earlier_sum_mm2, whole.change()), (625.0, ImagingChange::Increase));
     // What holds always, and nothing else.
     assert_eq!(comparison.cautions.len(), 2, "{:?}", comparison.cautions);
 

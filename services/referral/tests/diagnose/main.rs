@@ -401,6 +401,18 @@ async fn diagnose_refuses_what_it_should() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_segmentation_that_ends_without_a_result_is_an_error() -> anyhow::Result<()> {
+    let harness = sqlite().await?;
+    let request = harness.patient();
+    harness.world.speechless.store(true, Ordering::SeqCst);
+    let status = harness.diagnose(&request).await.expect_err("no result");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Internal, "UPSTREAM_MALFORMED"));
+    harness.world.speechless.store(false, Ordering::SeqCst);
+    harness.diagnose(&request).await?;
+    harness.stop().await
+}
+
+#[tokio::test]
 async fn the_schema_refuses_an_end_without_a_segmentation() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let store = SqlReferralStore::new(db.db.clone());

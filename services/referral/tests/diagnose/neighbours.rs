@@ -48,6 +48,8 @@ pub(crate) struct World {
     pub(crate) marked: AtomicU64,
     /// Calls of `SegmentStudy` whose caller went away.
     pub(crate) dropped: watch::Sender<u64>,
+    /// The network ends without an answer while this is true.
+    pub(crate) speechless: AtomicBool,
     /// Patients cannot be read while this is true.
     pub(crate) patients_away: AtomicBool,
     /// Model that serves.
@@ -66,6 +68,7 @@ impl Default for World {
             network_free: watch::Sender::new(true),
             marked: AtomicU64::default(),
             dropped: watch::Sender::new(0),
+            speechless: AtomicBool::default(),
             patients_away: AtomicBool::default(),
             model: Mutex::new(MODEL.to_owned()),
             deadlines: Mutex::default(),
@@ -168,6 +171,9 @@ impl SegmentationService for Neighbours {
                     world.dropped.send_modify(|dropped| *dropped += 1);
                     return;
                 }
+            }
+            if world.speechless.load(Ordering::SeqCst) {
+                return;
             }
             let content = Some(Content::Segmentation(world.segment(&study_id)));
             for message in [

@@ -76,6 +76,7 @@ pub(in crate::grpc) fn study_comparison(comparison: StudyComparison) -> pb::Stud
         volumes: growth.volumes.iter().map(volume_change).collect(),
         lesions: growth.lesions.iter().map(lesion_change).collect(),
         enhancing: Some(bidimensional_change(growth.enhancing)),
+        whole: Some(bidimensional_change(growth.whole)),
         enhancing_by_volume: imaging_change(growth.enhancing_by_volume).into(),
         cautions: growth.cautions,
         code_version: CODE_VERSION.to_owned(),
