@@ -1,5 +1,6 @@
 //! Schema of the referral database: the hospital directory and the assessments made.
 
+mod diagnosis;
 mod directory;
 
 use sea_orm_migration::{
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateHospital),
             Box::new(CreateAssessment),
             Box::new(directory::WidenHospital),
+            Box::new(diagnosis::CreateDiagnosis),
         ]
     }
 

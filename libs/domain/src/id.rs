@@ -98,6 +98,11 @@ uuid_id!(
     AssessmentId,
     "assessment"
 );
+uuid_id!(
+    /// Identifies one diagnosis: one run of the whole path for a study.
+    DiagnosisId,
+    "diagnosis"
+);
 
 /// Longest hospital id, in bytes.
 const HOSPITAL_ID_LENGTH_MAX: usize = 64;

@@ -1,6 +1,6 @@
 //! Calls to other services: channels, trace context, and their errors as ours.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{error::Error as _, str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
 use neurotriage_domain::{DomainError, ErrorCode};
@@ -87,7 +87,8 @@ impl Injector for MetadataInjector<'_> {
 /// What another service answered instead of what was asked for, in our error classes.
 ///
 /// - not found, already there, wrong state: passed on with the other's message
-/// - unavailable, too slow, cancelled: [`ErrorCode::Unavailable`], with a time to try again
+/// - unavailable, too slow, cancelled, connection lost: [`ErrorCode::Unavailable`], with a time to try
+///   again
 /// - no room: [`ErrorCode::ResourceExhausted`], with a time to try again
 /// - everything else, a refused request among it, is a bug on this side: [`ErrorCode::Internal`]
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +104,9 @@ pub struct Upstream {
 impl Upstream {
     /// Returns the error for `status`, which `service` (such as `records`) answered.
     pub fn new(service: &'static str, status: Status) -> Self {
-        let class = class(status.code());
+        // What came over the wire has no cause: this one is of a connection that broke, whatever its code.
+        let broken = status.source().is_some();
+        let class = if broken { ErrorCode::Unavailable } else { class(status.code()) };
         let details = status.get_error_details();
         let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
         let asked = details.retry_info().and_then(|retry| retry.retry_delay);
@@ -116,6 +119,7 @@ impl Upstream {
             ErrorCode::InvalidArgument
             | ErrorCode::Unauthenticated
             | ErrorCode::PermissionDenied
+            | ErrorCode::DeadlineExceeded
             | ErrorCode::Internal => {
                 format!("{service} service answered {:?} ({reason})", status.code())
             }
@@ -165,6 +169,7 @@ impl DomainError for Upstream {
             ErrorCode::InvalidArgument
             | ErrorCode::Unauthenticated
             | ErrorCode::PermissionDenied
+            | ErrorCode::DeadlineExceeded
             | ErrorCode::Internal => "UPSTREAM_FAILED",
         }
     }
@@ -222,6 +227,14 @@ mod tests {
         assert!(!error.to_string().contains("10.0.0.7"));
         let long = Upstream::new("records", Status::not_found("x".repeat(10_000)));
         assert_eq!(long.to_string().len(), MESSAGE_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_a_service_that_is_away() {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let error = Upstream::new("segmentation", Status::from_error(Box::new(broken)));
+        assert_eq!(error.code(), ErrorCode::Unavailable);
+        assert!(error.retry_after().is_some());
     }
 
     #[test]

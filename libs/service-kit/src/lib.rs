@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod database;
+pub mod deadline;
 pub mod server;
 pub mod status;
 pub mod telemetry;

@@ -44,6 +44,7 @@ fn grpc_code(code: ErrorCode) -> Code {
         ErrorCode::PermissionDenied => Code::PermissionDenied,
         ErrorCode::ResourceExhausted => Code::ResourceExhausted,
         ErrorCode::Unavailable => Code::Unavailable,
+        ErrorCode::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorCode::Internal => Code::Internal,
     }
 }
@@ -113,6 +114,7 @@ mod tests {
             (ErrorCode::PermissionDenied, Code::PermissionDenied),
             (ErrorCode::ResourceExhausted, Code::ResourceExhausted),
             (ErrorCode::Unavailable, Code::Unavailable),
+            (ErrorCode::DeadlineExceeded, Code::DeadlineExceeded),
             (ErrorCode::Internal, Code::Internal),
         ];
         for (class, code) in table {

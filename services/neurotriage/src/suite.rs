@@ -5,6 +5,7 @@ use std::{future::Future, net::Ipv4Addr, path::Path, time::Duration};
 use anyhow::{Context as _, anyhow};
 use neurotriage_blobs::BlobStore;
 use neurotriage_network::DeviceChoice;
+use neurotriage_referral::diagnosis::DiagnosisLimits;
 use neurotriage_referral::ranking::RankingRules;
 use neurotriage_segmentation::{
     StartModel, placement::RegistrationRule, registry::RegistryLimits, training::TrainingSettings,
@@ -151,6 +152,7 @@ impl Suite {
                 segmentation: client::channel(&endpoints.segmentation)?,
                 ingestion: client::channel(&endpoints.ingestion)?,
                 ranking: RankingRules::builtin()?,
+                diagnoses: DiagnosisLimits::default(),
             },
             DRAIN_TIMEOUT,
             stopped(&stop),

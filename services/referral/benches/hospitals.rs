@@ -20,6 +20,7 @@ use neurotriage_proto::{
 };
 use neurotriage_referral::{
     Dependencies,
+    diagnosis::DiagnosisLimits,
     directory::{DirectoryStore as _, Search, Snapshot, Written, nearest},
     evidence::Urgency,
     hospital::{Capability, Coordinates, Hospital},
@@ -200,6 +201,7 @@ impl Served {
             segmentation: nobody.clone(),
             ingestion: nobody,
             ranking: RankingRules::builtin().unwrap(),
+            diagnoses: DiagnosisLimits::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -3,11 +3,11 @@
 use std::{fs, net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Args, Parser, builder::RangedU64ValueParser};
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 
-use crate::ranking::RankingRules;
+use crate::{diagnosis::DiagnosisLimits, ranking::RankingRules};
 
 /// Settings of the referral service.
 #[derive(Clone, Debug, Parser)]
@@ -50,6 +50,10 @@ pub struct Config {
     #[arg(long, env = "REFERRAL_RANKING", value_name = "FILE")]
     pub ranking: Option<PathBuf>,
 
+    /// Diagnoses.
+    #[command(flatten)]
+    pub diagnoses: DiagnosisConfig,
+
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
@@ -67,6 +71,28 @@ impl Config {
         let text = fs::read_to_string(path)
             .with_context(|| format!("read the ranking rules in {}", path.display()))?;
         RankingRules::read(&text).with_context(|| format!("ranking rules in {}", path.display()))
+    }
+}
+
+/// Settings of `Diagnose`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DiagnosisConfig {
+    /// Most calls of `Diagnose` that work or watch at a time; one more is refused with
+    /// RESOURCE_EXHAUSTED. Each holds a stream to its caller and at most one to the segmentation
+    /// service.
+    #[arg(long = "diagnoses-max", env = "REFERRAL_DIAGNOSES_MAX", default_value = "32", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub running_max: usize,
+
+    /// Longest time of one call of `Diagnose`, whatever its caller allows, in seconds: a study waits for
+    /// those before it, and takes minutes on a slow CPU.
+    #[arg(long = "diagnosis-seconds-max", env = "REFERRAL_DIAGNOSIS_SECONDS_MAX", default_value = "3600", value_parser = seconds)]
+    pub time_max: Duration,
+}
+
+impl DiagnosisConfig {
+    /// Returns the settings as limits.
+    pub fn limits(self) -> DiagnosisLimits {
+        DiagnosisLimits { running_max: self.running_max, time_max: self.time_max }
     }
 }
 

@@ -1,17 +1,20 @@
 //! Referral: compares where the image shows a tumour with where the symptoms point, and ranks the
 //! hospitals that can treat it. Decision support for research use; not a medical device.
 //!
-//! `evidence`, `crosscheck`, `hospital` and `ranking` are pure; `assessment` and `directory` hold the
-//! flows and know neither tonic nor sea-orm. `store`, `upstream` and `grpc` depend on them, never the
-//! other way round, and never on each other.
+//! `evidence`, `crosscheck`, `hospital`, `ranking`, `measurement` and `growth` are pure; `assessment`,
+//! `diagnosis` and `directory` hold the flows and know neither tonic nor sea-orm. `store`, `upstream`
+//! and `grpc` depend on them, never the other way round, and never on each other.
 
 pub mod assessment;
 pub mod config;
 pub mod crosscheck;
+pub mod diagnosis;
 pub mod directory;
 pub mod evidence;
+pub mod growth;
 pub mod grpc;
 pub mod hospital;
+pub mod measurement;
 pub mod ranking;
 pub mod store;
 pub mod upstream;
@@ -20,6 +23,7 @@ use std::{future::Future, time::Duration};
 
 use anyhow::Context as _;
 use neurotriage_proto::referral::v1::{
+    diagnosis_service_server::{self, DiagnosisServiceServer},
     hospital_directory_service_server::{
         HospitalDirectoryServiceServer, SERVICE_NAME as DIRECTORY_SERVICE_NAME,
     },
@@ -32,8 +36,9 @@ use tonic::{service::Routes, transport::Channel};
 
 use crate::{
     assessment::Knowledge,
+    diagnosis::{Diagnoser, DiagnosisLimits},
     evidence::EvidenceTable,
-    grpc::{DirectoryGrpc, ReferralGrpc},
+    grpc::{DirectoryGrpc, ReferralGrpc, diagnosis::DiagnosisGrpc},
     ranking::RankingRules,
     store::SqlReferralStore,
     upstream::GrpcSources,
@@ -52,6 +57,8 @@ pub struct Dependencies {
     pub ingestion: Channel,
     /// How hospitals are ranked.
     pub ranking: RankingRules,
+    /// How many diagnoses run at a time, and how long.
+    pub diagnoses: DiagnosisLimits,
 }
 
 /// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
@@ -66,7 +73,7 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { db, records, segmentation, ingestion, ranking } = dependencies;
+    let Dependencies { db, records, segmentation, ingestion, ranking, diagnoses } = dependencies;
     let evidence = EvidenceTable::builtin().context("read evidence table")?;
     let knowledge = Knowledge { evidence, ranking };
     let store = SqlReferralStore::new(db);
@@ -80,14 +87,16 @@ pub async fn run(
     }
     let sources = GrpcSources::new(records, segmentation, ingestion);
     let directory = DirectoryGrpc::new(store.clone());
+    let diagnoser = Diagnoser::new(store.clone(), sources.clone(), knowledge.clone(), diagnoses);
     let referral = ReferralGrpc::new(store, sources, knowledge);
     let routes = Routes::new(ReferralServiceServer::new(referral))
-        .add_service(HospitalDirectoryServiceServer::new(directory));
+        .add_service(HospitalDirectoryServiceServer::new(directory))
+        .add_service(DiagnosisServiceServer::new(DiagnosisGrpc::new(diagnoser)));
     server::serve(
         "neurotriage-referral",
         listener,
         routes,
-        &[SERVICE_NAME, DIRECTORY_SERVICE_NAME],
+        &[SERVICE_NAME, DIRECTORY_SERVICE_NAME, diagnosis_service_server::SERVICE_NAME],
         drain_timeout,
         shutdown,
     )

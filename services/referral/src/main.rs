@@ -18,6 +18,7 @@ async fn main() -> anyhow::Result<()> {
         segmentation: client::channel(&config.segmentation_endpoint)?,
         ingestion: client::channel(&config.ingestion_endpoint)?,
         ranking: config.ranking_rules()?,
+        diagnoses: config.diagnoses.limits(),
     };
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let served = neurotriage_referral::run(

@@ -1,5 +1,6 @@
 //! Assessments and hospitals in a database: PostgreSQL or SQLite.
 
+pub mod diagnosis;
 mod hospitals;
 
 use std::{

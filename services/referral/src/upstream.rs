@@ -1,8 +1,9 @@
 //! What the other services know, over gRPC.
 
 mod convert;
+mod diagnosis;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use neurotriage_domain::{PatientId, SegmentationId, StudyId, SymptomReportId};
 use neurotriage_proto::{
@@ -29,6 +30,8 @@ pub struct GrpcSources {
     records: RecordsServiceClient<TracedChannel>,
     segmentation: SegmentationServiceClient<TracedChannel>,
     ingestion: IngestionServiceClient<TracedChannel>,
+    /// When the caller's time is over.
+    deadline: Option<Instant>,
 }
 
 impl GrpcSources {
@@ -38,14 +41,25 @@ impl GrpcSources {
             records: RecordsServiceClient::new(traced(records)),
             segmentation: SegmentationServiceClient::new(traced(segmentation)),
             ingestion: IngestionServiceClient::new(traced(ingestion)),
+            deadline: None,
         }
     }
-}
 
-fn request<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(CALL_DEADLINE);
-    request
+    /// Returns a request that may take [`CALL_DEADLINE`], or what is left of the caller's time.
+    fn request<T>(&self, message: T) -> Request<T> {
+        self.request_within(CALL_DEADLINE, message)
+    }
+
+    fn request_within<T>(&self, longest: Duration, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.left().map_or(longest, |left| left.min(longest)));
+        request
+    }
+
+    /// Returns what is left of the caller's time, if it set a limit.
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(|at| at.saturating_duration_since(Instant::now()))
+    }
 }
 
 fn failed(service: &'static str, kept: Kept, id: Uuid) -> impl Fn(Status) -> AssessmentError {
@@ -66,7 +80,7 @@ impl Sources for GrpcSources {
         let answer = self
             .records
             .clone()
-            .get_symptom_report(request(message))
+            .get_symptom_report(self.request(message))
             .await
             .map_err(failed("records", Kept::SymptomReport, symptom_report_id.as_uuid()))?;
         convert::symptom_report(answer.into_inner())
@@ -74,11 +88,12 @@ impl Sources for GrpcSources {
 
     async fn patient(&self, patient_id: PatientId) -> Result<Patient, AssessmentError> {
         let message = GetPatientRequest { patient_id: patient_id.to_string() };
-        let answer = self.records.clone().get_patient(request(message)).await.map_err(failed(
-            "records",
-            Kept::Patient,
-            patient_id.as_uuid(),
-        ))?;
+        let answer = self
+            .records
+            .clone()
+            .get_patient(self.request(message))
+            .await
+            .map_err(failed("records", Kept::Patient, patient_id.as_uuid()))?;
         convert::patient(answer.into_inner())
     }
 
@@ -90,7 +105,7 @@ impl Sources for GrpcSources {
         let answer = self
             .segmentation
             .clone()
-            .get_segmentation(request(message))
+            .get_segmentation(self.request(message))
             .await
             .map_err(failed("segmentation", Kept::Segmentation, segmentation_id.as_uuid()))?;
         convert::segmentation(answer.into_inner())
@@ -98,11 +113,12 @@ impl Sources for GrpcSources {
 
     async fn patient_of_study(&self, study_id: StudyId) -> Result<PatientId, AssessmentError> {
         let message = GetStudyRequest { study_id: study_id.to_string() };
-        let answer = self.ingestion.clone().get_study(request(message)).await.map_err(failed(
-            "ingestion",
-            Kept::Study,
-            study_id.as_uuid(),
-        ))?;
+        let answer = self
+            .ingestion
+            .clone()
+            .get_study(self.request(message))
+            .await
+            .map_err(failed("ingestion", Kept::Study, study_id.as_uuid()))?;
         convert::patient_of_study(answer.into_inner())
     }
 }

@@ -16,6 +16,7 @@ use neurotriage_proto::{
 };
 use neurotriage_referral::{
     Dependencies,
+    diagnosis::DiagnosisLimits,
     directory::{DirectoryStore as _, Written},
     hospital,
     ranking::RankingRules,
@@ -45,6 +46,7 @@ async fn start(db: TestDb) -> anyhow::Result<Harness> {
         segmentation: nobody.clone(),
         ingestion: nobody,
         ranking: RankingRules::builtin()?,
+        diagnoses: DiagnosisLimits::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -1,9 +1,16 @@
 //! Between messages and domain values.
 
+mod comparison;
+mod diagnosis;
+
 use neurotriage_domain::{AssessmentId, FieldViolation, Side};
 use neurotriage_proto::{common::v1 as common, records::v1 as records, referral::v1 as pb};
 use uuid::Uuid;
 
+pub(super) use self::{
+    comparison::{comparison_request, study_comparison},
+    diagnosis::{diagnosis, diagnosis_id, diagnosis_progress, diagnosis_request},
+};
 use crate::{
     assessment::{
         Assessment, AssessmentError, AssessmentRequest, HOSPITALS_DEFAULT, HOSPITALS_MAX,

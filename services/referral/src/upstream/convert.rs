@@ -1,5 +1,7 @@
 //! From the messages of other services to what an assessment needs.
 
+mod marking;
+
 use neurotriage_domain::{PatientId, Side};
 use neurotriage_proto::{
     common::v1 as common, ingestion::v1 as ingestion, records::v1 as records,
@@ -7,6 +9,9 @@ use neurotriage_proto::{
 };
 use time::{Date, macros::format_description};
 
+pub(super) use self::marking::{
+    marking, report_origin, serving_model, step_progress, study_origin,
+};
 use crate::{
     assessment::{AssessmentError, Patient, Segmentation, SymptomReport},
     crosscheck::{ImageEvidence, ImageOutcome, LesionRegion, LesionSite, ReportedFinding},
@@ -21,7 +26,7 @@ const SPACE_UNKNOWN: &str = "the images are in an unknown coordinate space";
 /// Most reasons for doubt that are repeated; the segmentation service has fewer kinds.
 const REASONS_MAX: usize = 16;
 
-fn malformed(service: &'static str, what: &'static str) -> AssessmentError {
+pub(super) fn malformed(service: &'static str, what: &'static str) -> AssessmentError {
     AssessmentError::Malformed { service, what }
 }
 

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use neurotriage_anatomy::{
-    EloquentDistance, Lesion, Localisation, PlacedBy, Placement, RegionShare, Space,
+    AxialDiameters, EloquentDistance, Lesion, Localisation, PlacedBy, Placement, RegionShare,
+    Space, Tissue,
 };
 use neurotriage_domain::{InvalidId, SegmentationId, Side, StudyId};
 use neurotriage_network::ModelCard;
@@ -161,6 +162,8 @@ fn side(side: Side) -> common::Side {
 fn lesion(lesion: &Lesion) -> pb::Lesion {
     let site = lesion.site.as_ref();
     let midline = site.map(|site| site.midline);
+    let whole = lesion.compartment(Tissue::Whole);
+    let enhancing = lesion.compartment(Tissue::Enhancing);
     pb::Lesion {
         volume_ml: lesion.volumes.whole_ml,
         necrotic_core_ml: lesion.volumes.necrotic_core_ml,
@@ -184,6 +187,20 @@ fn lesion(lesion: &Lesion) -> pb::Lesion {
         touches_ventricles: lesion.contacts.map(|contacts| contacts.ventricles.touches),
         touches_cortex: lesion.contacts.map(|contacts| contacts.cortex.touches),
         satellites: u32::try_from(lesion.satellites.len()).unwrap_or(u32::MAX),
+        centroid_template_mm: whole
+            .and_then(|whole| whole.centroid.atlas_mm)
+            .map(Vec::from)
+            .unwrap_or_default(),
+        axial: whole.map(|whole| axial(&whole.axial)),
+        enhancing_axial: enhancing.map(|enhancing| axial(&enhancing.axial)),
+    }
+}
+
+fn axial(axial: &AxialDiameters) -> pb::AxialDiameters {
+    pb::AxialDiameters {
+        longest_mm: axial.longest.length_mm,
+        perpendicular_mm: axial.perpendicular.length_mm,
+        product_mm2: axial.product_mm2,
     }
 }
 
