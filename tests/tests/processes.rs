@@ -15,6 +15,11 @@ use neurotriage_domain::Modality;
 use neurotriage_imaging::CaseFiles;
 use neurotriage_proto::{
     records::v1::{CreateSymptomReportRequest, Handedness},
+    referral::v1::{
+        CompareStudiesRequest, DiagnoseRequest, Diagnosis, DiagnosisState, DiagnosisStep,
+        ImagingChange, Timepoint, diagnose_response,
+        diagnosis_service_client::DiagnosisServiceClient, timepoint,
+    },
     segmentation::v1::{SegmentStudyRequest, segment_study_response::Content},
 };
 use neurotriage_tests::{
@@ -22,7 +27,7 @@ use neurotriage_tests::{
     programs::program,
     server::{Server, free_ports},
 };
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 use uuid::Uuid;
 
 struct Deployment {
@@ -97,6 +102,35 @@ fn case(folder: &Path) -> Case {
     }
 }
 
+fn asked(study_id: &str, symptom_report_id: &str) -> DiagnoseRequest {
+    DiagnoseRequest {
+        request_id: Uuid::now_v7().to_string(),
+        study_id: study_id.to_owned(),
+        symptom_report_id: symptom_report_id.to_owned(),
+        hospitals_max: 2,
+        model_id: String::new(),
+    }
+}
+
+/// Returns the finished diagnosis, and the steps that were told on the way.
+async fn diagnosed(
+    client: &mut DiagnosisServiceClient<Channel>,
+    request: &DiagnoseRequest,
+) -> (Diagnosis, Vec<DiagnosisStep>) {
+    let mut stream = client.diagnose(request.clone()).await.unwrap().into_inner();
+    let mut steps = Vec::new();
+    loop {
+        let message = stream.message().await.unwrap().unwrap();
+        match message.content.unwrap() {
+            diagnose_response::Content::Progress(progress) => steps.push(progress.step()),
+            diagnose_response::Content::Diagnosis(diagnosis) => {
+                assert_eq!(diagnosis.state(), DiagnosisState::Finished);
+                return (diagnosis, steps);
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deployed_services_answer_the_whole_flow_and_drain_at_sigterm() {
     let Some(database) = FlowDatabase::create().await.unwrap() else {
@@ -123,6 +157,40 @@ async fn deployed_services_answer_the_whole_flow_and_drain_at_sigterm() {
     };
     let refused = services.records.create_symptom_report(unknown).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
+
+    let mut client = DiagnosisServiceClient::connect(endpoints.referral.clone()).await.unwrap();
+    let known = asked(&report.study.study_id, &report.study.symptom_report_id);
+    let (first, _) = diagnosed(&mut client, &known).await;
+    assert_eq!(first.segmentation_id, report.study.segmentation_id);
+    let (again, _) = diagnosed(&mut client, &known).await;
+    assert_eq!(again, first);
+    let study = upload(&mut services, &case, &report.study.patient_id, &progress).await.unwrap();
+    let (second, steps) =
+        diagnosed(&mut client, &asked(&study.study_id, &report.study.symptom_report_id)).await;
+    for step in [DiagnosisStep::Check, DiagnosisStep::Segment, DiagnosisStep::Assess] {
+        assert!(steps.contains(&step), "{step:?} is not in {steps:?}");
+    }
+    let provenance = second.provenance.as_ref().unwrap();
+    assert_eq!(provenance.weights_sha256.len(), 64);
+    for version in [&provenance.atlas, &provenance.evidence_version, &provenance.lexicon_version] {
+        assert!(!version.is_empty(), "{provenance:?}");
+    }
+    let dated = |diagnosis: Diagnosis, day: &str| Timepoint {
+        source: Some(timepoint::Source::DiagnosisId(diagnosis.diagnosis_id)),
+        acquired_on: day.to_owned(),
+    };
+    let request = CompareStudiesRequest {
+        earlier: Some(dated(first, "2026-01-01")),
+        later: Some(dated(second, "2026-03-01")),
+    };
+    let compared = client.compare_studies(request).await.unwrap().into_inner();
+    let comparison = compared.comparison.unwrap();
+    assert_eq!(comparison.interval_days, 59);
+    // The files are the same.
+    assert!(comparison.volumes.iter().all(|volume| volume.change_ml == 0.0), "{comparison:?}");
+    let change = comparison.enhancing.unwrap().change();
+    assert!(matches!(change, ImagingChange::Stable | ImagingChange::NotMeasurable), "{change:?}");
+    drop(client);
 
     // A study that is being segmented when SIGTERM comes is finished first.
     let study = upload(&mut services, &case, &report.study.patient_id, &progress).await.unwrap();
