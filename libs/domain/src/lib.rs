@@ -12,8 +12,8 @@ mod tumour;
 
 pub use error::{DomainError, ErrorCode, FieldViolation};
 pub use id::{
-    AssessmentId, BlobDigest, HospitalId, InvalidId, PatientId, SegmentationId, StudyId,
-    SymptomReportId,
+    AssessmentId, BlobDigest, EventId, HospitalId, InvalidId, PatientId, ReferralId,
+    SegmentationId, StudyId, SymptomReportId,
 };
 pub use modality::{Modality, UnknownModality};
 pub use region::{RegionName, Side, Structure, UnknownRegion};
