@@ -1,4 +1,7 @@
-//! Schema of the referral database: the hospital directory and the assessments made.
+//! Schema of the referral database: the hospital directory, the assessments made, the referrals and
+//! their outbox.
+
+mod lifecycle;
 
 use sea_orm_migration::{
     prelude::*,
@@ -12,7 +15,13 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateHospital), Box::new(CreateAssessment)]
+        vec![
+            Box::new(CreateHospital),
+            Box::new(CreateAssessment),
+            Box::new(lifecycle::CreateReferral),
+            Box::new(lifecycle::CreateReferralEvent),
+            Box::new(lifecycle::CreateOutbox),
+        ]
     }
 
     fn migration_table_name() -> DynIden {
