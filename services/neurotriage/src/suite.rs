@@ -149,6 +149,7 @@ impl Suite {
                 records: client::channel(&endpoints.records)?,
                 segmentation: client::channel(&endpoints.segmentation)?,
                 ingestion: client::channel(&endpoints.ingestion)?,
+                events: neurotriage_referral::Events::default(),
             },
             DRAIN_TIMEOUT,
             stopped(&stop),

@@ -1,6 +1,7 @@
 //! gRPC face of the service: decode, call one domain function, encode.
 
 mod convert;
+pub mod lifecycle;
 
 use neurotriage_proto::referral::v1::{
     AssessRequest, AssessResponse, GetAssessmentRequest, GetAssessmentResponse,

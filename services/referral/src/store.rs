@@ -1,5 +1,7 @@
 //! Assessments and hospitals in a database: PostgreSQL or SQLite.
 
+pub mod lifecycle;
+
 use std::error::Error;
 
 use neurotriage_domain::{AssessmentId, HospitalId};

@@ -18,7 +18,7 @@ use neurotriage_proto::{
     },
     segmentation::v1::{Lesion, Localisation, Outcome, RegionShare, Segmentation, Space},
 };
-use neurotriage_referral::{Dependencies, hospital, store::SqlReferralStore};
+use neurotriage_referral::{Dependencies, Events, hospital, store::SqlReferralStore};
 use neurotriage_service_kit::client;
 use neurotriage_testkit::{TestDb, databases};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -50,6 +50,7 @@ async fn start_beside(
         records: channel.clone(),
         segmentation: channel.clone(),
         ingestion: channel,
+        events: Events::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
