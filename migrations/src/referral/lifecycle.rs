@@ -302,13 +302,20 @@ impl MigrationTrait for CreateOutbox {
                     .to_owned(),
             )
             .await?;
-        // Serve the workers and the list of dead letters.
-        for (name, column) in
-            [("ix_outbox_fate_look_at", "look_at"), ("ix_outbox_fate_settled_at", "settled_at")]
-        {
+        // Serve the workers, and the pages of dead letters.
+        for (name, column) in [
+            ("ix_outbox_fate_look_at_event_id", "look_at"),
+            ("ix_outbox_fate_settled_at_event_id", "settled_at"),
+        ] {
             manager
                 .create_index(
-                    Index::create().name(name).table("outbox").col("fate").col(column).to_owned(),
+                    Index::create()
+                        .name(name)
+                        .table("outbox")
+                        .col("fate")
+                        .col(column)
+                        .col("event_id")
+                        .to_owned(),
                 )
                 .await?;
         }

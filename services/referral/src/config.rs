@@ -231,3 +231,67 @@ fn seconds(text: &str) -> Result<Duration, ParseIntError> {
 fn hours(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(|hours: u64| Duration::from_secs(hours.saturating_mul(3_600)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        events: EventsConfig,
+    }
+
+    fn events(arguments: &[&str]) -> EventsConfig {
+        let arguments = ["program"].iter().chain(arguments);
+        Program::parse_from(arguments).events
+    }
+
+    const NATS: [&str; 2] = ["--events-nats-url", "nats://user:hunter2@127.0.0.1:1"];
+    const WEBHOOK: [&str; 2] = ["--events-webhook-url", "http://hospital.example/hunter2"];
+
+    #[tokio::test]
+    async fn without_a_place_nothing_is_delivered() {
+        assert!(events(&[]).delivery().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn nats_may_be_away_when_the_service_starts() {
+        let delivery = events(&NATS).delivery().await.unwrap().unwrap();
+        assert!(matches!(delivery.sink, Sink::Nats(_)));
+        assert!(!delivery.sink.is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_file_holds_the_old_secret_and_the_new() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "{}\n{}", "a".repeat(32), "b".repeat(32)).unwrap();
+        let path = file.path().to_str().unwrap();
+        let events = events(&[&WEBHOOK[..], &["--events-webhook-secret-file", path]].concat());
+        assert_eq!(format!("{:?}", events.secrets().unwrap()), "Secrets(2)");
+        let delivery = events.delivery().await.unwrap().unwrap();
+        assert!(matches!(delivery.sink, Sink::Webhook(_)));
+        assert_eq!(delivery.policy, Policy::default());
+    }
+
+    #[tokio::test]
+    async fn settings_that_do_not_fit_are_named_and_never_shown() {
+        let secret = ["--events-webhook-secret", "hunter2"];
+        // (what the row is for, arguments, part of the message)
+        let table = [
+            ("two places", [&NATS[..], &WEBHOOK[..]].concat(), "not both"),
+            ("no secret", WEBHOOK.to_vec(), "needs a secret"),
+            ("short secret", [&WEBHOOK[..], &secret[..]].concat(), "read webhook secrets"),
+            ("stream", [&NATS[..], &["--events-nats-stream", "a.b"]].concat(), "NATS stream"),
+            ("URL", vec!["--events-nats-url", "nats://hunter2:x:y"], "read URL of NATS"),
+            ("attempts", vec!["--events-attempts-max", "0"], "delivery of events"),
+        ];
+        for (case, arguments, message) in table {
+            let error = events(&arguments).delivery().await.unwrap_err();
+            assert!(error.to_string().contains(message), "case: {case}: {error}");
+            assert!(!format!("{error:#}").contains("hunter2"), "case: {case}: {error:#}");
+        }
+    }
+}

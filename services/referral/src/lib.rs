@@ -108,13 +108,20 @@ pub async fn run(
         // Ends the streams of those who watch, and lets the workers finish.
         ending.cancel();
     };
-    let served =
-        server::serve("neurotriage-referral", listener, routes, names, drain_timeout, shutdown)
-            .await;
-    stop.cancel();
-    if timeout(drain_timeout, workers.join_all()).await.is_err() {
-        tracing::warn!("events were still being sent after the drain; they are sent again");
-    }
+    let serving = async {
+        let served =
+            server::serve("neurotriage-referral", listener, routes, names, drain_timeout, shutdown)
+                .await;
+        stop.cancel();
+        served
+    };
+    let finishing = async {
+        stop.cancelled().await;
+        if timeout(drain_timeout, workers.join_all()).await.is_err() {
+            tracing::warn!("events were still being sent after the drain; they are sent again");
+        }
+    };
+    let (served, ()) = tokio::join!(serving, finishing);
     served
 }
 

@@ -28,6 +28,7 @@ pub(crate) const REFERRER: &str = "practice-7";
 
 /// A running replica.
 pub(crate) struct Replica {
+    pub(crate) endpoint: String,
     pub(crate) client: ReferralLifecycleServiceClient<Channel>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<anyhow::Result<()>>,
@@ -55,11 +56,11 @@ impl Replica {
                 let _ = stopped.await;
             },
         ));
-        let mut client =
-            ReferralLifecycleServiceClient::connect(format!("http://{address}")).await?;
+        let endpoint = format!("http://{address}");
+        let mut client = ReferralLifecycleServiceClient::connect(endpoint.clone()).await?;
         // Whatever it answers, it has filled the directory by then.
         let _ = client.get_referral(GetReferralRequest::default()).await;
-        Ok(Self { client, stop, server })
+        Ok(Self { endpoint, client, stop, server })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {

@@ -7,7 +7,8 @@ use neurotriage_proto::referral::v1::{
     ReferralState,
 };
 use neurotriage_referral::Events;
-use neurotriage_testkit::databases;
+use neurotriage_testkit::{TestDb, databases};
+use sea_orm::{ConnectionTrait as _, Statement, TransactionTrait as _};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -161,4 +162,80 @@ async fn lists_refuse_what_they_should() -> anyhow::Result<()> {
         harness.stop().await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn what_grows_is_read_from_an_index() -> anyhow::Result<()> {
+    let db = TestDb::sqlite::<Migrator>().await?;
+    // (what the row is for, query, index)
+    let table = [
+        (
+            "page of a hospital",
+            "SELECT * FROM referral WHERE hospital_id = 'a' AND state <> 'draft' \
+             AND referral_id < x'00' ORDER BY referral_id DESC LIMIT 51",
+            "ix_referral_hospital_id_referral_id",
+        ),
+        (
+            "page of a patient",
+            "SELECT * FROM referral WHERE patient_id = x'00' AND referral_id < x'00' \
+             ORDER BY referral_id DESC LIMIT 51",
+            "ix_referral_patient_id_referral_id",
+        ),
+        (
+            "page of a referrer",
+            "SELECT * FROM referral WHERE referrer_id = 'a' AND referral_id < x'00' \
+             ORDER BY referral_id DESC LIMIT 51",
+            "ix_referral_referrer_id_referral_id",
+        ),
+        (
+            "referrals to expire",
+            "SELECT referral_id FROM referral WHERE state IN ('draft', 'requested', 'received') \
+             AND deadline_at <= '2026' ORDER BY deadline_at, referral_id LIMIT 100",
+            "ix_referral_state_deadline_at",
+        ),
+        (
+            "history",
+            "SELECT * FROM referral_event WHERE referral_id = x'00' AND revision > 1 \
+             ORDER BY revision LIMIT 200",
+            "uq_referral_event_referral_id_revision",
+        ),
+        (
+            "look at a hospital",
+            "SELECT * FROM referral_event WHERE referral_id IN (SELECT referral_id FROM referral \
+             WHERE hospital_id = 'a' AND updated_at >= '2026') AND occurred_at >= '2026' \
+             ORDER BY occurred_at, referral_id, revision LIMIT 200",
+            "ix_referral_hospital_id_updated_at",
+        ),
+        (
+            "events to deliver",
+            "SELECT * FROM outbox WHERE fate = 'pending' AND look_at <= '2026' AND NOT EXISTS \
+             (SELECT 1 FROM outbox AS earlier WHERE earlier.referral_id = outbox.referral_id \
+             AND earlier.sequence < outbox.sequence AND earlier.fate IN ('pending', 'dead')) \
+             ORDER BY look_at, event_id LIMIT 32",
+            "ix_outbox_fate_look_at_event_id",
+        ),
+        (
+            "dead letters",
+            "SELECT * FROM outbox WHERE fate = 'dead' AND (settled_at > '2026' OR (settled_at = '2026' \
+             AND event_id > x'00')) ORDER BY settled_at, event_id LIMIT 51",
+            "ix_outbox_fate_settled_at_event_id",
+        ),
+    ];
+    // One connection: another may not have noticed the indexes yet, and only a query that is carried out
+    // makes it look.
+    let connection = db.db.begin().await?;
+    connection.execute_unprepared("SELECT * FROM outbox").await?;
+    for (case, query, index) in table {
+        let backend = db.db.get_database_backend();
+        let statement = Statement::from_string(backend, format!("EXPLAIN QUERY PLAN {query}"));
+        let mut plan = Vec::new();
+        for row in connection.query_all_raw(statement).await? {
+            plan.push(row.try_get::<String>("", "detail")?);
+        }
+        assert!(plan.iter().any(|step| step.contains(index)), "case: {case}: {plan:?}");
+        let scans = plan.iter().any(|step| step.starts_with("SCAN") && !step.contains("INDEX"));
+        assert!(!scans, "case: {case}: {plan:?}");
+    }
+    connection.rollback().await?;
+    db.drop().await
 }

@@ -7,5 +7,6 @@ mod harness;
 mod lists;
 mod moves;
 mod receiver;
+mod served;
 mod watch;
 mod webhook;
