@@ -12,7 +12,7 @@ use async_nats::{
     connection::State,
     jetstream::{
         Context,
-        context::{ContextBuilder, PublishErrorKind},
+        context::{ContextBuilder, PublishError, PublishErrorKind},
         message::PublishMessage,
         stream::{Config, DiscardPolicy, StorageType},
     },
@@ -115,28 +115,26 @@ impl NatsSink {
         if !self.is_connected() {
             return Err(SendError::failed("no connection to NATS"));
         }
-        match self.publish(letter).await {
-            Err(PublishErrorKind::StreamNotFound)
-                if self.missing_stream == MissingStream::Create =>
-            {
-                self.create_stream().await?;
-                self.publish(letter).await
-            }
-            published => published,
+        let mut published = self.publish(letter).await;
+        if self.missing_stream == MissingStream::Create
+            && published
+                .as_ref()
+                .is_err_and(|error| error.kind() == PublishErrorKind::StreamNotFound)
+        {
+            self.create_stream().await?;
+            published = self.publish(letter).await;
         }
-        .map_err(|kind| SendError::failed(format!("publish to NATS: {kind}")))
+        published.map_err(|error| SendError::failed(format!("publish to NATS: {error}")))
     }
 
-    async fn publish(&self, letter: &Letter) -> Result<(), PublishErrorKind> {
+    async fn publish(&self, letter: &Letter) -> Result<(), PublishError> {
         let message = PublishMessage::build()
             .message_id(letter.row.event_id.to_string())
             // Another stream may take the subject as well; its word does not count.
             .expected_stream(&self.stream)
             .payload(letter.body.clone().into());
         let subject = format!("{SUBJECT_PREFIX}.{}", letter.hospital_id);
-        let acknowledged =
-            self.context.send_publish(subject, message).await.map_err(|error| error.kind())?;
-        acknowledged.await.map_err(|error| error.kind())?;
+        self.context.send_publish(subject, message).await?.await?;
         Ok(())
     }
 
@@ -151,9 +149,10 @@ impl NatsSink {
             duplicate_window: STREAM_DUPLICATE_WINDOW,
             ..Default::default()
         };
-        self.context.get_or_create_stream(config).await.map_err(|error| {
-            SendError::failed(format!("create stream of NATS: {}", error.kind()))
-        })?;
+        self.context
+            .get_or_create_stream(config)
+            .await
+            .map_err(|error| SendError::failed(format!("create stream of NATS: {error}")))?;
         tracing::info!(stream = self.stream, "created stream of NATS");
         Ok(())
     }

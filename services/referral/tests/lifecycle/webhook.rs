@@ -5,13 +5,15 @@ use neurotriage_proto::referral::v1::ReferralMove;
 use neurotriage_referral::{
     delivery::webhook::{WebhookSettings, WebhookSink},
     lifecycle::{event::EventKind, signature::Secrets},
+    store::lifecycle::outbox_row,
 };
 use neurotriage_testkit::{TestDb, databases};
+use sea_orm::EntityTrait as _;
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
 use crate::{
-    harness::{HOSPITAL, Harness},
+    harness::{HOSPITAL, Harness, Replica},
     receiver::{Answer, Receiver},
 };
 
@@ -87,6 +89,26 @@ async fn one_referral_that_fails_does_not_hold_up_another() -> anyhow::Result<()
     let (stuck, free) = (stuck.referral_id, free.referral_id);
     assert_eq!(ids, [stuck.clone(), free.clone(), free, stuck]);
     harness.stop().await
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_what_is_being_sent_end_and_is_noted() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let receiver = Receiver::start(vec![Answer::Hang]).await?;
+        let harness = Harness::start(db, receiver.events(ATTEMPTS_MAX)?).await?;
+        harness.walk(&harness.draft().await?, &[ReferralMove::Request]).await?;
+        receiver.received(1).await?;
+        let Harness { replica, db } = harness;
+        replica.stop().await?;
+        let row = outbox_row::Entity::find().one(&db.db).await?.expect("a row");
+        // Failed after its time-out, and free for another replica.
+        assert_eq!((row.fate.as_str(), row.attempts, row.lease_id), ("pending", 1, None));
+
+        let replica = Replica::start(&db, receiver.events(ATTEMPTS_MAX)?).await?;
+        receiver.received(2).await?;
+        Harness { replica, db }.stop().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -20,14 +20,17 @@ use tokio::time::sleep;
 use crate::world::{Fates, World};
 
 /// Returns a world to break, or `None` with a word about what is not installed.
-async fn world(duplicate_window: Duration) -> anyhow::Result<Option<World>> {
+async fn world(duplicate_window: impl Into<Option<Duration>>) -> anyhow::Result<Option<World>> {
     let Some(program) = nats::program() else {
         eprintln!("skipped nats: install nats-server");
         return Ok(None);
     };
     let Some(db) = TestDb::postgres::<Migrator>().await? else { return Ok(None) };
-    World::start(db, &program, duplicate_window).await.map(Some)
+    World::start(db, &program, duplicate_window.into()).await.map(Some)
 }
+
+/// Without a stream.
+const NO_STREAM: Option<Duration> = None;
 
 /// Long enough for JetStream to drop whatever a test sends twice.
 const DEDUPLICATED: Duration = Duration::from_mins(5);
@@ -142,6 +145,21 @@ async fn a_worker_killed_after_its_note_sends_no_event_again() -> anyhow::Result
     worker.kill().await?;
     let times = world.proxy.published().iter().filter(|one| one.id == first.id).count();
     assert_eq!(times, 1);
+    world.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_stream_events_wait_until_there_is_one() -> anyhow::Result<()> {
+    let Some(mut world) = world(NO_STREAM).await? else { return Ok(()) };
+    world.write(1).await?;
+    let worker = world.worker()?;
+    world.proxy.wait_for_publishes(1).await?;
+    worker.kill().await?;
+    assert_eq!(world.fates().await?.delivered, 0);
+
+    let worker = world.worker_that_makes_the_stream()?;
+    world.check_all_delivered().await?;
+    worker.kill().await?;
     world.stop().await
 }
 

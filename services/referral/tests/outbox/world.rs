@@ -114,16 +114,18 @@ impl World {
     pub(crate) async fn start(
         db: TestDb,
         nats_program: &Path,
-        duplicate_window: Duration,
+        duplicate_window: Option<Duration>,
     ) -> anyhow::Result<Self> {
         let nats = NatsServer::start(nats_program).await?;
-        let config = Config {
-            name: STREAM.to_owned(),
-            subjects: vec!["neurotriage.referral.v1.*".to_owned()],
-            duplicate_window,
-            ..Default::default()
-        };
-        jetstream(&nats).await?.create_stream(config).await?;
+        if let Some(duplicate_window) = duplicate_window {
+            let config = Config {
+                name: STREAM.to_owned(),
+                subjects: vec!["neurotriage.referral.v1.*".to_owned()],
+                duplicate_window,
+                ..Default::default()
+            };
+            jetstream(&nats).await?.create_stream(config).await?;
+        }
         let proxy = Proxy::start(nats.address()).await?;
         SqlReferralStore::new(db.db.clone()).fill_empty_directory(&hospital::sample()?).await?;
         let assessment_id = AssessmentId::generate();
@@ -150,6 +152,15 @@ impl World {
 
     /// Starts a worker.
     pub(crate) fn worker(&self) -> anyhow::Result<Worker> {
+        self.start_worker("false")
+    }
+
+    /// Starts a worker that makes the stream if it is missing.
+    pub(crate) fn worker_that_makes_the_stream(&self) -> anyhow::Result<Worker> {
+        self.start_worker("true")
+    }
+
+    fn start_worker(&self, create_stream: &str) -> anyhow::Result<Worker> {
         let log = self.folder.path().join(format!("worker-{}.log", Uuid::now_v7()));
         let child = Command::new(env!("CARGO_BIN_EXE_neurotriage-referral"))
             .env_clear()
@@ -160,6 +171,7 @@ impl World {
             .env("INGESTION_ENDPOINT", "http://127.0.0.1:1")
             .env("REFERRAL_EVENTS_NATS_URL", format!("nats://{}", self.proxy.address))
             .env("REFERRAL_EVENTS_NATS_STREAM", STREAM)
+            .env("REFERRAL_EVENTS_NATS_CREATE_STREAM", create_stream)
             .env("REFERRAL_EVENTS_ATTEMPT_SECONDS", "2")
             .env("REFERRAL_EVENTS_BACKOFF_SECONDS", "1")
             .env("REFERRAL_EVENTS_ATTEMPTS_MAX", "1000")
