@@ -89,13 +89,14 @@ pub struct EventsConfig {
     #[arg(long = "events-nats-create-stream", env = "REFERRAL_EVENTS_NATS_CREATE_STREAM")]
     pub nats_create_stream: bool,
 
-    /// Endpoint that events are posted to, such as `https://hospital.example/neurotriage`.
+    /// Endpoint that events are posted to, such as `https://hospital.example/neurotriage`. May hold a
+    /// token, so it is never shown.
     #[arg(
         long = "events-webhook-url",
         env = "REFERRAL_EVENTS_WEBHOOK_URL",
         hide_env_values = true
     )]
-    pub webhook_url: Option<String>,
+    pub webhook_url: Option<SecretString>,
 
     /// One to three secrets, blanks between them, that sign what is posted; 32 bytes or more each.
     #[arg(
@@ -262,6 +263,7 @@ mod tests {
         let delivery = events(&NATS).delivery().await.unwrap().unwrap();
         assert!(matches!(delivery.sink, Sink::Nats(_)));
         assert!(!delivery.sink.is_ready());
+        assert!(!format!("{delivery:?}").contains("hunter2"));
     }
 
     #[tokio::test]
@@ -273,6 +275,7 @@ mod tests {
         assert_eq!(format!("{:?}", events.secrets().unwrap()), "Secrets(2)");
         let delivery = events.delivery().await.unwrap().unwrap();
         assert!(matches!(delivery.sink, Sink::Webhook(_)));
+        assert!(!format!("{events:?} {delivery:?}").contains("hunter2"));
         assert_eq!(delivery.policy, Policy::default());
     }
 

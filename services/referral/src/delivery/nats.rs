@@ -4,7 +4,7 @@
 //! event id, by which JetStream drops what it was sent twice within its duplicate window. An event
 //! counts as delivered when the stream has acknowledged that it keeps it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use anyhow::Context as _;
 use async_nats::{
@@ -59,13 +59,19 @@ pub enum MissingStream {
     Create,
 }
 
-/// A connection to NATS. Clones share it.
-#[derive(Clone, Debug)]
+/// A connection to NATS. Clones share it. `Debug` does not show where it leads.
+#[derive(Clone)]
 pub struct NatsSink {
     client: Client,
     context: Context,
     stream: String,
     missing_stream: MissingStream,
+}
+
+impl fmt::Debug for NatsSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsSink").field("stream", &self.stream).finish_non_exhaustive()
+    }
 }
 
 impl NatsSink {

@@ -5,7 +5,7 @@
 //! that the receiver keeps the event; 410, or what the settings name, that it never will.
 //! Everything else is tried again. Redirects are not followed.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use neurotriage_service_kit::status::chain;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::SendError;
 use crate::lifecycle::{
@@ -44,8 +46,8 @@ const LATER: [StatusCode; 3] =
 /// Which endpoint, and what its answers mean.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// `https://…`; or `http://…`, where something else encrypts.
-    pub url: String,
+    /// `https://…`; or `http://…`, where something else encrypts. Its path may hold a token.
+    pub url: SecretString,
     /// What signs.
     pub secrets: Secrets,
     /// Answers, 400 to 499, that mean that the receiver will never take the event.
@@ -54,19 +56,25 @@ pub struct WebhookSettings {
 
 type Post = Request<Full<Bytes>>;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum HttpClient {
     Plain(Client<HttpConnector, Full<Bytes>>),
     Encrypted(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
 }
 
-/// An HTTP endpoint. Clones share their connections.
-#[derive(Clone, Debug)]
+/// An HTTP endpoint. Clones share their connections. `Debug` does not show where it is.
+#[derive(Clone)]
 pub struct WebhookSink {
     client: HttpClient,
     uri: Uri,
     secrets: Secrets,
     refused: Vec<StatusCode>,
+}
+
+impl fmt::Debug for WebhookSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSink").field("refused", &self.refused).finish_non_exhaustive()
+    }
 }
 
 impl WebhookSink {
@@ -77,7 +85,7 @@ impl WebhookSink {
     /// URL.
     pub fn new(settings: WebhookSettings) -> anyhow::Result<Self> {
         let WebhookSettings { url, secrets, refused_statuses } = settings;
-        let uri: Uri = url.parse().ok().context("webhook URL is malformed")?;
+        let uri: Uri = url.expose_secret().parse().ok().context("webhook URL is malformed")?;
         let authority = uri.authority().context("webhook URL names no host")?;
         // They would not be sent.
         ensure!(!authority.as_str().contains('@'), "webhook URL must not hold user and password");
@@ -119,11 +127,8 @@ impl WebhookSink {
             HttpClient::Plain(client) => client.request(request).await,
             HttpClient::Encrypted(client) => client.request(request).await,
         };
-        // The error's own text may hold the address.
-        let answer = sent.map_err(|error| {
-            let what = if error.is_connect() { "no connection" } else { "no answer" };
-            SendError::failed(format!("{what} from the webhook"))
-        })?;
+        let answer =
+            sent.map_err(|error| SendError::failed(format!("post to webhook: {}", chain(&error))))?;
         let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
         // Read to its end, a connection can be used again; what is longer or breaks off closes it.
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();

@@ -107,7 +107,7 @@ impl Receiver {
     /// Returns a place for events: this one, tried often and quickly.
     pub(crate) fn events(&self, attempts_max: u32) -> anyhow::Result<Events> {
         let settings = WebhookSettings {
-            url: format!("http://{}/events?from=neurotriage", self.address),
+            url: format!("http://{}/events?from=neurotriage", self.address).into(),
             secrets: Secrets::new(&[SecretString::from(SECRET.to_owned())])?,
             refused_statuses: vec![410, 422],
         };
