@@ -11,6 +11,7 @@ const PROTO_FILES: &[&str] = &[
     "neurotriage/records/v1/records.proto",
     "neurotriage/referral/v1/directory.proto",
     "neurotriage/referral/v1/diagnosis.proto",
+    "neurotriage/referral/v1/lifecycle.proto",
     "neurotriage/referral/v1/referral.proto",
     "neurotriage/segmentation/v1/model.proto",
     "neurotriage/segmentation/v1/segmentation.proto",

@@ -1,7 +1,9 @@
-//! Schema of the referral database: the hospital directory and the assessments made.
+//! Schema of the referral database: the hospital directory, the assessments made, the referrals and
+//! their outbox.
 
 mod diagnosis;
 mod directory;
+mod lifecycle;
 
 use sea_orm_migration::{
     prelude::*,
@@ -20,6 +22,9 @@ impl MigratorTrait for Migrator {
             Box::new(CreateAssessment),
             Box::new(directory::WidenHospital),
             Box::new(diagnosis::CreateDiagnosis),
+            Box::new(lifecycle::CreateReferral),
+            Box::new(lifecycle::CreateReferralEvent),
+            Box::new(lifecycle::CreateOutbox),
         ]
     }
 

@@ -29,7 +29,8 @@ async fn each_schema_comes_and_goes() -> anyhow::Result<()> {
     comes_and_goes::<ingestion::Migrator>(&["study"]).await?;
     comes_and_goes::<segmentation::Migrator>(&["segmentation"]).await?;
     comes_and_goes::<records::Migrator>(&["patient", "symptom_report", "audit"]).await?;
-    comes_and_goes::<referral::Migrator>(&[]).await
+    let tables = ["hospital", "assessment", "referral", "referral_event", "outbox"];
+    comes_and_goes::<referral::Migrator>(&tables).await
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ mod tumour;
 
 pub use error::{DomainError, ErrorCode, FieldViolation};
 pub use id::{
-    AssessmentId, BlobDigest, DiagnosisId, HospitalId, InvalidId, PatientId, SegmentationId,
-    StudyId, SymptomReportId,
+    AssessmentId, BlobDigest, DiagnosisId, EventId, HospitalId, InvalidId, PatientId, ReferralId,
+    SegmentationId, StudyId, SymptomReportId,
 };
 pub use modality::{Modality, UnknownModality};
 pub use region::{RegionName, Side, Structure, UnknownRegion};

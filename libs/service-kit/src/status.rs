@@ -49,7 +49,8 @@ fn grpc_code(code: ErrorCode) -> Code {
     }
 }
 
-fn chain(error: &dyn Error) -> String {
+/// Returns the text of `error` and of everything that caused it, for the log.
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

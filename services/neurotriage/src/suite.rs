@@ -153,6 +153,7 @@ impl Suite {
                 ingestion: client::channel(&endpoints.ingestion)?,
                 ranking: RankingRules::builtin()?,
                 diagnoses: DiagnosisLimits::default(),
+                events: neurotriage_referral::Events::default(),
             },
             DRAIN_TIMEOUT,
             stopped(&stop),

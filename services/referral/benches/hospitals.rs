@@ -19,7 +19,7 @@ use neurotriage_proto::{
     },
 };
 use neurotriage_referral::{
-    Dependencies,
+    Dependencies, Events,
     diagnosis::DiagnosisLimits,
     directory::{DirectoryStore as _, Search, Snapshot, Written, nearest},
     evidence::Urgency,
@@ -202,6 +202,7 @@ impl Served {
             ingestion: nobody,
             ranking: RankingRules::builtin().unwrap(),
             diagnoses: DiagnosisLimits::default(),
+            events: Events::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

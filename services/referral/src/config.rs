@@ -2,12 +2,29 @@
 
 use std::{fs, net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Parser, builder::RangedU64ValueParser};
 use neurotriage_service_kit::telemetry::TelemetryConfig;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{diagnosis::DiagnosisLimits, ranking::RankingRules};
+use crate::{
+    WATCHERS_MAX_DEFAULT,
+    delivery::{
+        Delivery, Sink,
+        nats::{MissingStream, NatsSettings, NatsSink},
+        webhook::{WebhookSettings, WebhookSink},
+    },
+    diagnosis::DiagnosisLimits,
+    lifecycle::{
+        outbox::{Policy, PolicySettings},
+        signature::Secrets,
+    },
+    ranking::RankingRules,
+};
+
+/// How long a replica holds an event, in attempts: longer than one by what the clocks of two
+/// replicas may differ.
+const LEASE_ATTEMPTS: u32 = 4;
 
 /// Settings of the referral service.
 #[derive(Clone, Debug, Parser)]
@@ -54,6 +71,10 @@ pub struct Config {
     #[command(flatten)]
     pub diagnoses: DiagnosisConfig,
 
+    /// Where events of referrals go.
+    #[command(flatten)]
+    pub events: EventsConfig,
+
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
@@ -96,6 +117,232 @@ impl DiagnosisConfig {
     }
 }
 
+/// Where events of referrals go: to NATS, to a webhook, or only to those who list and watch them.
+#[derive(Clone, Debug, Args)]
+pub struct EventsConfig {
+    /// NATS server with JetStream that events are published to, such as `nats://nats:4222`; several
+    /// with commas between them. May hold a password, so it is never shown.
+    #[arg(long = "events-nats-url", env = "REFERRAL_EVENTS_NATS_URL", hide_env_values = true)]
+    pub nats_url: Option<SecretString>,
+
+    /// Stream that must take the subjects `neurotriage.referral.v1.*`.
+    #[arg(
+        long = "events-nats-stream",
+        env = "REFERRAL_EVENTS_NATS_STREAM",
+        default_value = "neurotriage-referral"
+    )]
+    pub nats_stream: String,
+
+    /// Make the stream if it is missing: 30 days, 1 GiB, full refuses.
+    #[arg(long = "events-nats-create-stream", env = "REFERRAL_EVENTS_NATS_CREATE_STREAM")]
+    pub nats_create_stream: bool,
+
+    /// Endpoint that events are posted to, such as `https://hospital.example/neurotriage`. May hold a
+    /// token, so it is never shown.
+    #[arg(
+        long = "events-webhook-url",
+        env = "REFERRAL_EVENTS_WEBHOOK_URL",
+        hide_env_values = true
+    )]
+    pub webhook_url: Option<SecretString>,
+
+    /// One to three secrets, blanks between them, that sign what is posted; 32 bytes or more each.
+    #[arg(
+        long = "events-webhook-secret",
+        env = "REFERRAL_EVENTS_WEBHOOK_SECRET",
+        hide_env_values = true,
+        conflicts_with = "webhook_secret_file"
+    )]
+    pub webhook_secret: Option<SecretString>,
+
+    /// File that holds those secrets instead.
+    #[arg(long = "events-webhook-secret-file", env = "REFERRAL_EVENTS_WEBHOOK_SECRET_FILE")]
+    pub webhook_secret_file: Option<PathBuf>,
+
+    /// Answers of the endpoint, 400 to 499, that mean `never`; what others refuse is tried again.
+    #[arg(
+        long = "events-webhook-refused-statuses",
+        env = "REFERRAL_EVENTS_WEBHOOK_REFUSED_STATUSES",
+        value_delimiter = ',',
+        default_value = "410"
+    )]
+    pub webhook_refused_statuses: Vec<u16>,
+
+    /// Longest time that one attempt may take, in seconds. A replica that died while it sent is
+    /// followed after four times as much.
+    #[arg(
+        long = "events-attempt-seconds",
+        env = "REFERRAL_EVENTS_ATTEMPT_SECONDS",
+        default_value = "15",
+        value_parser = seconds
+    )]
+    pub attempt_timeout: Duration,
+
+    /// Longest wait after the first failed attempt, in seconds; doubled after each, up to six hours.
+    #[arg(
+        long = "events-backoff-seconds",
+        env = "REFERRAL_EVENTS_BACKOFF_SECONDS",
+        default_value = "5",
+        value_parser = seconds
+    )]
+    pub backoff_first: Duration,
+
+    /// Attempts after which an event is given up.
+    #[arg(
+        long = "events-attempts-max",
+        env = "REFERRAL_EVENTS_ATTEMPTS_MAX",
+        default_value = "24"
+    )]
+    pub attempts_max: u32,
+
+    /// Hours after which an event that was tried is given up.
+    #[arg(
+        long = "events-age-hours-max",
+        env = "REFERRAL_EVENTS_AGE_HOURS_MAX",
+        default_value = "72",
+        value_parser = hours
+    )]
+    pub age_max: Duration,
+
+    /// Most callers that may watch events at a time.
+    #[arg(
+        long = "events-watchers-max",
+        env = "REFERRAL_EVENTS_WATCHERS_MAX",
+        default_value_t = WATCHERS_MAX_DEFAULT
+    )]
+    pub watchers_max: usize,
+}
+
+impl EventsConfig {
+    /// Connects to where events go; `None` if nothing is named.
+    ///
+    /// # Errors
+    /// If settings contradict each other or one is wrong. The error repeats no URL and no secret.
+    pub async fn delivery(&self) -> anyhow::Result<Option<Delivery>> {
+        let policy = self.policy()?;
+        let sink = match (&self.nats_url, &self.webhook_url) {
+            (Some(_), Some(_)) => bail!(
+                "events go to one place: set REFERRAL_EVENTS_NATS_URL or \
+                 REFERRAL_EVENTS_WEBHOOK_URL, not both"
+            ),
+            (Some(url), None) => {
+                let missing_stream = match self.nats_create_stream {
+                    true => MissingStream::Create,
+                    false => MissingStream::Wait,
+                };
+                let (url, stream) = (url.clone(), self.nats_stream.clone());
+                let settings = NatsSettings { url, stream, missing_stream };
+                Sink::Nats(NatsSink::connect(settings, self.attempt_timeout).await?)
+            }
+            (None, Some(url)) => {
+                let refused_statuses = self.webhook_refused_statuses.clone();
+                let (url, secrets) = (url.clone(), self.secrets()?);
+                Sink::Webhook(WebhookSink::new(WebhookSettings { url, secrets, refused_statuses })?)
+            }
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(Delivery { sink, policy }))
+    }
+
+    fn policy(&self) -> anyhow::Result<Policy> {
+        let settings = PolicySettings {
+            backoff_first: self.backoff_first,
+            backoff_max: self.backoff_first.max(Policy::default().settings().backoff_max),
+            attempts_max: self.attempts_max,
+            age_max: self.age_max,
+            attempt_timeout: self.attempt_timeout,
+            lease: self.attempt_timeout.saturating_mul(LEASE_ATTEMPTS),
+        };
+        Policy::new(settings).context("read settings of the delivery of events")
+    }
+
+    fn secrets(&self) -> anyhow::Result<Secrets> {
+        let text = match (&self.webhook_secret, &self.webhook_secret_file) {
+            (Some(text), _) => text.clone(),
+            (None, Some(file)) => fs::read_to_string(file)
+                .map(SecretString::from)
+                .with_context(|| format!("read webhook secrets from {}", file.display()))?,
+            (None, None) => bail!(
+                "a webhook needs a secret: set REFERRAL_EVENTS_WEBHOOK_SECRET or \
+                 REFERRAL_EVENTS_WEBHOOK_SECRET_FILE"
+            ),
+        };
+        let secrets: Vec<SecretString> =
+            text.expose_secret().split_whitespace().map(SecretString::from).collect();
+        Secrets::new(&secrets).context("read webhook secrets")
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_secs)
+}
+
+fn hours(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(|hours: u64| Duration::from_secs(hours.saturating_mul(3_600)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        events: EventsConfig,
+    }
+
+    fn events(arguments: &[&str]) -> EventsConfig {
+        let arguments = ["program"].iter().chain(arguments);
+        Program::parse_from(arguments).events
+    }
+
+    const NATS: [&str; 2] = ["--events-nats-url", "nats://user:hunter2@127.0.0.1:1"];
+    const WEBHOOK: [&str; 2] = ["--events-webhook-url", "http://hospital.example/hunter2"];
+
+    #[tokio::test]
+    async fn without_a_place_nothing_is_delivered() {
+        assert!(events(&[]).delivery().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn nats_may_be_away_when_the_service_starts() {
+        let delivery = events(&NATS).delivery().await.unwrap().unwrap();
+        assert!(matches!(delivery.sink, Sink::Nats(_)));
+        assert!(!delivery.sink.is_ready());
+        assert!(!format!("{delivery:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_file_holds_the_old_secret_and_the_new() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "{}\n{}", "a".repeat(32), "b".repeat(32)).unwrap();
+        let path = file.path().to_str().unwrap();
+        let events = events(&[&WEBHOOK[..], &["--events-webhook-secret-file", path]].concat());
+        assert_eq!(format!("{:?}", events.secrets().unwrap()), "Secrets(2)");
+        let delivery = events.delivery().await.unwrap().unwrap();
+        assert!(matches!(delivery.sink, Sink::Webhook(_)));
+        assert!(!format!("{events:?} {delivery:?}").contains("hunter2"));
+        assert_eq!(delivery.policy, Policy::default());
+    }
+
+    #[tokio::test]
+    async fn settings_that_do_not_fit_are_named_and_never_shown() {
+        let secret = ["--events-webhook-secret", "hunter2"];
+        // (what the row is for, arguments, part of the message)
+        let table = [
+            ("two places", [&NATS[..], &WEBHOOK[..]].concat(), "not both"),
+            ("no secret", WEBHOOK.to_vec(), "needs a secret"),
+            ("short secret", [&WEBHOOK[..], &secret[..]].concat(), "read webhook secrets"),
+            ("stream", [&NATS[..], &["--events-nats-stream", "a.b"]].concat(), "NATS stream"),
+            ("URL", vec!["--events-nats-url", "nats://hunter2:x:y"], "read URL of NATS"),
+            ("attempts", vec!["--events-attempts-max", "0"], "delivery of events"),
+        ];
+        for (case, arguments, message) in table {
+            let error = events(&arguments).delivery().await.unwrap_err();
+            assert!(error.to_string().contains(message), "case: {case}: {error}");
+            assert!(!format!("{error:#}").contains("hunter2"), "case: {case}: {error:#}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod convert;
 pub mod diagnosis;
 mod directory;
+pub mod lifecycle;
 
 use neurotriage_proto::referral::v1::{
     AssessRequest, AssessResponse, GetAssessmentRequest, GetAssessmentResponse,

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use neurotriage_referral::{Dependencies, config::Config};
+use neurotriage_referral::{Dependencies, Events, config::Config};
 use neurotriage_service_kit::{client, database, server, telemetry};
 use tokio::net::TcpListener;
 
@@ -19,6 +19,10 @@ async fn main() -> anyhow::Result<()> {
         ingestion: client::channel(&config.ingestion_endpoint)?,
         ranking: config.ranking_rules()?,
         diagnoses: config.diagnoses.limits(),
+        events: Events {
+            delivery: config.events.delivery().await?,
+            watchers_max: config.events.watchers_max,
+        },
     };
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let served = neurotriage_referral::run(

@@ -2,6 +2,7 @@
 
 pub mod diagnosis;
 mod hospitals;
+pub mod lifecycle;
 
 use std::{
     error::Error,

@@ -15,7 +15,7 @@ use neurotriage_proto::{
     },
 };
 use neurotriage_referral::{
-    Dependencies,
+    Dependencies, Events,
     diagnosis::DiagnosisLimits,
     directory::{DirectoryStore as _, Written},
     hospital,
@@ -47,6 +47,7 @@ async fn start(db: TestDb) -> anyhow::Result<Harness> {
         ingestion: nobody,
         ranking: RankingRules::builtin()?,
         diagnoses: DiagnosisLimits::default(),
+        events: Events::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -98,7 +98,9 @@ fn container_problems(
     let mut problems = Vec::new();
     for source in items(container, "/envFrom") {
         problems.extend(absent(objects, "ConfigMap", text(source, "/configMapRef/name"), None));
-        problems.extend(absent(objects, "Secret", text(source, "/secretRef/name"), None));
+        if at(source, "/secretRef/optional").as_bool() != Some(true) {
+            problems.extend(absent(objects, "Secret", text(source, "/secretRef/name"), None));
+        }
     }
     for variable in items(container, "/env") {
         for (path, kind) in

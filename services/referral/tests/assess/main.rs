@@ -18,7 +18,9 @@ use neurotriage_proto::{
     },
     segmentation::v1::{Lesion, Localisation, Outcome, RegionShare, Segmentation, Space},
 };
-use neurotriage_referral::{Dependencies, diagnosis::DiagnosisLimits, ranking::RankingRules};
+use neurotriage_referral::{
+    Dependencies, Events, diagnosis::DiagnosisLimits, ranking::RankingRules,
+};
 use neurotriage_service_kit::client;
 use neurotriage_testkit::{TestDb, databases};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -52,6 +54,7 @@ async fn start_beside(
         ingestion: channel,
         ranking: RankingRules::builtin()?,
         diagnoses: DiagnosisLimits::default(),
+        events: Events::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

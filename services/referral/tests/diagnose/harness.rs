@@ -63,6 +63,7 @@ impl Replica {
             ingestion: others,
             ranking: RankingRules::builtin()?,
             diagnoses,
+            events: neurotriage_referral::Events::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

@@ -15,7 +15,7 @@ spec:
         - name: records
           image: registry.example/neurotriage:1
           ports: [{name: grpc, containerPort: 50053}]
-          envFrom: [{configMapRef: {name: records}}]
+          envFrom: [{configMapRef: {name: records}}, {secretRef: {name: events, optional: true}}]
           env: [{name: RECORDS_DATABASE_URL, valueFrom: {secretKeyRef: {name: db, key: records}}}]
           volumeMounts: [{name: scratch, mountPath: /tmp}]
           readinessProbe: {grpc: {port: 50053}}
@@ -57,6 +57,7 @@ fn each_mistake_is_found() {
         ("targetPort: grpc", "targetPort: http", "leads to none"),
         ("configMapRef: {name: records}", "configMapRef: {name: absent}", "ConfigMap absent"),
         ("key: records}", "key: absent}", "key absent"),
+        ("optional: true", "optional: false", "Secret events"),
         ("name: scratch, mountPath", "name: absent, mountPath", "unknown volume absent"),
         ("grpc: {port: 50053}", "grpc: {port: 1}", "does not open"),
         ("cpu: 500m", "cpu: 1500m", "more cpu"),

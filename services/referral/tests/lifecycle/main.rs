@@ -1,0 +1,12 @@
+//! The life cycle of referrals over a real socket, on SQLite and PostgreSQL.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod dead_letters;
+mod harness;
+mod lists;
+mod moves;
+mod receiver;
+mod served;
+mod watch;
+mod webhook;
