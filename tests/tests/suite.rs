@@ -8,6 +8,7 @@ use neurotriage::{
     case::{Made, make},
     cli::{DiagnoseArgs, ModelArgs},
     progress::Progress,
+    report::Language,
 };
 use neurotriage_imaging::{
     CaseFiles,
@@ -22,6 +23,7 @@ fn arguments(out: &Path, data: &Path) -> DiagnoseArgs {
         out: Some(out.to_owned()),
         json: false,
         data: Some(data.to_owned()),
+        language: Language::English,
         handedness: None,
         home: Some((37.57, 126.98)),
         hospitals: 3,
@@ -35,7 +37,9 @@ async fn a_phantom_goes_through_the_suite_and_leaves_a_whole_report() {
     let (out, data) = (folder.path().join("out"), folder.path().join("data"));
     let Made { report, folder } = make(arguments(&out, &data), Progress::hidden()).await.unwrap();
 
-    for name in ["report.json", "report.html", "overlay.png", "mask.nii.gz"] {
+    let names =
+        ["report.json", "report.html", "report.fhir.json", "overlay.png", "mask.nii.gz"];
+    for name in names {
         assert!(folder.join(name).metadata().unwrap().len() > 100, "{name}");
     }
     let json: serde_json::Value =

@@ -13,6 +13,7 @@ mod fetch;
 pub mod localise;
 mod model;
 pub mod model_command;
+mod outlines;
 mod output;
 pub mod phantom;
 pub mod progress;

@@ -3,7 +3,30 @@ use neurotriage_proto::{
     referral::v1 as referral, segmentation::v1 as segmentation,
 };
 
-use super::{Report, Run, Step, from_proto, from_proto::Answers, html, json, terminal};
+use super::{
+    Language, Place, Report, Run, Step, from_proto, from_proto::Answers, html, json, terminal,
+};
+
+/// Returns the page in English, without pictures.
+fn page_of(report: &Report) -> String {
+    html::render(report, &html::Pictures::default(), Language::English)
+}
+
+/// Returns pictures whose bytes are no picture.
+fn pictures() -> html::Pictures {
+    html::Pictures {
+        slices_png: Some(b"png".to_vec()),
+        outlines: Some(html::Outlines {
+            png: b"outlines".to_vec(),
+            regions: vec![html::OutlinedRegion {
+                region: "frontal_left".into(),
+                display_name: "left frontal lobe".into(),
+                share: 0.61,
+                rgb: [255, 120, 200],
+            }],
+        }),
+    }
+}
 
 const LEFT: i32 = common::Side::Left as i32;
 const RIGHT: i32 = common::Side::Right as i32;
@@ -89,6 +112,23 @@ fn findings() -> Vec<(records::Finding, referral::Fit, &'static str)> {
     ]
 }
 
+/// Returns where a finding of [`findings`] points.
+fn points_to(finding_id: &str) -> Vec<referral::RegionProbability> {
+    match finding_id {
+        "hemiparesis" | "expressive_aphasia" => vec![
+            probability("frontal_left", "left frontal lobe", LEFT, 0.7),
+            probability("parietal_left", "left parietal lobe", LEFT, 0.3),
+        ],
+        "tinnitus" => vec![probability(
+            "cerebellopontine_angle_left",
+            "left cerebellopontine angle",
+            LEFT,
+            1.0,
+        )],
+        _ => Vec::new(),
+    }
+}
+
 fn hospital(
     id: &str,
     name: &str,
@@ -106,7 +146,10 @@ fn hospital(
             hospital_id: id.into(),
             name: name.into(),
             city: "Seoul".into(),
-            location: None,
+            location: Some(records::Coordinates {
+                latitude_degrees: 37.55 + score / 10.0,
+                longitude_degrees: 127.0,
+            }),
             capabilities: vec![
                 "neurosurgery".into(),
                 "awake_mapping".into(),
@@ -130,7 +173,7 @@ fn hospital(
 }
 
 /// Answers about one patient with everything that a report can show.
-fn answers() -> Answers {
+pub(super) fn answers() -> Answers {
     let lesion = segmentation::Lesion {
         volume_ml: 84.2,
         necrotic_core_ml: 12.3,
@@ -205,6 +248,7 @@ fn answers() -> Answers {
         model: segmentation::Model { device: "cpu".into(), ..Default::default() },
         symptoms,
         assessment: assessment(),
+        home: Some(Place { latitude_degrees: 37.57, longitude_degrees: 126.98 }),
         run: Run {
             steps: vec![
                 Step { name: "upload", seconds: 1.2 },
@@ -229,7 +273,8 @@ fn assessment() -> referral::Assessment {
         findings: findings()
             .into_iter()
             .map(|(finding, fit, reason)| referral::FindingFit {
-                finding: Some(finding), fit: fit.into(), reason: reason.into(), points_to: Vec::new(),
+                points_to: points_to(&finding.finding_id),
+                finding: Some(finding), fit: fit.into(), reason: reason.into(),
             })
             .collect(),
         symptom_regions: vec![
@@ -264,7 +309,7 @@ fn assessment() -> referral::Assessment {
     }
 }
 
-fn report() -> Report {
+pub(super) fn report() -> Report {
     from_proto::report(answers())
 }
 
@@ -340,7 +385,7 @@ fn no_tumour_and_doubt_are_said_first_and_in_every_rendering() {
         let report = from_proto::report(answers);
         assert!(report.headline.starts_with(headline), "{}", report.headline);
         let plain = terminal::render_plain(&report);
-        let (page, json) = (html::render(&report, None), json::render(&report).unwrap());
+        let (page, json) = (page_of(&report), json::render(&report).unwrap());
         assert!(plain.find(&word.to_uppercase()).unwrap() < plain.find(headline).unwrap());
         assert!(page.find(&format!("<b>{word}</b>")).unwrap() < page.find("<section").unwrap());
         assert!(json.contains(&format!("\"outcome\": \"{}\"", word.replace(' ', "_"))));
@@ -354,7 +399,7 @@ fn no_tumour_and_doubt_are_said_first_and_in_every_rendering() {
         answers.segmentation.outcome = outcome.into();
         let report = from_proto::report(answers);
         assert!(report.headline.starts_with("Lesion of 84.2 ml"));
-        assert!(!html::render(&report, None).contains("class=\"outcome"));
+        assert!(!page_of(&report).contains("class=\"outcome"));
         assert!(!terminal::render_plain(&report).contains("NOT SURE"));
     }
 }
@@ -370,9 +415,7 @@ fn each_lesion_shows_its_confidence_if_it_is_known() {
     let plain = terminal::render_plain(&report);
     assert!(plain.contains("confidence 0.91 of 1 (high)"), "{plain}");
     assert_eq!(plain.matches("confidence 0").count(), 1);
-    assert!(
-        html::render(&report, None).contains("Confidence in this lesion: <b>0.91</b> of 1 (high)")
-    );
+    assert!(page_of(&report).contains("Confidence in this lesion: <b>0.91</b> of 1 (high)"));
     let json: serde_json::Value = serde_json::from_str(&json::render(&report).unwrap()).unwrap();
     assert_eq!(json.pointer("/image/lesions/0/mirror_spread"), Some(&serde_json::json!(0.011)));
     assert_eq!(json.pointer("/image/lesions/1/confidence"), Some(&serde_json::Value::Null));
@@ -382,7 +425,7 @@ fn each_lesion_shows_its_confidence_if_it_is_known() {
 fn every_rendering_says_what_it_is_and_what_it_was_made_with() {
     let report = report();
     let plain = terminal::render_plain(&report);
-    let page = html::render(&report, None);
+    let page = page_of(&report);
     let json = json::render(&report).unwrap();
     for (name, text) in [("terminal", &plain), ("html", &page), ("json", &json)] {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -459,7 +502,7 @@ fn text_of_others_can_run_nothing() {
     let lesion = &mut hostile.segmentation.localisation.as_mut().unwrap().lesions[0];
     lesion.regions[0].display_name = attack.into();
     let hostile = from_proto::report(hostile);
-    let page = html::render(&hostile, Some(b"png"));
+    let page = html::render(&hostile, &pictures(), Language::English);
     assert!(!page.to_lowercase().contains("<script"), "unescaped text in the page");
     assert!(page.contains("&lt;script&gt;"));
     assert!(
@@ -470,11 +513,13 @@ fn text_of_others_can_run_nothing() {
 
 #[test]
 fn the_page_needs_nothing_from_outside() {
-    let page = html::render(&report(), Some(b"png"));
+    let page = html::render(&report(), &pictures(), Language::English);
     assert!(page.contains("data:image/png;base64,cG5n"));
-    for outside in ["http://", "https://", "src=\"/", "<link", "@import", "url("] {
+    for outside in ["http://", "https://", "src=\"/", "<link", "@import"] {
         assert!(!page.contains(outside), "page refers to `{outside}`");
     }
+    // Patterns of the drawings are in the page itself.
+    assert_eq!(page.matches("url(").count(), page.matches("url(#").count());
 }
 
 #[test]
@@ -521,7 +566,7 @@ fn place_certainty_and_what_lies_near_are_said() {
     lesion.eloquent =
         vec![area("left internal capsule", 0.0, 1.24), area("Broca's area", 6.7, 0.0)];
     let report = from_proto::report(answers);
-    let page = html::render(&report, None);
+    let page = page_of(&report);
     let text = terminal::render_plain(&report);
     for shown in [text.replace("\n", " "), page.replace('\n', " ")] {
         for part in [
@@ -569,6 +614,6 @@ fn what_else_to_consider_is_said_in_sentences() {
             "Often caused by a lesion there, and not mentioned: abulia, anosmia.",
         ]
     );
-    let page = html::render(&report(), None);
+    let page = page_of(&report());
     assert!(said.iter().all(|sentence| page.contains(sentence.as_str())));
 }

@@ -1,0 +1,209 @@
+use std::collections::BTreeSet;
+
+use neurotriage_domain::{RegionName, Side, Structure};
+
+use super::{
+    super::{Fit, Outcome, Verdict, from_proto, html, tests::answers},
+    Language, findings,
+    phrasebook::{Known, look_up},
+};
+
+const EVIDENCE: &str = include_str!("../../../../../assets/evidence/evidence.toml");
+const LEXICON: &str = include_str!("../../../../../assets/lexicon/symptoms.toml");
+
+fn is_hangul(c: char) -> bool {
+    ('\u{AC00}'..='\u{D7A3}').contains(&c)
+}
+
+/// Returns the values of `key` in a TOML file with one key a line.
+fn values<'a>(toml: &'a str, key: &str) -> Vec<&'a str> {
+    let begin = format!("{key} = \"");
+    toml.lines().filter_map(|line| line.strip_prefix(&begin)?.strip_suffix('"')).collect()
+}
+
+#[test]
+fn every_finding_of_table_and_lexicon_has_a_name_in_both_languages() {
+    let known: BTreeSet<&str> = findings::FINDINGS.iter().map(|(id, _, _)| *id).collect();
+    for (source, toml) in [("evidence table", EVIDENCE), ("lexicon", LEXICON)] {
+        let ids: BTreeSet<&str> = values(toml, "id").into_iter().collect();
+        assert!(ids.len() > 80, "{source} is not read: {} ids", ids.len());
+        assert_eq!(ids, known, "{source}");
+    }
+    let lexicon: Vec<(&str, &str)> =
+        values(LEXICON, "id").into_iter().zip(values(LEXICON, "name")).collect();
+    for (id, english, korean) in findings::FINDINGS {
+        assert!(lexicon.contains(&(*id, *english)), "{id}: the lexicon does not say {english}");
+        assert!(korean.chars().any(is_hangul), "{id}: {korean}");
+    }
+    let names: BTreeSet<&str> = findings::FINDINGS.iter().map(|(_, _, korean)| *korean).collect();
+    assert_eq!(names.len(), findings::FINDINGS.len(), "two findings have one name");
+}
+
+#[test]
+fn every_region_has_a_name_in_both_languages() {
+    for &structure in Structure::ALL {
+        for side in [Side::Left, Side::Right, Side::Midline] {
+            let region = RegionName { structure, side };
+            let english = Language::English.wording().region(&region.to_string(), "");
+            assert_eq!(english, region.display_name());
+            let korean = Language::Korean.wording().region(&region.to_string(), &english);
+            assert!(!korean.contains(|c: char| c.is_ascii_alphabetic()), "{english}: {korean}");
+        }
+        for language in Language::ALL {
+            assert!(!language.wording().structure(structure).is_empty());
+        }
+    }
+}
+
+#[test]
+fn every_sign_and_check_of_the_evidence_table_is_in_the_phrase_book() {
+    let mut sentences = values(EVIDENCE, "urgent_sign");
+    sentences.extend(values(EVIDENCE, "next_check"));
+    let site_checks = EVIDENCE.split_once("[site_checks]").unwrap().1;
+    for line in site_checks.lines().skip(1).take_while(|line| line.contains(" = [")) {
+        sentences.extend(line.split('"').skip(1).step_by(2));
+    }
+    assert!(sentences.len() > 60);
+    for sentence in sentences {
+        assert!(matches!(look_up(sentence), Some(Known::Korean(_))), "{sentence}");
+    }
+}
+
+#[test]
+fn each_word_of_the_catalogues_differs_from_the_others() {
+    for language in Language::ALL {
+        let words = language.wording();
+        let fits: BTreeSet<&str> = Fit::ALL.into_iter().map(|fit| words.fit(fit)).collect();
+        assert_eq!(fits.len(), Fit::ALL.len());
+        let verdicts = [
+            Verdict::Concordant,
+            Verdict::PartlyConcordant,
+            Verdict::Discordant,
+            Verdict::InsufficientEvidence,
+        ];
+        let names: BTreeSet<&str> = verdicts.map(|verdict| words.verdict(verdict)).into();
+        assert_eq!(names.len(), verdicts.len());
+        let outcomes = [Outcome::Tumour, Outcome::NoTumourFound, Outcome::NotSure];
+        let names: BTreeSet<&str> = outcomes.map(|outcome| words.outcome(outcome)).into();
+        assert_eq!(names.len(), outcomes.len());
+    }
+}
+
+/// Returns the text of a page without its elements, styles and hidden parts.
+fn text_of(page: &str) -> String {
+    let body = page.split_once("<body>").unwrap().1;
+    let mut text = String::new();
+    let mut rest = body;
+    while let Some((before, after)) = rest.split_once('<') {
+        text.push_str(before);
+        text.push(' ');
+        rest = after.split_once('>').unwrap().1;
+    }
+    text
+}
+
+#[test]
+fn a_korean_page_is_korean_throughout() {
+    let mut answers = answers();
+    answers.assessment.urgent_signs = vec!["Confusion needs attention soon.".into()];
+    answers.assessment.next_checks = vec!["pure-tone audiometry".into()];
+    // The services' own words, as they write them.
+    answers.assessment.reasons = vec![
+        "Symptoms and image agree in part: 2 of 3 localising findings point to where the lesion lies.".into(),
+        "The lesion's main site is the left frontal lobe (68 % of its weight).".into(),
+        "Without localising weight of their own: headache.".into(),
+        "Handedness is not recorded; language is taken to lie on the left.".into(),
+    ];
+    for finding in &mut answers.assessment.findings {
+        if finding.finding.as_ref().unwrap().finding_id == "headache" {
+            finding.reason = "Headache is a general symptom and points to no region".into();
+        }
+    }
+    let report = from_proto::report(answers);
+    let page = html::render(&report, &html::Pictures::default(), Language::Korean);
+    assert!(page.contains("<html lang=\"ko\">"));
+    let mut text = text_of(&page);
+    // What is no language, or somebody's own words.
+    let own = [
+        report.symptoms.text.as_str(),
+        "The cat is blue",
+        "First Hospital",
+        "Second Hospital",
+        "Seoul",
+        "NeuroTriage",
+        "case-0001",
+        "default-2026-11",
+        "sri24-lobes-1",
+        "SRI24",
+        "evidence-3",
+        "lexicon-1",
+        "neurotriage",
+        "whole 1",
+        "report.json",
+        "SNOMED CT",
+        "STN",
+        "FLAIR",
+        "T1",
+        "SHA-256",
+        "cpu",
+        "GiB",
+        "MiB",
+        "UTC",
+        "LPS",
+    ];
+    let escaped: Vec<String> = own.iter().map(|own| own.replace('\'', "&#39;")).collect();
+    for own in &escaped {
+        text = text.replace(own.as_str(), " ");
+    }
+    for finding in &report.symptoms.findings {
+        text = text.replace(&finding.matched_text, " ").replace(&finding.code, " ");
+    }
+    for file in &report.study.files {
+        text = text.replace(&file.file_name, " ");
+    }
+    text = text
+        .replace(&"0123456789abcdef".repeat(4), " ")
+        .replace("&times;", " ")
+        .replace("&lt;", " ")
+        .replace("&gt;", " ");
+    let words: Vec<&str> = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| word.chars().filter(char::is_ascii_alphabetic).count() >= 3)
+        .collect();
+    assert!(words.is_empty(), "words that are not Korean: {words:?}");
+    for expected in [
+        "왼쪽 전두엽(61 %)",
+        "일부 일치",
+        "편마비",
+        "표현실어증",
+        "왼쪽 전두엽, 왼쪽 두정엽을 가리킵니다. 병변의 주 위치는 왼쪽 전두엽입니다.",
+        "혼돈은 조속한 진료가 필요합니다.",
+        "순음청력검사",
+        "두 번째 병변이 있다면 이명이 설명됩니다",
+        "손잡이가 기록되지 않아",
+        "의사결정 지원",
+    ] {
+        assert!(page.contains(expected), "{expected}");
+    }
+    assert!(!page.contains("<details"), "something was left in English");
+}
+
+#[test]
+fn what_has_no_korean_words_is_kept_in_its_own_and_marked_as_english() {
+    let mut answers = answers();
+    answers.assessment.urgent_signs = vec!["A sign that nobody has translated.".into()];
+    let report = from_proto::report(answers);
+    let page = html::render(&report, &html::Pictures::default(), Language::Korean);
+    let (_, details) = page.split_once("<details class=\"original\">").unwrap();
+    assert!(details.contains("lang=\"en\""));
+    assert!(details.contains("A sign that nobody has translated."));
+}
+
+#[test]
+fn languages_are_read_by_their_tags() {
+    for language in Language::ALL {
+        assert_eq!(language.tag().parse(), Ok(language));
+    }
+    let error = "de".parse::<Language>().unwrap_err().to_string();
+    assert_eq!(error, "unknown language of reports; expected en or ko");
+}
