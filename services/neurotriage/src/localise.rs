@@ -1,7 +1,5 @@
 //! Names the brain regions that a mask touches.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use neurotriage_anatomy::{Localisation, LocaliseOptions, localise};
 use neurotriage_imaging::{

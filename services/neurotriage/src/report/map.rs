@@ -31,7 +31,7 @@ const HOSPITALS_MAX: usize = 50;
 const MARK_HALF: f64 = 10.0;
 /// Size of the names, and the length at which they are cut.
 const NAME_SIZE: f64 = 11.5;
-const NAME_WIDTH_MAX: f64 = 210.0;
+const NAME_WIDTH_MAX: f64 = 260.0;
 /// Rings of distance drawn at most.
 const RINGS_MAX: usize = 4;
 /// Sides of the polygon that stands for a ring.
@@ -212,17 +212,24 @@ impl Layout {
 
     fn name_home(&mut self, name: &str) {
         let Some([x, y]) = self.home else { return };
-        let half = text_width(name, NAME_SIZE) / 2.0;
-        for baseline in [y + MARK_HALF + 13.0, y - MARK_HALF - 5.0] {
+        let width = text_width(name, NAME_SIZE);
+        let beside = MARK_HALF + width / 2.0 + 5.0;
+        let tries = [
+            [x, y + MARK_HALF + 13.0],
+            [x, y - MARK_HALF - 5.0],
+            [x - beside, y + 4.0],
+            [x + beside, y + 4.0],
+        ];
+        for place in tries {
             let rect = Rect {
-                left: x - half,
-                top: baseline - 11.0,
-                right: x + half,
-                bottom: baseline + 3.0,
+                left: place[0] - width / 2.0,
+                top: place[1] - 11.0,
+                right: place[0] + width / 2.0,
+                bottom: place[1] + 3.0,
             };
             if self.is_free(&rect) {
                 self.taken.push(rect);
-                self.home_name_at = Some([x, baseline]);
+                self.home_name_at = Some(place);
                 return;
             }
         }

@@ -41,7 +41,7 @@ const LEGEND_AT: [f64; 2] = [492.0, 504.0];
 /// Findings with a label at most; the table has all.
 const LABELS_MAX: usize = 24;
 /// Regions of one finding that carry its number at most.
-const TAGGED_MAX: usize = 4;
+const TAGGED_MAX: usize = 6;
 /// Share of a finding's pointing from which a region carries its number, 0 to 1.
 const TAGGED_MIN: f64 = 0.1;
 /// Numbers in one region at most.
@@ -217,14 +217,15 @@ impl<'a> Scene<'a> {
             let lines = wrap(&self.wording.sided_finding(finding), 12.0, COLUMN_WIDTH - 30.0, 2);
             let name = self.wording.region(&region.to_string(), "");
             let detail = format!("{} · {name}", self.wording.fit(finding.fit));
-            let detail = wrap(&detail, 10.5, COLUMN_WIDTH - 30.0, 1).join("");
+            let details = wrap(&detail, 10.5, COLUMN_WIDTH - 30.0, 2);
             let class = tag_class(finding.fit);
-            self.labels.push(Label::new(number, class, lines, detail, target));
+            self.labels.push(Label::new(number, class, lines, details, target));
         }
     }
 
     /// Returns the regions that carry a finding's number, the strongest first; of equals the one with
-    /// more tumour.
+    /// more tumour. First of all stands, for a finding that the lesion explains, the region with most
+    /// of it.
     fn pointed_by(&self, finding: &Finding) -> Vec<RegionName> {
         if !matches!(finding.fit, Fit::Explained | Fit::Unexplained) {
             return Vec::new();
@@ -241,13 +242,18 @@ impl<'a> Scene<'a> {
         regions.sort_by(|a, b| {
             rounded(b.1).total_cmp(&rounded(a.1)).then(share(&b.0).total_cmp(&share(&a.0)))
         });
-        regions
+        let mut tagged: Vec<RegionName> = regions
             .into_iter()
             .enumerate()
             .take_while(|(rank, (_, probability))| *rank == 0 || *probability >= TAGGED_MIN)
             .take(TAGGED_MAX)
             .map(|(_, (region, _))| region)
-            .collect()
+            .collect();
+        if finding.fit == Fit::Explained {
+            // Stable: of regions without tumour, the strongest stays first.
+            tagged.sort_by(|a, b| share(b).total_cmp(&share(a)));
+        }
+        tagged
     }
 
     fn draw(&self) -> String {
@@ -350,7 +356,7 @@ impl<'a> Scene<'a> {
                 Name::Sign(sign) => {
                     Some(format!("{sign} {}", self.wording.structure(shape.structure)))
                 }
-                Name::Full | Name::Small | Name::Elsewhere => None,
+                Name::Full | Name::Stacked | Name::Small | Name::Elsewhere => None,
             })
             .collect();
         let joined = signs.join(", ");
@@ -407,8 +413,13 @@ impl<'a> Scene<'a> {
             if share >= SHADES[0] { format!("{name} {}", percent(share)) } else { name.to_owned() };
         match shape.name {
             Name::Full => svg.text([x, y], Anchor::Middle, "region-name", &told),
-            // In the deep view the lobes are there to place the others.
-            Name::Small if view == View::Deep => svg.text([x, y], Anchor::Middle, "sign", name),
+            Name::Stacked => {
+                svg.text([x, y], Anchor::Middle, "region-name small-name", name);
+                if share >= SHADES[0] {
+                    let share = percent(share);
+                    svg.text([x, y + 11.0], Anchor::Middle, "region-name small-name", &share);
+                }
+            }
             Name::Small => svg.text([x, y], Anchor::Middle, "region-name small-name", &told),
             Name::Sign(sign) => svg.text([x, y + 3.0], Anchor::Middle, "sign", sign),
             Name::Elsewhere => {}
@@ -476,7 +487,7 @@ fn transform(view: View, mirrored: Mirrored) -> String {
 fn tag_half(shape: &Shape) -> f64 {
     match shape.name {
         Name::Full => TAG_HALF,
-        Name::Small | Name::Sign(_) | Name::Elsewhere => TAG_HALF_SMALL,
+        Name::Stacked | Name::Small | Name::Sign(_) | Name::Elsewhere => TAG_HALF_SMALL,
     }
 }
 

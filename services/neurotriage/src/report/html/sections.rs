@@ -193,7 +193,7 @@ impl Page {
     fn regions(&mut self, lesion: &Lesion) {
         let (words, labels) = (self.words, self.labels);
         self.put(&format!(
-            "<table><thead><tr><th>{}</th><th>{}</th><th class=\"number\">ml</th>\
+            "<table><thead><tr><th>{}</th><th>{}</th><th class=\"number unit\">ml</th>\
              <th class=\"number\">{}</th><th></th><th class=\"number\">{}</th>\
              <th></th><th>SNOMED CT</th></tr></thead><tbody>\n",
             labels.region, labels.side, labels.of_tumour, labels.of_core

@@ -34,7 +34,7 @@ pub(super) struct Label {
     number: usize,
     class: &'static str,
     lines: Vec<String>,
-    detail: String,
+    details: Vec<String>,
     target: Target,
     column: Column,
     top: f64,
@@ -45,15 +45,15 @@ impl Label {
         number: usize,
         class: &'static str,
         lines: Vec<String>,
-        detail: String,
+        details: Vec<String>,
         target: Target,
     ) -> Self {
         let column = if target.at[0] < PICTURE_WIDTH / 2.0 { Column::Left } else { Column::Right };
-        Self { number, class, lines, detail, target, column, top: 0.0 }
+        Self { number, class, lines, details, target, column, top: 0.0 }
     }
 
     fn height(&self) -> f64 {
-        NAME_LINE * self.lines.len() as f64 + DETAIL_LINE
+        NAME_LINE * self.lines.len() as f64 + DETAIL_LINE * self.details.len() as f64
     }
 
     fn middle(&self) -> f64 {
@@ -106,7 +106,10 @@ impl Label {
             svg.text([text_x, y], anchor, "label-name", line);
             y += NAME_LINE;
         }
-        svg.text([text_x, y], anchor, "label-detail", &self.detail);
+        for detail in &self.details {
+            svg.text([text_x, y], anchor, "label-detail", detail);
+            y += DETAIL_LINE;
+        }
     }
 }
 

@@ -30,7 +30,9 @@ pub(super) struct Shape {
 pub(super) enum Name {
     /// The name with the share of the tumour.
     Full,
-    /// The name alone, in small letters.
+    /// The name with the share below it, in small letters.
+    Stacked,
+    /// The name with the share, in small letters.
     Small,
     /// A short sign, explained below the view.
     Sign(&'static str),
@@ -62,8 +64,8 @@ pub(super) const LATERAL: &[Shape] = &[
         structure: Structure::Temporal,
         path: "M66 122 C84 113 96 104 112 98 C130 92 148 86 166 83 C182 90 196 95 212 96 \
                C209 111 207 124 206 140 C184 148 154 153 128 153 C100 153 72 148 65 135 C62 130 62 126 66 122 Z",
-        name_at: [136.0, 117.0],
-        tags_at: [136.0, 136.0],
+        name_at: [140.0, 131.0],
+        tags_at: [140.0, 144.0],
         tags_in_row: 5,
         name: Name::Full,
     },
@@ -71,10 +73,10 @@ pub(super) const LATERAL: &[Shape] = &[
         structure: Structure::Occipital,
         path: "M219 52 C238 72 251 96 249 116 C247 132 228 139 206 140 C207 124 209 111 212 96 \
                C215 81 217 67 219 52 Z",
-        name_at: [229.0, 98.0],
-        tags_at: [229.0, 116.0],
+        name_at: [232.0, 84.0],
+        tags_at: [230.0, 112.0],
         tags_in_row: 2,
-        name: Name::Full,
+        name: Name::Stacked,
     },
     Shape {
         structure: Structure::Parietal,
@@ -97,17 +99,17 @@ pub(super) const LATERAL: &[Shape] = &[
     Shape {
         structure: Structure::Insula,
         path: "M92 114 C100 102 124 92 150 89 C156 89 156 94 151 98 C136 106 112 114 96 118 C90 119 90 117 92 114 Z",
-        name_at: [122.0, 105.0],
-        tags_at: [141.0, 99.0],
+        name_at: [120.0, 108.0],
+        tags_at: [143.0, 98.0],
         tags_in_row: 2,
         name: Name::Small,
     },
     Shape {
         structure: Structure::CerebellopontineAngle,
         path: "M167 160 C172 162 174 170 172 178 C168 182 163 180 162 172 C162 166 164 161 167 160 Z",
-        name_at: [128.0, 192.0],
-        tags_at: [112.0, 178.0],
-        tags_in_row: 2,
+        name_at: [208.0, 206.0],
+        tags_at: [167.5, 169.0],
+        tags_in_row: 1,
         name: Name::Small,
     },
 ];
@@ -121,6 +123,7 @@ pub(super) const LATERAL_LINES: &[&str] = &[
     "M184 34 C192 44 190 52 198 58",
     "M92 130 C120 128 160 122 196 116",
     "M232 78 C238 84 236 88 242 92",
+    "M173 177 L186 198",
     "M180 160 C200 155 226 150 243 153",
     "M178 170 C200 172 224 168 242 166",
 ];
@@ -131,25 +134,25 @@ pub(super) const DEEP_PAIRED: &[Shape] = &[
         Structure::Frontal,
         "M135 8.8 C180.9 8.8 222.3 37.4 233.1 83.6 L201.6 91.3 C184.5 62.7 161.1 51.7 135 51.7 Z",
         [189.9, 39.6],
-        Name::Small,
+        Name::Sign("F"),
     ),
     shape(
         Structure::Temporal,
         "M233.1 83.6 C243.9 114.4 243 156.2 226.8 187 L182.7 183.7 C198.9 162.8 210.6 123.2 201.6 91.3 Z",
         [226.8, 136.4],
-        Name::Small,
+        Name::Sign("T"),
     ),
     shape(
         Structure::Occipital,
         "M226.8 187 C211.5 220 170.1 232.1 135 232.1 L135 202.4 C154.8 202.4 171 194.7 182.7 183.7 Z",
         [175.5, 220.0],
-        Name::Small,
+        Name::Sign("O"),
     ),
     shape(
         Structure::Insula,
         "M199.4 88.7 C218.1 112.4 215.7 146.7 197 167.9 C204 141.5 206.4 115.1 199.4 88.7 Z",
-        [0.0, 0.0],
-        Name::Elsewhere,
+        [201.5, 128.0],
+        Name::Sign("In"),
     ),
     deep(
         Structure::Putamen,
@@ -189,8 +192,8 @@ pub(super) const DEEP_PAIRED: &[Shape] = &[
     deep(
         Structure::SubthalamicNucleus,
         "M154.9 183.7 C159.6 178.4 168.9 178.4 171.3 183.7 C168.9 189 159.6 190.3 154.9 183.7 Z",
-        [147.9, 194.3],
-        [163.1, 183.7],
+        [163.1, 181.0],
+        [163.1, 195.0],
         "STN",
     ),
     deep(

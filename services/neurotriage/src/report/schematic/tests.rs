@@ -101,6 +101,22 @@ fn a_finding_of_both_sides_is_led_to_the_side_with_the_tumour() {
 }
 
 #[test]
+fn an_explained_finding_is_led_to_the_tumour_and_another_to_where_it_points_most() {
+    let mut report = with_findings(1, &[region(Structure::Occipital, Side::Left)]);
+    let mut weaker = report.symptoms.findings[0].points_to[0].clone();
+    (weaker.region, weaker.probability) = ("frontal_left".into(), 0.3);
+    report.symptoms.findings[0].points_to.push(weaker);
+    for (fit, expected) in
+        [(Fit::Explained, Structure::Frontal), (Fit::Unexplained, Structure::Occipital)]
+    {
+        report.symptoms.findings[0].fit = fit;
+        let scene = Scene::of(&report, Language::English.wording());
+        let regions = scene.pointed_by(&report.symptoms.findings[0]);
+        assert_eq!(regions[0].structure, expected, "{fit:?}");
+    }
+}
+
+#[test]
 fn shares_are_shaded_and_symptoms_hatched_and_both_are_told_in_words() {
     assert_eq!([0.0, 0.01, 0.1, 0.2, 0.6].map(shade), [0, 1, 2, 3, 4]);
     for (language, told) in

@@ -32,7 +32,10 @@ impl Page {
             .filter(|(_, finding)| finding.fit == Fit::NotLocalising)
             .map(|(number, finding)| {
                 let tag = schematic::tag_in_text(number, finding.fit);
-                format!("{tag} {}", escape(&self.words.sided_finding(finding)))
+                format!(
+                    "<span class=\"entry\">{tag} {}</span>",
+                    escape(&self.words.sided_finding(finding))
+                )
             })
             .collect();
         if !beside.is_empty() {

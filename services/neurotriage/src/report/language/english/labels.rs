@@ -72,7 +72,8 @@ pub(super) static LABELS: Labels = Labels {
             regions that the symptoms point to are hatched; lines join each finding to the region it points to \
             most.",
         caption: "A schematic brain, not this patient's. Numbers stand in every region that a finding points \
-            to; its line goes to the strongest of them.",
+            to; its line goes to the strongest of them, or, if the lesion explains it, to the one \
+            with most tumour.",
         right_view: "Right side",
         left_view: "Left side",
         deep_view: "Deep structures, from below",

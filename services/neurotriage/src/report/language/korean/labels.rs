@@ -27,7 +27,7 @@ pub(super) static LABELS: Labels = Labels {
     no_lesion: "병변이 발견되지 않았습니다.",
     lesion_confidence: "이 병변의 신뢰도:",
     region: "영역",
-    side: "쪽",
+    side: "좌우",
     of_tumour: "종양 중",
     of_core: "중심부 중",
     uncertain: "불확실",
@@ -38,7 +38,7 @@ pub(super) static LABELS: Labels = Labels {
     image: "영상",
     symptoms: "증상",
     symptoms_heading: "증상",
-    fit: "부합",
+    fit: "부합 여부",
     finding: "소견",
     read_from: "원문 표현",
     why: "이유",
@@ -70,8 +70,8 @@ pub(super) static LABELS: Labels = Labels {
         heading: "뇌 모식도에서 본 증상과 영상",
         description: "네 방향에서 본 뇌 그림. 종양이 있는 영역은 비율에 따라 칠하고, 증상이 가리키는 영역은 빗금으로 \
             표시하며, 선은 각 소견을 가장 강하게 가리키는 영역과 잇습니다.",
-        caption: "이 환자의 뇌가 아닌 모식도입니다. 번호는 소견이 가리키는 모든 영역에 있으며, 선은 그중 가장 강한 \
-            영역으로 이어집니다.",
+        caption: "이 환자의 뇌가 아닌 모식도입니다. 번호는 소견이 가리키는 모든 영역에 있습니다. 선은 그중 가장 강한 \
+            영역으로, 병변으로 설명되는 소견은 종양이 가장 많은 영역으로 이어집니다.",
         right_view: "오른쪽 면",
         left_view: "왼쪽 면",
         deep_view: "심부 구조, 아래에서 봄",
