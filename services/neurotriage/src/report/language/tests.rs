@@ -1,6 +1,11 @@
 use std::collections::BTreeSet;
 
-use neurotriage_domain::{RegionName, Side, Structure};
+use neurotriage_domain::{Modality, RegionName, Side, Structure};
+use neurotriage_network::Doubt;
+use neurotriage_referral::{
+    crosscheck::{ImageEvidence, ImageOutcome, LesionSite, ReportedFinding, compare},
+    evidence::{EvidenceTable, Handedness},
+};
 
 use super::{
     super::{Fit, Outcome, Verdict, from_proto, html, tests::answers},
@@ -67,6 +72,89 @@ fn every_sign_and_check_of_the_evidence_table_is_in_the_phrase_book() {
     for sentence in sentences {
         assert!(matches!(look_up(sentence), Some(Known::Korean(_))), "{sentence}");
     }
+}
+
+#[test]
+fn every_doubt_of_the_network_is_in_the_phrase_book() {
+    let doubts = [
+        Doubt::SequenceMissing(Modality::Flair),
+        Doubt::ForeignSpace,
+        Doubt::CoarseVoxels { edge_mm: 5.0 },
+        Doubt::BrainVolume { brain_ml: 300.0 },
+        Doubt::TooMuchMarked { share: 0.5 },
+        Doubt::SequencesAlike(Modality::T1, Modality::T1ce),
+        Doubt::SequencesMixedUp,
+        Doubt::BrainOffCentre { distance_mm: 40.0 },
+        Doubt::TinyMarking { marked_ml: 0.02 },
+        Doubt::UnmarkedPeak { peak: 0.8 },
+        Doubt::LowConfidence { confidence: 0.4 },
+        Doubt::MirrorsDisagree { spread: 0.3 },
+        Doubt::Undecided { undecided_ml: 80.0 },
+    ];
+    for doubt in doubts {
+        assert!(matches!(look_up(&doubt.to_string()), Some(Known::Korean(_))), "{doubt}");
+    }
+}
+
+#[test]
+fn every_sentence_of_a_comparison_is_known_or_said_from_its_fields() {
+    let table = EvidenceTable::builtin().unwrap();
+    let lesion = |region: &str| LesionSite {
+        volume_ml: 40.0,
+        regions: vec![(region.parse().unwrap(), 0.8), ("insula_left".parse().unwrap(), 0.2)],
+    };
+    let images = [
+        ImageEvidence { lesions: vec![lesion("frontal_left")], ..Default::default() },
+        ImageEvidence { lesions: vec![lesion("cerebellum_right")], ..Default::default() },
+        ImageEvidence { outcome: ImageOutcome::NoTumourFound, ..Default::default() },
+        ImageEvidence {
+            outcome: ImageOutcome::NotSure { reasons: vec!["a reason".into()] },
+            ..Default::default()
+        },
+        ImageEvidence {
+            lesions: vec![lesion("frontal_left")],
+            space_reason: "the space is unknown".into(),
+            ..Default::default()
+        },
+    ];
+    let finding = |id: &str, side, present| ReportedFinding {
+        finding_id: id.to_owned(),
+        code: String::new(),
+        display_name: id.replace('_', " "),
+        side,
+        present,
+        matched_text: String::new(),
+    };
+    let hands = [Handedness::Unknown, Handedness::Right, Handedness::Left, Handedness::Both];
+    let mut count = 0;
+    for image in &images {
+        for (at, (id, _, _)) in findings::FINDINGS.iter().enumerate() {
+            for side in [None, Some(Side::Left), Some(Side::Right)] {
+                let found = [
+                    finding(id, side, true),
+                    finding("vomiting", None, true),
+                    finding("headache", None, at % 2 == 0),
+                ];
+                let told = compare(&table, &found, hands[at % hands.len()], image);
+                let beside: Vec<&str> =
+                    told.findings.iter().map(|fit| fit.reason.trim_end_matches('.')).collect();
+                let own = told
+                    .reasons
+                    .iter()
+                    .filter(|reason| !beside.contains(&reason.trim_end_matches('.')));
+                for sentence in own.chain(&told.urgent_signs).chain(&told.next_checks) {
+                    assert!(look_up(sentence).is_some(), "{id}: {sentence}");
+                    count += 1;
+                }
+                for fit in &told.findings {
+                    if fit.fit == neurotriage_referral::crosscheck::Fit::NotLocalising {
+                        assert!(look_up(&fit.reason).is_some(), "{id}: {}", fit.reason);
+                    }
+                }
+            }
+        }
+    }
+    assert!(count > 1000, "{count}");
 }
 
 #[test]

@@ -70,9 +70,10 @@ impl Label {
     }
 
     pub(super) fn draw_line(&self, svg: &mut Svg) {
+        let rect = self.rect();
         let from = match self.column {
-            Column::Left => [COLUMN_WIDTH, self.middle()],
-            Column::Right => [PICTURE_WIDTH - COLUMN_WIDTH, self.middle()],
+            Column::Left => [rect.right, self.middle()],
+            Column::Right => [rect.left, self.middle()],
         };
         let stub = match self.column {
             Column::Left => [from[0] + STUB, from[1]],

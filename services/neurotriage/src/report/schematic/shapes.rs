@@ -107,9 +107,9 @@ pub(super) const LATERAL: &[Shape] = &[
     Shape {
         structure: Structure::CerebellopontineAngle,
         path: "M167 160 C172 162 174 170 172 178 C168 182 163 180 162 172 C162 166 164 161 167 160 Z",
-        name_at: [208.0, 206.0],
-        tags_at: [167.5, 169.0],
-        tags_in_row: 1,
+        name_at: [204.0, 221.0],
+        tags_at: [204.0, 202.0],
+        tags_in_row: 4,
         name: Name::Small,
     },
 ];
@@ -123,7 +123,7 @@ pub(super) const LATERAL_LINES: &[&str] = &[
     "M184 34 C192 44 190 52 198 58",
     "M92 130 C120 128 160 122 196 116",
     "M232 78 C238 84 236 88 242 92",
-    "M173 177 L186 198",
+    "M172 177 L188 196",
     "M180 160 C200 155 226 150 243 153",
     "M178 170 C200 172 224 168 242 166",
 ];
@@ -251,7 +251,7 @@ pub(super) const MIDDLE: &[Shape] = &[
         structure: Structure::Hypothalamus,
         path: "M104 117 C108 114 112 122 122 127 C119 134 112 138 108 144 C112 148 110 155 104 155 C98 155 96 148 100 144 \
                C104 136 100 126 104 117 Z",
-        name_at: [66.0, 134.0],
+        name_at: [56.0, 137.0],
         tags_at: [107.0, 132.0],
         tags_in_row: 1,
         name: Name::Small,
@@ -260,7 +260,7 @@ pub(super) const MIDDLE: &[Shape] = &[
         structure: Structure::BrainStem,
         path: "M140 124 C150 117 164 116 168 124 C166 136 168 148 171 158 C174 174 177 190 179 207 L160 207 \
                C158 192 153 182 147 177 C130 168 126 150 139 138 C136 132 136 128 140 124 Z",
-        name_at: [100.0, 182.0],
+        name_at: [92.0, 188.0],
         tags_at: [152.0, 154.0],
         tags_in_row: 2,
         name: Name::Full,
