@@ -30,14 +30,14 @@ const PICTURE_WIDTH: f64 = 960.0;
 /// Width of the column of labels on each side.
 const COLUMN_WIDTH: f64 = 192.0;
 /// Height of the picture where the labels need no more.
-const HEIGHT_MIN: f64 = 566.0;
+const HEIGHT_MIN: f64 = 574.0;
 /// Where the views stand.
 const RIGHT_AT: [f64; 2] = [206.0, 24.0];
 const LEFT_AT: [f64; 2] = [484.0, 24.0];
-const DEEP_AT: [f64; 2] = [206.0, 274.0];
-const MIDDLE_AT: [f64; 2] = [484.0, 274.0];
+const DEEP_AT: [f64; 2] = [206.0, 282.0];
+const MIDDLE_AT: [f64; 2] = [484.0, 282.0];
 /// Where the legend stands.
-const LEGEND_AT: [f64; 2] = [492.0, 504.0];
+const LEGEND_AT: [f64; 2] = [492.0, 512.0];
 /// Findings with a label at most; the table has all.
 const LABELS_MAX: usize = 24;
 /// Regions of one finding that carry its number at most.
@@ -202,7 +202,7 @@ impl<'a> Scene<'a> {
             let Some((view, mirrored, shape)) = home_of(*region) else { continue };
             let half = tag_half(shape);
             for (slot, (number, fit)) in numbers.iter().take(TAGS_MAX).enumerate() {
-                let at = view.place(slot_at(shape, slot, numbers.len().min(TAGS_MAX)), mirrored);
+                let at = slot_at(view, mirrored, shape, [slot, numbers.len().min(TAGS_MAX)]);
                 placed.insert((*region, *number), at);
                 self.tags.push(Tag { number: *number, class: tag_class(*fit), at, half });
             }
@@ -491,14 +491,16 @@ fn tag_half(shape: &Shape) -> f64 {
     }
 }
 
-/// Returns the place of a number among `count` in a shape, before it is mirrored.
-fn slot_at(shape: &Shape, slot: usize, count: usize) -> [f64; 2] {
+/// Returns the place of a number in a shape: of so many, the one that many after the first.
+fn slot_at(view: View, mirrored: Mirrored, shape: &Shape, [slot, count]: [usize; 2]) -> [f64; 2] {
     let step = 2.0 * tag_half(shape) + 2.0;
     let row = slot / shape.tags_in_row;
     let in_row = (count - row * shape.tags_in_row).min(shape.tags_in_row);
     let column = slot % shape.tags_in_row;
     let across = column as f64 - (in_row as f64 - 1.0) / 2.0;
-    [shape.tags_at[0] + across * step, shape.tags_at[1] + row as f64 * step]
+    // From left to right in mirror images too.
+    let [x, y] = view.place(shape.tags_at, mirrored);
+    [x + across * step, y + row as f64 * step]
 }
 
 fn draw_tag(svg: &mut Svg, number: usize, class: &str, [x, y]: [f64; 2], half: f64) {
