@@ -9,6 +9,7 @@ const PROTO_FILES: &[&str] = &[
     "neurotriage/common/v1/common.proto",
     "neurotriage/ingestion/v1/ingestion.proto",
     "neurotriage/records/v1/records.proto",
+    "neurotriage/referral/v1/directory.proto",
     "neurotriage/referral/v1/referral.proto",
     "neurotriage/segmentation/v1/model.proto",
     "neurotriage/segmentation/v1/segmentation.proto",

@@ -1,5 +1,7 @@
 //! Schema of the referral database: the hospital directory and the assessments made.
 
+mod directory;
+
 use sea_orm_migration::{
     prelude::*,
     schema::{big_integer, boolean, double, json, text, timestamp_with_time_zone, uuid},
@@ -12,7 +14,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateHospital), Box::new(CreateAssessment)]
+        vec![
+            Box::new(CreateHospital),
+            Box::new(CreateAssessment),
+            Box::new(directory::WidenHospital),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

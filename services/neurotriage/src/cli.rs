@@ -9,6 +9,7 @@ use neurotriage_segmentation::{config::TrainingConfig, placement::RegistrationRu
 use neurotriage_service_kit::telemetry::{self, TelemetryConfig};
 
 use crate::{
+    hospitals_command::{self, HospitalsCommandArgs},
     model_command::{self, ModelCommandArgs},
     report::Language,
     services::SEGMENTATION_ENDPOINT,
@@ -55,6 +56,8 @@ enum Command {
     Model(ModelCommandArgs),
     /// Lists, shows, watches, cancels and resumes the training runs of a running service.
     Training(TrainingCommandArgs),
+    /// Checks, imports, exports, shows and searches the hospitals of a running service.
+    Hospitals(HospitalsCommandArgs),
 }
 
 /// What `diagnose` takes.
@@ -296,7 +299,7 @@ pub struct LocaliseArgs {
     pub json: bool,
 }
 
-fn coordinates(text: &str) -> Result<(f64, f64), String> {
+pub(crate) fn coordinates(text: &str) -> Result<(f64, f64), String> {
     let wrong = || "expected degrees north and east, such as 37.57,126.98".to_owned();
     let (latitude, longitude) = text.split_once(',').ok_or_else(wrong)?;
     let parse = |part: &str| part.trim().parse::<f64>().map_err(|_| wrong());
@@ -331,6 +334,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Localise(args) => crate::localise::run(&args),
         Command::Model(args) => model_command::run(&runtime, args),
         Command::Training(args) => training_command::run(&runtime, args),
+        Command::Hospitals(args) => hospitals_command::run(&runtime, args),
     };
     outcome.and(guard.shutdown())
 }

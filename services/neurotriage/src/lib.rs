@@ -10,6 +10,7 @@ mod combine;
 pub mod diagnose;
 pub mod evaluate;
 mod fetch;
+pub mod hospitals_command;
 pub mod localise;
 mod model;
 pub mod model_command;

@@ -115,7 +115,7 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
             Action::History => history(&mut models).await,
             Action::Combine(args) => return print(&combine(&args)?),
         };
-        print(&text.with_context(|| asking(&endpoint))?)
+        print(&text.with_context(|| asking("segmentation", &endpoint))?)
     })
 }
 

@@ -19,6 +19,7 @@ use neurotriage_domain::Side;
 use serde::Serialize;
 
 pub use self::language::Language;
+pub(crate) use self::text::plain;
 
 /// Version of the schema; a change that could break a reader raises it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -341,6 +342,9 @@ pub struct Assessment {
     pub confirmed_site: String,
     /// The same in plain English.
     pub confirmed_site_name: String,
+    /// How far that site may be trusted, 0 to 1; it ranks sites and is no probability. Null without a
+    /// site.
+    pub site_confidence: Option<f64>,
     /// Signs that need attention soon.
     pub urgent_signs: Vec<String>,
     /// What else may explain the findings, what the verdict hangs on, and what a lesion there leads one
@@ -421,6 +425,36 @@ pub struct Referral {
     pub reason: String,
     /// Where the patient lives; null if unknown.
     pub home: Option<Place>,
+    /// What the patient calls for in a hospital, the essential first.
+    pub requirements: Vec<Requirement>,
+    /// Kinds of tumour worth thinking of when a hospital is chosen. No diagnosis.
+    pub tumour_hints: Vec<TumourHint>,
+    /// Version of the rules by which hospitals were ranked; empty if it was not told.
+    pub ranking_version: String,
+}
+
+/// A capability that is called for, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Requirement {
+    /// What is called for, such as `awake_mapping`.
+    pub capability: String,
+    /// Why, as the end of a sentence: `for a tumour of the brain stem`.
+    pub why: String,
+    /// True if a hospital without it is left out.
+    pub essential: bool,
+}
+
+/// A kind of tumour that site, age and image make worth thinking of. No diagnosis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TumourHint {
+    /// Stable name, such as `lower_grade_glioma`.
+    pub kind: String,
+    /// What speaks for it, in a sentence.
+    pub reason: String,
+    /// Capabilities that it adds to what is wanted.
+    pub capabilities: Vec<String>,
+    /// Where the advice comes from.
+    pub source: String,
 }
 
 /// A place on earth, WGS 84.
@@ -451,6 +485,10 @@ pub struct Hospital {
     pub factors: Vec<Factor>,
     /// Great-circle distance from the patient's home, in kilometres; null if the home is unknown.
     pub distance_km: Option<f64>,
+    /// Estimated time on the road from there, in minutes; null if the home is unknown.
+    pub travel_minutes: Option<f64>,
+    /// Beds free now; null if it was not told.
+    pub beds_free: Option<u32>,
     /// Why, in a sentence.
     pub reason: String,
 }

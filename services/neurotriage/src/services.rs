@@ -19,6 +19,12 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where a segmentation service answers that was started with its own settings.
 pub(crate) const SEGMENTATION_ENDPOINT: &str = "http://127.0.0.1:50052";
 
+/// Where a referral service answers that was started with its own settings.
+pub(crate) const REFERRAL_ENDPOINT: &str = "http://127.0.0.1:50054";
+
+/// How long a file may be on its way.
+pub(crate) const FILE_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Where the four services answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
@@ -60,9 +66,9 @@ impl Services {
     }
 }
 
-/// Returns what an error adds that comes from asking the segmentation service at `endpoint`.
-pub(crate) fn asking(endpoint: &str) -> String {
-    format!("ask the segmentation service at {endpoint} (--endpoint names another)")
+/// Returns what an error adds that comes from asking the service of that name at `endpoint`.
+pub(crate) fn asking(service: &str, endpoint: &str) -> String {
+    format!("ask the {service} service at {endpoint} (--endpoint names another)")
 }
 
 /// Returns a request whose call may take `timeout`.
@@ -89,7 +95,10 @@ pub(crate) fn refused(action: &'static str, status: &Status) -> anyhow::Error {
     }
     if let Some(request) = details.bad_request() {
         for violation in &request.field_violations {
-            text.push_str(&format!("; {}: {}", violation.field, violation.description));
+            // Most messages name the fields already.
+            if violation.description.is_empty() || !text.contains(&violation.description) {
+                text.push_str(&format!("; {}: {}", violation.field, violation.description));
+            }
         }
     }
     if let Some(info) = details.error_info() {
@@ -118,6 +127,11 @@ mod tests {
             format!("{:#}", refused("store symptoms", &status)),
             "store symptoms: request has invalid fields; text: must not be empty [INVALID_FIELDS]"
         );
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("size", "at most 5");
+        let told = "request has invalid fields: size: at most 5";
+        let status = Status::with_error_details(Code::InvalidArgument, told, details);
+        assert_eq!(format!("{:#}", refused("list", &status)), format!("list: {told}"));
         let bare = Status::new(Code::Unavailable, "");
         assert!(format!("{:#}", refused("upload", &bare)).starts_with("upload: "));
     }

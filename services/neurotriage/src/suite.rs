@@ -5,6 +5,7 @@ use std::{future::Future, net::Ipv4Addr, path::Path, time::Duration};
 use anyhow::{Context as _, anyhow};
 use neurotriage_blobs::BlobStore;
 use neurotriage_network::DeviceChoice;
+use neurotriage_referral::ranking::RankingRules;
 use neurotriage_segmentation::{
     StartModel, placement::RegistrationRule, registry::RegistryLimits, training::TrainingSettings,
 };
@@ -149,6 +150,7 @@ impl Suite {
                 records: client::channel(&endpoints.records)?,
                 segmentation: client::channel(&endpoints.segmentation)?,
                 ingestion: client::channel(&endpoints.ingestion)?,
+                ranking: RankingRules::builtin()?,
             },
             DRAIN_TIMEOUT,
             stopped(&stop),

@@ -39,7 +39,7 @@ pub fn run(runtime: &Runtime, args: &TrainArgs, endpoint: &str) -> anyhow::Resul
             StartTrainingRequest { request_id: Uuid::now_v7().to_string(), training_file };
         let started =
             answer("start training", trainer.start_training(within(CALL_TIMEOUT, request)));
-        let run = started.await.with_context(|| asking(endpoint))?.run;
+        let run = started.await.with_context(|| asking("segmentation", endpoint))?.run;
         let training_run_id = run.context("service named no run")?.training_run_id;
         eprintln!("training run {training_run_id}");
         watch(&mut trainer, &training_run_id, endpoint).await
@@ -59,7 +59,7 @@ pub(crate) async fn watch(
     let request =
         Request::new(WatchTrainingRequest { training_run_id: training_run_id.to_owned() });
     let watched = answer("watch training", trainer.watch_training(request)).await;
-    let mut stream = watched.with_context(|| asking(endpoint))?;
+    let mut stream = watched.with_context(|| asking("segmentation", endpoint))?;
     let command = |action| command(action, training_run_id, endpoint);
     let mut told = String::new();
     loop {

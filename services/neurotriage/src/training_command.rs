@@ -82,7 +82,7 @@ pub fn run(runtime: &Runtime, args: TrainingCommandArgs) -> anyhow::Result<()> {
                 resume(&mut trainer, training_run_id, &endpoint).await
             }
         };
-        print(&text.with_context(|| asking(&endpoint))?)
+        print(&text.with_context(|| asking("segmentation", &endpoint))?)
     })
 }
 

@@ -116,6 +116,9 @@ fn english_findings_are_read_however_they_are_put() {
         ("passed out yesterday", "loss_of_consciousness"),
         ("stiff neck and hiccups", "neck_pain hiccups"),
         ("weak all over", "fatigue"),
+        ("Rapid deterioration since yesterday, unequal pupils", "rapid_decline anisocoria"),
+        ("he is declining rapidly and drowsy", "rapid_decline drowsiness"),
+        ("right pupil dilated", "anisocoria@right"),
         ("headache. HEADACHE! headaches", "headache"),
     ]);
 }
@@ -143,6 +146,7 @@ fn english_denials_reach_as_far_as_they_are_meant() {
         ("The headache is not severe", "headache"),
         ("numbness without weakness of the left leg", "sensory_loss !hemiparesis@left"),
         ("no evidence of papilledema", "!papilledema"),
+        ("No rapid decline, no anisocoria", "!rapid_decline !anisocoria"),
     ]);
 }
 
@@ -196,6 +200,8 @@ fn korean_findings_are_read_however_they_are_put() {
         ("기억력이 떨어졌다", "memory_impairment"),
         ("의욕이 없고 하루종일 누워 있다", "apathy abulia"),
         ("소변 실수가 있다", "urinary_incontinence"),
+        ("3일 전부터 급격히 악화되었고 졸려요", "rapid_decline drowsiness"),
+        ("동공 부등, 급격한 악화", "anisocoria rapid_decline"),
         ("냄새를 못 맡는다", "anosmia"),
         ("타는 냄새가 난 후 멍해진다", "olfactory_seizure focal_impaired_awareness_seizure"),
         ("의식을 잃고 쓰러졌다", "loss_of_consciousness"),

@@ -5,8 +5,8 @@
 use std::{error::Error, future::Future, time::Duration};
 
 use neurotriage_domain::{
-    AssessmentId, DomainError, ErrorCode, FieldViolation, HospitalId, PatientId, SegmentationId,
-    StudyId, SymptomReportId,
+    AssessmentId, DomainError, ErrorCode, FieldViolation, PatientId, SegmentationId, StudyId,
+    SymptomReportId,
 };
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
@@ -14,9 +14,10 @@ use uuid::Uuid;
 
 use crate::{
     crosscheck::{self, Comparison, ImageEvidence, ReportedFinding},
+    directory::{DirectoryStore, StoreError},
     evidence::{EvidenceTable, Handedness},
-    hospital::{Coordinates, Hospital},
-    ranking::{self, Need, Ranking},
+    hospital::Coordinates,
+    ranking::{self, Need, NeedLesion, Ranking, RankingRules},
 };
 
 /// Most hospitals that are ranked for one patient.
@@ -24,15 +25,6 @@ pub const HOSPITALS_MAX: u32 = 50;
 
 /// Hospitals that are ranked if the caller does not say.
 pub const HOSPITALS_DEFAULT: u32 = 5;
-
-/// Most hospitals on one page of the directory.
-pub const PAGE_SIZE_MAX: u32 = 200;
-
-/// Hospitals on a page if the caller does not say.
-pub const PAGE_SIZE_DEFAULT: u32 = 50;
-
-/// Most hospitals of the directory that are considered for one patient.
-pub const DIRECTORY_MAX: u32 = 2_000;
 
 /// Age in years from which a patient is an adult.
 const ADULT_YEARS: i32 = 18;
@@ -85,8 +77,19 @@ pub struct Segmentation {
     pub study_id: StudyId,
     /// Model that made the mask.
     pub model_id: String,
-    /// What the image shows.
+    /// What the image shows, for the comparison.
     pub image: ImageEvidence,
+    /// The same lesions, as far as a referral depends on them.
+    pub lesions: Vec<NeedLesion>,
+}
+
+/// What an assessment is made by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Knowledge {
+    /// How strongly findings point to structures.
+    pub evidence: EvidenceTable,
+    /// How hospitals are ranked.
+    pub ranking: RankingRules,
 }
 
 /// What was found, as it is stored.
@@ -201,6 +204,13 @@ fn list(violations: &[FieldViolation]) -> String {
     parts.join("; ")
 }
 
+impl From<StoreError> for AssessmentError {
+    fn from(error: StoreError) -> Self {
+        let StoreError { operation, source } = error;
+        Self::Store { operation, source }
+    }
+}
+
 impl AssessmentError {
     /// Returns the error for one wrong field.
     pub fn field(field: &str, description: impl Into<String>) -> Self {
@@ -304,7 +314,7 @@ pub trait Sources: Send + Sync + 'static {
     ) -> impl Future<Output = Result<PatientId, AssessmentError>> + Send;
 }
 
-/// Where assessments and hospitals are kept.
+/// Where assessments are kept.
 pub trait ReferralStore: Send + Sync + 'static {
     /// Returns an assessment; `None` if there is none.
     fn find(
@@ -323,13 +333,6 @@ pub trait ReferralStore: Send + Sync + 'static {
         &self,
         assessment: &Assessment,
     ) -> impl Future<Output = Result<bool, AssessmentError>> + Send;
-
-    /// Returns at most `limit` hospitals by id, those after `after`.
-    fn hospitals(
-        &self,
-        after: Option<HospitalId>,
-        limit: u32,
-    ) -> impl Future<Output = Result<Vec<Hospital>, AssessmentError>> + Send;
 }
 
 /// Assesses one patient and stores the answer. A repeated request returns what is stored.
@@ -339,9 +342,9 @@ pub trait ReferralStore: Send + Sync + 'static {
 /// [`AssessmentError::DifferentPatients`]; [`AssessmentError::RequestReused`];
 /// [`AssessmentError::Upstream`] if a service is away; [`AssessmentError::Store`].
 pub async fn assess(
-    store: &impl ReferralStore,
+    store: &(impl ReferralStore + DirectoryStore),
     sources: &impl Sources,
-    table: &EvidenceTable,
+    knowledge: &Knowledge,
     request: AssessmentRequest,
 ) -> Result<Assessment, AssessmentError> {
     if let Some(stored) = stored_answer(store, request).await? {
@@ -358,14 +361,15 @@ pub async fn assess(
     if study_patient_id != report.patient_id {
         return Err(AssessmentError::DifferentPatients);
     }
-    let directory = store.hospitals(None, DIRECTORY_MAX).await?;
+    let directory = store.snapshot().await?;
+    let Knowledge { evidence: table, ranking: rules } = knowledge;
     let created_at = OffsetDateTime::now_utc();
     let patient_id = report.patient_id;
     let hospitals_max = usize::try_from(request.hospitals_max).unwrap_or(usize::MAX);
     let comparison =
         crosscheck::compare(table, &report.findings, patient.handedness, &segmentation.image);
-    let need = need(table, &comparison, &patient, created_at.date());
-    let ranking = ranking::rank(&need, &directory, hospitals_max);
+    let need = need(table, &comparison, segmentation.lesions, &patient, created_at.date());
+    let ranking = ranking::rank(rules, &need, directory.hospitals(), hospitals_max);
     let assessment = Assessment {
         assessment_id: AssessmentId::generate(),
         created_at,
@@ -398,7 +402,13 @@ async fn stored_answer(
     }
 }
 
-fn need(table: &EvidenceTable, comparison: &Comparison, patient: &Patient, today: Date) -> Need {
+fn need(
+    table: &EvidenceTable,
+    comparison: &Comparison,
+    lesions: Vec<NeedLesion>,
+    patient: &Patient,
+    today: Date,
+) -> Need {
     let reported = |groups: &[&str]| {
         comparison.findings.iter().any(|fit| {
             fit.finding.present
@@ -409,6 +419,7 @@ fn need(table: &EvidenceTable, comparison: &Comparison, patient: &Patient, today
     };
     Need {
         site: comparison.confirmed_site,
+        lesions,
         language_left: table.language_left(patient.handedness),
         urgency: comparison.urgency,
         is_child: patient.birth_date.is_some_and(|birth| age_years(birth, today) < ADULT_YEARS),
@@ -434,30 +445,6 @@ pub async fn get_assessment(
     assessment_id: AssessmentId,
 ) -> Result<Assessment, AssessmentError> {
     store.find(assessment_id).await?.ok_or(AssessmentError::NotFound { assessment_id })
-}
-
-/// Returns a page of hospitals after `after`, and whether there are more.
-///
-/// # Errors
-/// [`AssessmentError::Invalid`] if `page_size` is above [`PAGE_SIZE_MAX`];
-/// [`AssessmentError::Store`].
-pub async fn list_hospitals(
-    store: &impl ReferralStore,
-    page_size: u32,
-    after: Option<HospitalId>,
-) -> Result<(Vec<Hospital>, bool), AssessmentError> {
-    let page_size = match page_size {
-        0 => PAGE_SIZE_DEFAULT,
-        1..=PAGE_SIZE_MAX => page_size,
-        _ => {
-            return Err(AssessmentError::field("page_size", format!("at most {PAGE_SIZE_MAX}")));
-        }
-    };
-    let mut hospitals = store.hospitals(after, page_size + 1).await?;
-    let limit = usize::try_from(page_size).unwrap_or(usize::MAX);
-    let more = hospitals.len() > limit;
-    hospitals.truncate(limit);
-    Ok((hospitals, more))
 }
 
 #[cfg(test)]

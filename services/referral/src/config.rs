@@ -1,10 +1,13 @@
 //! Settings, from flags or the environment. `--help` is their reference.
 
-use std::{net::SocketAddr, num::ParseIntError, time::Duration};
+use std::{fs, net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration};
 
+use anyhow::Context as _;
 use clap::Parser;
 use neurotriage_service_kit::telemetry::TelemetryConfig;
 use secrecy::SecretString;
+
+use crate::ranking::RankingRules;
 
 /// Settings of the referral service.
 #[derive(Clone, Debug, Parser)]
@@ -42,9 +45,29 @@ pub struct Config {
     #[arg(long, env = "INGESTION_ENDPOINT")]
     pub ingestion_endpoint: String,
 
+    /// File with the weights by which hospitals are ranked, in the form of
+    /// `assets/ranking/ranking.toml`; that one, which is compiled in, if not given.
+    #[arg(long, env = "REFERRAL_RANKING", value_name = "FILE")]
+    pub ranking: Option<PathBuf>,
+
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// Returns the rules by which hospitals are ranked.
+    ///
+    /// # Errors
+    /// If the file cannot be read or a value in it is wrong.
+    pub fn ranking_rules(&self) -> anyhow::Result<RankingRules> {
+        let Some(path) = &self.ranking else {
+            return RankingRules::builtin().context("read the ranking rules compiled in");
+        };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("read the ranking rules in {}", path.display()))?;
+        RankingRules::read(&text).with_context(|| format!("ranking rules in {}", path.display()))
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {

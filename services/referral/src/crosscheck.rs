@@ -104,8 +104,32 @@ impl std::fmt::Debug for ReportedFinding {
 pub struct LesionSite {
     /// Whole tumour in millilitres.
     pub volume_ml: f64,
-    /// Regions with their weight in naming the site, 0 to 1.
-    pub regions: Vec<(RegionName, f64)>,
+    /// How far the network may be trusted that it is there, 0 to 1; `None` if that is not known.
+    pub confidence: Option<f64>,
+    /// The regions it lies in.
+    pub regions: Vec<LesionRegion>,
+}
+
+/// How much a region has of a lesion.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LesionRegion {
+    /// The region.
+    pub region: RegionName,
+    /// Its weight in naming the site, 0 to 1.
+    pub weight: f64,
+    /// The smallest and the greatest weight if the study lay a little off; `None` if not tried.
+    pub span: Option<(f64, f64)>,
+}
+
+impl LesionRegion {
+    /// Returns the weight as far as the place of the study is certain: the mean of the weight and of
+    /// its least and greatest.
+    fn expected_weight(self) -> f64 {
+        match self.span {
+            Some((least, greatest)) => (least + self.weight + greatest) / 3.0,
+            None => self.weight,
+        }
+    }
 }
 
 /// Whether the image shows a tumour, by the word of the segmentation service.
@@ -202,6 +226,11 @@ pub struct Comparison {
     pub image_regions: Vec<WeightedRegion>,
     /// Site fused from both; `None` if unknown.
     pub confirmed_site: Option<RegionName>,
+    /// How far the site may be trusted, 0 to 1: the share that it has of image times likelihood of the
+    /// symptoms, times how far the lesions may be trusted. It ranks sites; it is no probability. `None`
+    /// without a site.
+    #[serde(default)]
+    pub site_confidence: Option<f64>,
     /// Signs that need attention soon.
     pub urgent_signs: Vec<String>,
     /// The most urgent of them.
@@ -256,6 +285,9 @@ pub fn compare(
     let confirmed_site = image_weights
         .as_deref()
         .and_then(|weights| space.most_likely_site(weights, symptoms.likelihoods()));
+    let site_confidence = image_weights.as_deref().zip(confirmed_site).map(|(weights, site)| {
+        space.share_of_site(weights, symptoms.likelihoods(), site) * regions::trust(image)
+    });
     let (urgency, urgent_signs) = verdict::urgent_signs(table, findings);
     let context = verdict::Context { table, space: &space, handedness, image };
     let reasons = verdict::reasons(&context, &judged, &fits, image_weights.as_deref());
@@ -275,6 +307,7 @@ pub fn compare(
             .as_deref()
             .map_or_else(Vec::new, |weights| space.listed(weights)),
         confirmed_site,
+        site_confidence,
         urgent_signs,
         urgency,
         next_checks,

@@ -2,6 +2,7 @@
 //!
 //! Read from TOML and checked once; holders never check again. Knows nothing of patients.
 
+mod error;
 mod page;
 mod read;
 
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 
 use neurotriage_domain::{Side, Structure};
 use serde::{Deserialize, Serialize};
+
+pub use self::error::EvidenceError;
 
 /// The table that is compiled in.
 const BUILTIN: &str = include_str!("../../../assets/evidence/evidence.toml");
@@ -21,7 +24,7 @@ pub const FREQUENCY_MAX: f64 = 0.95;
 
 /// Findings that a table must cover: the findings of the symptom lexicon.
 #[rustfmt::skip]
-pub const FINDING_IDS: [&str; 85] = [
+pub const FINDING_IDS: [&str; 87] = [
     "seizure", "focal_seizure", "focal_motor_seizure", "focal_impaired_awareness_seizure", "visual_seizure",
     "olfactory_seizure", "somatosensory_seizure", "auditory_seizure", "deja_vu", "headache",
     "unilateral_headache", "nausea", "vomiting", "papilledema", "raised_intracranial_pressure", "hydrocephalus",
@@ -36,7 +39,7 @@ pub const FINDING_IDS: [&str; 85] = [
     "executive_dysfunction", "memory_impairment", "cognitive_impairment", "confusion", "movement_disorder",
     "tremor", "chorea", "polydipsia", "hyperphagia", "amenorrhea", "galactorrhea", "fatigue", "weight_loss",
     "drowsiness", "loss_of_consciousness", "status_epilepticus", "neck_pain", "imbalance", "depression",
-    "anxiety", "hiccups",
+    "anxiety", "hiccups", "anisocoria", "rapid_decline",
 ];
 
 /// Hand the patient writes with; hints at the side of language.
@@ -50,6 +53,11 @@ pub enum Handedness {
     Left,
     /// Uses both hands.
     Both,
+}
+
+impl Handedness {
+    /// Every hand.
+    pub const ALL: [Self; 4] = [Self::Unknown, Self::Right, Self::Left, Self::Both];
 }
 
 /// Which side of the brain a finding points to.
@@ -67,17 +75,61 @@ pub enum SideRule {
     None,
 }
 
-/// How well a row is founded.
+/// How well something is founded: who names the direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
-    /// Systematic review.
+    /// Systematic review of patients with brain tumours.
     A,
-    /// Large cohort.
+    /// Cohort of at least 100 patients with brain tumours, or systematic review of other patients.
     B,
-    /// Textbook or guideline for the direction; the size is set by the project.
+    /// Textbook, guideline, narrative review, smaller study, or cohort of other patients.
     C,
     /// Judgement of the project.
     D,
+}
+
+impl Grade {
+    /// Every grade, the best first.
+    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::D];
+
+    /// Returns the letter.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+        }
+    }
+}
+
+/// What something rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// How well it is founded; never better than the source's.
+    pub grade: Grade,
+    /// Key of the source, which [`EvidenceTable::source`] knows.
+    pub source: String,
+}
+
+/// Something and what it rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Founded<T> {
+    /// What is said.
+    pub value: T,
+    /// What it rests on.
+    pub basis: Basis,
+}
+
+/// A source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The best grade it gives.
+    pub grade: Grade,
+    /// Authors, title, place and year, and what it found.
+    pub citation: String,
+    /// Its DOI, if it has one.
+    pub doi: Option<String>,
 }
 
 /// How soon a patient should be seen.
@@ -121,16 +173,14 @@ impl Cause {
 
 /// One cell of the table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ratio {
+pub struct Cell {
     /// How often the finding occurs with a glioma of the structure, relative to gliomas of any
     /// place: above 0, at most [`LIKELIHOOD_RATIO_MAX`].
     pub likelihood_ratio: f64,
     /// Which side of the structure it points to.
     pub side_rule: SideRule,
-    /// How well it is founded.
-    pub grade: Grade,
-    /// Key of the source.
-    pub source: String,
+    /// What the ratio rests on.
+    pub basis: Basis,
 }
 
 /// A red flag.
@@ -140,6 +190,8 @@ pub struct UrgentSign {
     pub urgency: Urgency,
     /// Why, in a sentence.
     pub sentence: String,
+    /// What it rests on.
+    pub basis: Basis,
 }
 
 /// One row of the table.
@@ -148,20 +200,20 @@ pub struct FindingEvidence {
     /// Which side a one-sided finding points to, unless a cell says otherwise.
     pub side_rule: SideRule,
     /// How often that side is right, 0.5 to below 1.
-    pub side_reliability: f64,
+    pub side_reliability: Founded<f64>,
     /// Findings of one group tend to come together; a finding of no group is its own.
     pub group: String,
     /// Structures the table names.
-    pub ratios: BTreeMap<Structure, Ratio>,
-    /// Likelihood ratio of every other structure.
-    pub elsewhere: f64,
+    pub cells: BTreeMap<Structure, Cell>,
+    /// The cell of every other structure; gives no side.
+    pub elsewhere: Cell,
     /// Share of patients with a brain tumour who have the finding at presentation, above 0, at most
     /// [`FREQUENCY_MAX`]; `None` if not known.
-    pub frequency: Option<f64>,
+    pub frequency: Option<Founded<f64>>,
     /// The cause that the finding is a sign of, if any.
-    pub sign_of: Option<Cause>,
+    pub sign_of: Option<Founded<Cause>>,
     /// What else may cause the finding.
-    pub also_from: Vec<Cause>,
+    pub also_from: Vec<Founded<Cause>>,
     /// The red flag it is, if any.
     pub urgent_sign: Option<UrgentSign>,
     /// What to do to know more.
@@ -169,23 +221,33 @@ pub struct FindingEvidence {
 }
 
 impl FindingEvidence {
+    /// Returns the cell of `structure`: every structure has one.
+    pub fn cell(&self, structure: Structure) -> &Cell {
+        self.cells.get(&structure).unwrap_or(&self.elsewhere)
+    }
+
     /// Returns the likelihood ratio of `structure`, whatever its side.
     pub fn likelihood_ratio(&self, structure: Structure) -> f64 {
-        self.ratios.get(&structure).map_or(self.elsewhere, |ratio| ratio.likelihood_ratio)
+        self.cell(structure).likelihood_ratio
+    }
+
+    /// Returns true if the finding is a sign of `cause`.
+    pub fn is_sign_of(&self, cause: Cause) -> bool {
+        self.sign_of.as_ref().is_some_and(|sign| sign.value == cause)
+    }
+
+    /// Returns true if `cause` may bring the finding, wherever the lesion lies.
+    pub fn may_come_from(&self, cause: Cause) -> bool {
+        self.also_from.iter().any(|other| other.value == cause)
     }
 
     /// Returns how much more often the finding is absent with a glioma of `structure` than with one of
     /// any place: `(1 - f·r) / (1 - f)`, with the frequency `f` and the likelihood ratio `r`, `f·r` at
     /// most [`FREQUENCY_MAX`]. 1 if the frequency is not known.
     pub fn absence_ratio(&self, structure: Structure) -> f64 {
-        let Some(frequency) = self.frequency else { return 1.0 };
+        let Some(frequency) = self.frequency.as_ref().map(|share| share.value) else { return 1.0 };
         let here = (frequency * self.likelihood_ratio(structure)).min(FREQUENCY_MAX);
         (1.0 - here) / (1.0 - frequency)
-    }
-
-    /// Returns the side rule for `structure`; structures that the row does not name have none.
-    pub fn side_rule_of(&self, structure: Structure) -> SideRule {
-        self.ratios.get(&structure).map_or(SideRule::None, |ratio| ratio.side_rule)
     }
 
     /// Returns how much more often than not the finding goes with `side` of `structure`: 2 if always,
@@ -200,9 +262,9 @@ impl FindingEvidence {
         body_side: Option<Side>,
         language_left: f64,
     ) -> f64 {
-        let sure = self.side_reliability;
+        let sure = self.side_reliability.value;
         let mixed = sure * language_left + (1.0 - sure) * (1.0 - language_left);
-        let left = match (self.side_rule_of(structure), body_side) {
+        let left = match (self.cell(structure).side_rule, body_side) {
             (SideRule::Contralateral, Some(Side::Left)) => 1.0 - sure,
             (SideRule::Contralateral, Some(Side::Right)) => sure,
             (SideRule::Ipsilateral, Some(Side::Left)) => sure,
@@ -221,13 +283,23 @@ impl FindingEvidence {
 }
 
 /// Chance that language lies on the left, 0.5 to 1, by the hand the patient writes with.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LanguageDominance {
-    right: f64,
-    left: f64,
-    both: f64,
-    unknown: f64,
+#[derive(Clone, Debug, PartialEq)]
+struct LanguageDominance {
+    right: Founded<f64>,
+    left: Founded<f64>,
+    both: Founded<f64>,
+    unknown: Founded<f64>,
+}
+
+impl LanguageDominance {
+    fn of(&self, handedness: Handedness) -> &Founded<f64> {
+        match handedness {
+            Handedness::Unknown => &self.unknown,
+            Handedness::Right => &self.right,
+            Handedness::Left => &self.left,
+            Handedness::Both => &self.both,
+        }
+    }
 }
 
 /// The checked table.
@@ -235,100 +307,12 @@ pub struct LanguageDominance {
 pub struct EvidenceTable {
     version: String,
     prior: BTreeMap<Structure, f64>,
+    prior_bases: BTreeMap<Structure, Basis>,
     prior_weight: f64,
     dominance: LanguageDominance,
     findings: BTreeMap<String, FindingEvidence>,
-    sources: BTreeMap<String, String>,
+    sources: BTreeMap<String, Source>,
     site_checks: BTreeMap<Structure, Vec<String>>,
-}
-
-/// Why a table cannot be used.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum EvidenceError {
-    /// Not TOML, or not the shape of a table.
-    #[error("evidence table is malformed; correct it: {0}")]
-    Syntax(String),
-    /// The table does not say which version it is.
-    #[error("evidence table has no version; give it one, such as `2026.11.1`")]
-    NoVersion,
-    /// A row for a finding that the lexicon does not have.
-    #[error(
-        "evidence table names the unknown finding `{finding}`; use an id of the symptom lexicon"
-    )]
-    UnknownFinding {
-        /// The name found.
-        finding: String,
-    },
-    /// Two rows for one finding.
-    #[error("evidence table has two rows for `{finding}`; keep one")]
-    RepeatedFinding {
-        /// Which finding.
-        finding: String,
-    },
-    /// No row for a finding.
-    #[error("evidence table has no row for `{finding}`; add one")]
-    MissingFinding {
-        /// Which finding.
-        finding: &'static str,
-    },
-    /// A place that is neither a structure nor a group of structures.
-    #[error(
-        "`{place}` of the evidence table names the unknown structure `{structure}`; use a brain structure or a group"
-    )]
-    UnknownStructure {
-        /// Row or section.
-        place: String,
-        /// The name found.
-        structure: String,
-    },
-    /// A side rule that does not exist.
-    #[error(
-        "`{finding}` has the unknown side rule `{rule}`; use contralateral, ipsilateral, dominant, non_dominant or none"
-    )]
-    UnknownSideRule {
-        /// Which row.
-        finding: String,
-        /// The rule found.
-        rule: String,
-    },
-    /// A grade that does not exist.
-    #[error("`{finding}` has the unknown grade `{grade}`; use A, B, C or D")]
-    UnknownGrade {
-        /// Which row.
-        finding: String,
-        /// The grade found.
-        grade: String,
-    },
-    /// A source that the table does not list.
-    #[error("`{finding}` names the unknown source `{origin}`; list it under `sources`")]
-    UnknownSource {
-        /// Which row.
-        finding: String,
-        /// The key found.
-        origin: String,
-    },
-    /// A number outside its range.
-    #[error("`{field}` of `{place}` is {value}; it must lie {range}")]
-    OutOfRange {
-        /// Row or section.
-        place: String,
-        /// Which number.
-        field: String,
-        /// The number found.
-        value: f64,
-        /// What is allowed.
-        range: &'static str,
-    },
-    /// A row that has one half of what only makes sense together.
-    #[error("`{finding}` has `{given}` without `{missing}`; give both or neither")]
-    Incomplete {
-        /// Which row.
-        finding: String,
-        /// What it has.
-        given: &'static str,
-        /// What it lacks.
-        missing: &'static str,
-    },
 }
 
 impl EvidenceTable {
@@ -363,6 +347,13 @@ impl EvidenceTable {
         self.findings.iter().map(|(id, row)| (id.as_str(), row))
     }
 
+    /// Returns every cell: each finding with each structure.
+    pub fn cells(&self) -> impl Iterator<Item = (&str, Structure, &Cell)> {
+        self.findings().flat_map(|(id, row)| {
+            Structure::ALL.iter().map(move |&structure| (id, structure, row.cell(structure)))
+        })
+    }
+
     /// Returns how often gliomas lie in each structure, both sides together: relative weights.
     pub fn prior(&self) -> &BTreeMap<Structure, f64> {
         &self.prior
@@ -374,9 +365,14 @@ impl EvidenceTable {
         self.prior_weight
     }
 
-    /// Returns the title of a source.
-    pub fn source(&self, key: &str) -> Option<&str> {
-        self.sources.get(key).map(String::as_str)
+    /// Returns what the weight of `structure` among [`EvidenceTable::prior`] rests on.
+    pub fn prior_basis(&self, structure: Structure) -> Option<&Basis> {
+        self.prior_bases.get(&structure)
+    }
+
+    /// Returns a source by its key.
+    pub fn source(&self, key: &str) -> Option<&Source> {
+        self.sources.get(key)
     }
 
     /// Returns what to look for when a lesion lies in `structure`.
@@ -386,12 +382,29 @@ impl EvidenceTable {
 
     /// Returns the chance that language lies on the left, 0.5 to 1.
     pub fn language_left(&self, handedness: Handedness) -> f64 {
-        match handedness {
-            Handedness::Unknown => self.dominance.unknown,
-            Handedness::Right => self.dominance.right,
-            Handedness::Left => self.dominance.left,
-            Handedness::Both => self.dominance.both,
-        }
+        self.dominance.of(handedness).value
+    }
+
+    /// Returns what [`EvidenceTable::language_left`] rests on.
+    pub fn language_basis(&self, handedness: Handedness) -> &Basis {
+        &self.dominance.of(handedness).basis
+    }
+
+    /// Returns what everything in the table rests on.
+    fn bases(&self) -> impl Iterator<Item = &Basis> {
+        let dominance = Handedness::ALL.into_iter().map(|hand| self.language_basis(hand));
+        let rows = self.findings.values().flat_map(|row| {
+            let cells = row.cells.values().map(|cell| &cell.basis);
+            let causes = row.sign_of.iter().chain(&row.also_from).map(|cause| &cause.basis);
+            let urgent = row.urgent_sign.iter().map(|sign| &sign.basis);
+            let numbers = row.frequency.iter().chain([&row.side_reliability]);
+            cells
+                .chain([&row.elsewhere.basis])
+                .chain(causes)
+                .chain(urgent)
+                .chain(numbers.map(|number| &number.basis))
+        });
+        self.prior_bases.values().chain(dominance).chain(rows)
     }
 }
 

@@ -1,17 +1,19 @@
 //! gRPC face of the service: decode, call one domain function, encode.
 
 mod convert;
+mod directory;
 
 use neurotriage_proto::referral::v1::{
     AssessRequest, AssessResponse, GetAssessmentRequest, GetAssessmentResponse,
-    ListHospitalsRequest, ListHospitalsResponse, referral_service_server::ReferralService,
+    referral_service_server::ReferralService,
 };
 use neurotriage_service_kit::status::to_status;
 use tonic::{Request, Response, Status};
 
+pub use self::directory::DirectoryGrpc;
 use crate::{
-    assessment::{self, AssessmentError, ReferralStore, Sources},
-    evidence::EvidenceTable,
+    assessment::{self, AssessmentError, Knowledge, ReferralStore, Sources},
+    directory::DirectoryStore,
 };
 
 /// `ErrorInfo.domain` of every error this service returns.
@@ -22,13 +24,13 @@ pub const ERROR_DOMAIN: &str = "referral.neurotriage.example";
 pub struct ReferralGrpc<S, U> {
     store: S,
     sources: U,
-    table: EvidenceTable,
+    knowledge: Knowledge,
 }
 
 impl<S, U> ReferralGrpc<S, U> {
-    /// Serves from `store` and `sources` by the evidence of `table`.
-    pub fn new(store: S, sources: U, table: EvidenceTable) -> Self {
-        Self { store, sources, table }
+    /// Serves from `store` and `sources` by what `knowledge` says.
+    pub fn new(store: S, sources: U, knowledge: Knowledge) -> Self {
+        Self { store, sources, knowledge }
     }
 }
 
@@ -37,14 +39,14 @@ fn refuse(error: AssessmentError) -> Status {
 }
 
 #[tonic::async_trait]
-impl<S: ReferralStore, U: Sources> ReferralService for ReferralGrpc<S, U> {
+impl<S: ReferralStore + DirectoryStore, U: Sources> ReferralService for ReferralGrpc<S, U> {
     #[tracing::instrument(skip_all)]
     async fn assess(
         &self,
         request: Request<AssessRequest>,
     ) -> Result<Response<AssessResponse>, Status> {
         let request = convert::assessment_request(&request.into_inner()).map_err(refuse)?;
-        let assessment = assessment::assess(&self.store, &self.sources, &self.table, request)
+        let assessment = assessment::assess(&self.store, &self.sources, &self.knowledge, request)
             .await
             .map_err(refuse)?;
         tracing::info!(
@@ -67,23 +69,5 @@ impl<S: ReferralStore, U: Sources> ReferralService for ReferralGrpc<S, U> {
             assessment::get_assessment(&self.store, assessment_id).await.map_err(refuse)?;
         let assessment = Some(convert::assessment(assessment));
         Ok(Response::new(GetAssessmentResponse { assessment }))
-    }
-
-    #[tracing::instrument(skip_all)]
-    async fn list_hospitals(
-        &self,
-        request: Request<ListHospitalsRequest>,
-    ) -> Result<Response<ListHospitalsResponse>, Status> {
-        let request = request.into_inner();
-        let after = convert::page_token(&request.page_token).map_err(refuse)?;
-        let (hospitals, more) = assessment::list_hospitals(&self.store, request.page_size, after)
-            .await
-            .map_err(refuse)?;
-        let next_page_token = match hospitals.last() {
-            Some(last) if more => last.hospital_id.to_string(),
-            Some(_) | None => String::new(),
-        };
-        let hospitals = hospitals.into_iter().map(convert::hospital).collect();
-        Ok(Response::new(ListHospitalsResponse { hospitals, next_page_token }))
     }
 }

@@ -1,13 +1,24 @@
 //! Hospitals of the directory. No I/O.
 
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashSet, str::FromStr};
+
 use neurotriage_domain::HospitalId;
 use serde::{Deserialize, Serialize};
+
+pub use rules::{
+    BEDS_FREE_MAX, Field, FieldProblem, IDENTIFIER_CHARS_MAX, IDENTIFIERS_MAX, LANGUAGE_CHARS_MAX,
+    LANGUAGES_MAX, RESERVED_SYSTEM, TEXT_CHARS_MAX,
+};
 
 /// The directory that fills an empty database: every hospital in it is invented.
 const SAMPLE: &str = include_str!("../../../assets/hospitals/sample.toml");
 
 /// Mean radius of the earth, in kilometres (IUGG).
-const EARTH_RADIUS_KM: f64 = 6371.0088;
+pub(crate) const EARTH_RADIUS_KM: f64 = 6371.0088;
 
 /// A place on earth, WGS 84.
 ///
@@ -46,10 +57,16 @@ impl Coordinates {
     }
 
     /// Returns the great-circle distance, in kilometres, by the haversine formula on a sphere.
+    ///
+    /// # Source
+    /// Sinnott, "Virtues of the Haversine", Sky and Telescope 68(2), 1984, p. 159. The radius is the
+    /// mean radius of the earth, 6371.0088 km (Moritz, "Geodetic Reference System 1980").
     pub fn distance_km(self, other: Self) -> f64 {
         let (from, to) = (self.latitude_degrees.to_radians(), other.latitude_degrees.to_radians());
         let half_latitude = (to - from) / 2.0;
-        let half_longitude = (other.longitude_degrees - self.longitude_degrees).to_radians() / 2.0;
+        // The short way round, so that 180 and -180 degrees are one meridian without rounding.
+        let apart_degrees = (other.longitude_degrees - self.longitude_degrees).abs();
+        let half_longitude = apart_degrees.min(360.0 - apart_degrees).to_radians() / 2.0;
         let haversine =
             half_latitude.sin().powi(2) + from.cos() * to.cos() * half_longitude.sin().powi(2);
         2.0 * EARTH_RADIUS_KM * haversine.clamp(0.0, 1.0).sqrt().asin()
@@ -100,11 +117,39 @@ capabilities! {
     NeuroOphthalmology = "neuro_ophthalmology", "neuro-ophthalmology";
     /// Surgery of epilepsy.
     EpilepsySurgery = "epilepsy_surgery", "epilepsy surgery";
+    /// Treatment of stroke.
+    Stroke = "stroke", "stroke care";
     /// Operations on the brain at any hour.
     EmergencyNeurosurgery = "emergency_neurosurgery", "emergency neurosurgery";
 }
 
+/// Text that names no capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown capability; expected one of Capability::ALL in snake_case")]
+pub struct UnknownCapability;
+
+impl FromStr for Capability {
+    type Err = UnknownCapability;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCapability> {
+        let named = |capability: &Self| capability.as_str() == text;
+        Self::ALL.iter().copied().find(named).ok_or(UnknownCapability)
+    }
+}
+
+/// A name that another register gave the hospital, as FHIR's `Identifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identifier {
+    /// Whose name it is: an absolute URI, such as `urn:oid:1.2.410.100110`.
+    pub system: String,
+    /// The name, unique within `system`.
+    pub value: String,
+}
+
 /// One hospital of the directory.
+///
+/// [`Hospital::check`] holds the rules of its fields; every form of the directory calls it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hospital {
     /// Its identifier.
@@ -121,6 +166,15 @@ pub struct Hospital {
     pub capacity: f64,
     /// False if it takes no referrals at present.
     pub accepts_referrals: bool,
+    /// Names that other registers gave it. Absent in assessments stored before it was added.
+    #[serde(default)]
+    pub identifiers: Vec<Identifier>,
+    /// Languages that patients are spoken to in, as BCP 47 tags such as `ko`.
+    #[serde(default)]
+    pub languages: Vec<String>,
+    /// Beds free now; `None` if it was not told.
+    #[serde(default)]
+    pub beds_free: Option<u32>,
 }
 
 impl Hospital {
@@ -128,11 +182,23 @@ impl Hospital {
     pub fn offers(&self, capability: Capability) -> bool {
         self.capabilities.contains(&capability)
     }
+
+    /// Returns true if the hospital speaks `language`, a BCP 47 tag: `en` is met by `en-GB`, but
+    /// `en-GB` is not met by `en`.
+    ///
+    /// # Source
+    /// RFC 4647, section 3.3.1, basic filtering.
+    pub fn speaks(&self, language: &str) -> bool {
+        self.languages.iter().any(|tag| {
+            tag.get(..language.len()).is_some_and(|start| start.eq_ignore_ascii_case(language))
+                && matches!(tag.as_bytes().get(language.len()), None | Some(b'-'))
+        })
+    }
 }
 
 /// Why a directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DirectoryError {
+pub enum ListError {
     /// Not TOML, or not the shape of a directory.
     #[error("hospital directory is malformed; correct it: {0}")]
     Syntax(String),
@@ -142,9 +208,17 @@ pub enum DirectoryError {
         /// Which hospital.
         hospital_id: HospitalId,
     },
-    /// A capacity is no share.
-    #[error("hospital {hospital_id} has a capacity outside 0 to 1; correct it")]
-    Capacity {
+    /// A field breaks its rule.
+    #[error("hospital {hospital_id} has a wrong {source}")]
+    Field {
+        /// Which hospital.
+        hospital_id: HospitalId,
+        /// Which field, and what would be right.
+        source: FieldProblem,
+    },
+    /// Two hospitals have one identifier.
+    #[error("hospital {hospital_id} is listed twice; remove one of the two")]
+    Repeated {
         /// Which hospital.
         hospital_id: HospitalId,
     },
@@ -167,100 +241,54 @@ struct RawHospital {
     capabilities: Vec<Capability>,
     capacity: f64,
     accepts_referrals: bool,
+    #[serde(default)]
+    identifiers: Vec<Identifier>,
+    #[serde(default)]
+    languages: Vec<String>,
+    beds_free: Option<u32>,
 }
 
 /// Returns the invented hospitals that are compiled in.
 ///
 /// # Errors
 /// As [`directory`].
-pub fn sample() -> Result<Vec<Hospital>, DirectoryError> {
+pub fn sample() -> Result<Vec<Hospital>, ListError> {
     directory(SAMPLE)
 }
 
 /// Returns the hospitals written in `text`, a TOML list named `hospital`.
 ///
 /// # Errors
-/// [`DirectoryError`] names the first hospital that is wrong.
-pub fn directory(text: &str) -> Result<Vec<Hospital>, DirectoryError> {
+/// [`ListError`] names the first hospital that is wrong.
+pub fn directory(text: &str) -> Result<Vec<Hospital>, ListError> {
     let raw: RawDirectory =
-        toml::from_str(text).map_err(|error| DirectoryError::Syntax(error.message().to_owned()))?;
+        toml::from_str(text).map_err(|error| ListError::Syntax(error.message().to_owned()))?;
     let mut hospitals = Vec::with_capacity(raw.hospital.len());
-    for hospital in raw.hospital {
-        let hospital_id = hospital.hospital_id;
-        let location =
-            Coordinates::from_degrees(hospital.latitude_degrees, hospital.longitude_degrees)
-                .map_err(|_| DirectoryError::Coordinates { hospital_id: hospital_id.clone() })?;
-        if !(0.0..=1.0).contains(&hospital.capacity) {
-            return Err(DirectoryError::Capacity { hospital_id });
+    let mut seen = HashSet::with_capacity(raw.hospital.len());
+    for raw in raw.hospital {
+        let hospital_id = raw.hospital_id;
+        let location = Coordinates::from_degrees(raw.latitude_degrees, raw.longitude_degrees)
+            .map_err(|_| ListError::Coordinates { hospital_id: hospital_id.clone() })?;
+        if !seen.insert(hospital_id.clone()) {
+            return Err(ListError::Repeated { hospital_id });
         }
-        hospitals.push(Hospital {
+        let hospital = Hospital {
             hospital_id,
-            name: hospital.name,
-            city: hospital.city,
+            name: raw.name,
+            city: raw.city,
             location,
-            capabilities: hospital.capabilities,
-            capacity: hospital.capacity,
-            accepts_referrals: hospital.accepts_referrals,
-        });
+            capabilities: raw.capabilities,
+            capacity: raw.capacity,
+            accepts_referrals: raw.accepts_referrals,
+            identifiers: raw.identifiers,
+            languages: raw.languages,
+            beds_free: raw.beds_free,
+        };
+        hospital.check().map_err(|source| ListError::Field {
+            hospital_id: hospital.hospital_id.clone(),
+            source,
+        })?;
+        hospitals.push(hospital);
     }
     Ok(hospitals)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(latitude: f64, longitude: f64) -> Coordinates {
-        Coordinates::from_degrees(latitude, longitude).unwrap()
-    }
-
-    #[test]
-    fn every_sample_hospital_says_that_it_is_invented() {
-        let hospitals = sample().unwrap();
-        assert!(hospitals.len() >= 14);
-        assert!(hospitals.iter().all(|hospital| hospital.name.contains("(fictional)")));
-        for &capability in Capability::ALL {
-            assert!(hospitals.iter().any(|hospital| hospital.offers(capability)), "{capability:?}");
-        }
-    }
-
-    #[test]
-    fn mistakes_of_a_directory_are_named() {
-        let table = [
-            ("syntax", "[[hospital]]", "[[hospitals]]", "malformed"),
-            (
-                "latitude",
-                "latitude_degrees = 37.55",
-                "latitude_degrees = 137.55",
-                "sample-a has impossible",
-            ),
-            ("capacity", "capacity = 0.35", "capacity = 1.35", "sample-a has a capacity"),
-            ("capability", "\"awake_mapping\"", "\"magic\"", "malformed"),
-        ];
-        for (case, find, replace, message) in table {
-            let error = directory(&SAMPLE.replacen(find, replace, 1)).unwrap_err().to_string();
-            assert!(error.contains(message), "case: {case}: {error}");
-        }
-    }
-
-    #[test]
-    fn distances_have_their_closed_forms() {
-        let quarter = std::f64::consts::FRAC_PI_2 * EARTH_RADIUS_KM;
-        // (what the row is for, from, to, kilometres)
-        let table = [
-            ("itself", place(37.0, 127.0), place(37.0, 127.0), 0.0),
-            ("pole to equator", place(90.0, 0.0), place(0.0, 77.0), quarter),
-            ("antipodes", place(0.0, -90.0), place(0.0, 90.0), 2.0 * quarter),
-            ("across the date line", place(0.0, 179.5), place(0.0, -179.5), quarter / 90.0),
-        ];
-        for (case, from, to, km) in table {
-            assert!((from.distance_km(to) - km).abs() < 1e-6, "case: {case}");
-            assert!((to.distance_km(from) - km).abs() < 1e-6, "case: {case}");
-        }
-        for (latitude, longitude) in
-            [(90.1, 0.0), (0.0, -180.1), (f64::NAN, 0.0), (0.0, f64::INFINITY)]
-        {
-            assert_eq!(Coordinates::from_degrees(latitude, longitude), Err(InvalidCoordinates));
-        }
-    }
 }

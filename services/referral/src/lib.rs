@@ -1,13 +1,14 @@
 //! Referral: compares where the image shows a tumour with where the symptoms point, and ranks the
 //! hospitals that can treat it. Decision support for research use; not a medical device.
 //!
-//! `evidence`, `crosscheck`, `hospital` and `ranking` are pure; `assessment` holds the flow and knows
-//! neither tonic nor sea-orm. `store`, `sources` and `grpc` depend on them, never the other way
-//! round, and never on each other.
+//! `evidence`, `crosscheck`, `hospital` and `ranking` are pure; `assessment` and `directory` hold the
+//! flows and know neither tonic nor sea-orm. `store`, `upstream` and `grpc` depend on them, never the
+//! other way round, and never on each other.
 
 pub mod assessment;
 pub mod config;
 pub mod crosscheck;
+pub mod directory;
 pub mod evidence;
 pub mod grpc;
 pub mod hospital;
@@ -18,8 +19,11 @@ pub mod upstream;
 use std::{future::Future, time::Duration};
 
 use anyhow::Context as _;
-use neurotriage_proto::referral::v1::referral_service_server::{
-    ReferralServiceServer, SERVICE_NAME,
+use neurotriage_proto::referral::v1::{
+    hospital_directory_service_server::{
+        HospitalDirectoryServiceServer, SERVICE_NAME as DIRECTORY_SERVICE_NAME,
+    },
+    referral_service_server::{ReferralServiceServer, SERVICE_NAME},
 };
 use neurotriage_service_kit::server;
 use sea_orm::DatabaseConnection;
@@ -27,7 +31,12 @@ use tokio::net::TcpListener;
 use tonic::{service::Routes, transport::Channel};
 
 use crate::{
-    evidence::EvidenceTable, grpc::ReferralGrpc, store::SqlReferralStore, upstream::GrpcSources,
+    assessment::Knowledge,
+    evidence::EvidenceTable,
+    grpc::{DirectoryGrpc, ReferralGrpc},
+    ranking::RankingRules,
+    store::SqlReferralStore,
+    upstream::GrpcSources,
 };
 
 /// What the service works with.
@@ -41,6 +50,8 @@ pub struct Dependencies {
     pub segmentation: Channel,
     /// To the ingestion service.
     pub ingestion: Channel,
+    /// How hospitals are ranked.
+    pub ranking: RankingRules,
 }
 
 /// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
@@ -55,8 +66,9 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { db, records, segmentation, ingestion } = dependencies;
-    let table = EvidenceTable::builtin().context("read evidence table")?;
+    let Dependencies { db, records, segmentation, ingestion, ranking } = dependencies;
+    let evidence = EvidenceTable::builtin().context("read evidence table")?;
+    let knowledge = Knowledge { evidence, ranking };
     let store = SqlReferralStore::new(db);
     let sample = hospital::sample().context("read sample hospitals")?;
     let written = store.fill_empty_directory(&sample).await.context("fill hospital directory")?;
@@ -67,12 +79,15 @@ pub async fn run(
         );
     }
     let sources = GrpcSources::new(records, segmentation, ingestion);
-    let routes = Routes::new(ReferralServiceServer::new(ReferralGrpc::new(store, sources, table)));
+    let directory = DirectoryGrpc::new(store.clone());
+    let referral = ReferralGrpc::new(store, sources, knowledge);
+    let routes = Routes::new(ReferralServiceServer::new(referral))
+        .add_service(HospitalDirectoryServiceServer::new(directory));
     server::serve(
         "neurotriage-referral",
         listener,
         routes,
-        &[SERVICE_NAME],
+        &[SERVICE_NAME, DIRECTORY_SERVICE_NAME],
         drain_timeout,
         shutdown,
     )

@@ -17,6 +17,7 @@ async fn main() -> anyhow::Result<()> {
         records: client::channel(&config.records_endpoint)?,
         segmentation: client::channel(&config.segmentation_endpoint)?,
         ingestion: client::channel(&config.ingestion_endpoint)?,
+        ranking: config.ranking_rules()?,
     };
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let served = neurotriage_referral::run(

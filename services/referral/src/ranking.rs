@@ -3,33 +3,35 @@
 //! A hospital that lacks something essential, or takes no referrals, is left out. The others are
 //! scored by weighted factors, each 0 to 1 and each with its explanation; ties go by id.
 
+mod needs;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Ordering;
 
-use neurotriage_domain::{RegionName, Side, Structure};
+use neurotriage_domain::RegionName;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    needs::{NearbyArea, NeedLesion, Requirement, TumourHint, hints, requirements},
+    rules::{RankingRules, RulesError, Travel, Weights},
+};
 use crate::{
     evidence::Urgency,
     hospital::{Capability, Coordinates, Hospital},
 };
 
-/// Distance at which the distance factor has fallen to one half, in kilometres.
-pub const HALF_DISTANCE_KM: f64 = 100.0;
-
-/// Value of the distance factor if the home is unknown.
-const DISTANCE_NEUTRAL: f64 = 0.5;
-
-/// Below this chance of language on the left both sides count as eloquent.
-const LANGUAGE_SURE: f64 = 0.9;
+/// Value of the travel factor if the home is unknown.
+const TRAVEL_NEUTRAL: f64 = 0.5;
 
 /// What the ranking needs to know of the patient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Need {
     /// Where the tumour lies; `None` if unknown.
     pub site: Option<RegionName>,
+    /// What the image shows, largest first; empty if nothing is sure.
+    pub lesions: Vec<NeedLesion>,
     /// Chance that language lies on the left, 0 to 1.
     pub language_left: f64,
     /// How soon the patient should be seen.
@@ -42,15 +44,6 @@ pub struct Need {
     pub has_visual_signs: bool,
     /// Where the patient lives; `None` if unknown.
     pub home: Option<Coordinates>,
-}
-
-/// A capability that is called for, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// What is called for.
-    pub capability: Capability,
-    /// Why, as the end of a sentence: `for a tumour of the brain stem`.
-    pub why: String,
 }
 
 /// One factor of a hospital's score.
@@ -75,192 +68,251 @@ pub struct RankedHospital {
     pub score: f64,
     /// Every factor of the score.
     pub factors: Vec<Factor>,
-    /// Great-circle distance from the home; `None` if the home is unknown.
+    /// Great-circle distance from the home, in kilometres; `None` if the home is unknown.
     pub distance_km: Option<f64>,
+    /// Estimated time on the road, in minutes; `None` if the home is unknown.
+    #[serde(default)]
+    pub travel_minutes: Option<f64>,
     /// Why, in a sentence.
     pub reason: String,
 }
 
-/// Hospitals, best first.
+/// Hospitals, best first. Fields with a default were added after the first assessments were stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ranking {
     /// Best first.
     pub hospitals: Vec<RankedHospital>,
     /// Why the list is empty or shorter than asked; empty otherwise.
     pub reason: String,
-}
-
-/// Returns what no hospital may lack.
-pub fn essential(need: &Need) -> Vec<Requirement> {
-    let mut essential = vec![requirement(Capability::Neurosurgery, "for any brain tumour")];
-    if need.urgency == Urgency::Emergency {
-        essential
-            .push(requirement(Capability::EmergencyNeurosurgery, "because of the urgent signs"));
-    }
-    if need.is_child {
-        essential.push(requirement(Capability::PaediatricNeuroOncology, "for a patient under 18"));
-    }
-    essential
-}
-
-/// Returns what the site of the tumour and the findings call for.
-pub fn wanted(need: &Need) -> Vec<Requirement> {
-    let mut wanted = Vec::new();
-    if let Some(site) = need.site {
-        let place = site.display_name();
-        for capability in of_structure(site.structure) {
-            wanted.push(requirement(*capability, &format!("for a tumour of the {place}")));
-        }
-        if is_eloquent(site, need.language_left) {
-            let why = format!("because language may lie in or near the {place}");
-            wanted.push(requirement(Capability::AwakeMapping, &why));
-        }
-    }
-    let mut add = |capability, why: &str| {
-        if !wanted.iter().any(|known: &Requirement| known.capability == capability) {
-            wanted.push(requirement(capability, why));
-        }
-    };
-    if need.has_visual_signs {
-        add(Capability::NeuroOphthalmology, "because of the visual signs");
-    }
-    if need.has_seizures {
-        add(Capability::EpilepsySurgery, "because of the seizures");
-    }
-    wanted
-}
-
-fn requirement(capability: Capability, why: &str) -> Requirement {
-    Requirement { capability, why: why.to_owned() }
-}
-
-fn of_structure(structure: Structure) -> &'static [Capability] {
-    match structure {
-        Structure::BrainStem => &[Capability::SkullBase, Capability::StereotacticBiopsy],
-        Structure::CerebellopontineAngle => &[Capability::SkullBase, Capability::Radiosurgery],
-        Structure::Hypothalamus => &[Capability::SkullBase, Capability::NeuroOphthalmology],
-        Structure::Thalamus
-        | Structure::Caudate
-        | Structure::Putamen
-        | Structure::GlobusPallidus
-        | Structure::SubthalamicNucleus
-        | Structure::Fornix
-        | Structure::CorpusCallosum
-        | Structure::InternalCapsule
-        | Structure::LateralVentricle
-        | Structure::ThirdVentricle
-        | Structure::FourthVentricle => &[Capability::StereotacticBiopsy],
-        Structure::Occipital => &[Capability::NeuroOphthalmology],
-        Structure::Frontal
-        | Structure::Temporal
-        | Structure::Parietal
-        | Structure::Insula
-        | Structure::Cerebellum => &[],
-    }
-}
-
-/// Returns true for the lobes of language on the side of language, or on both if that is unsure.
-fn is_eloquent(site: RegionName, language_left: f64) -> bool {
-    let lobe = matches!(
-        site.structure,
-        Structure::Frontal | Structure::Temporal | Structure::Parietal | Structure::Insula
-    );
-    let side = match site.side {
-        Side::Left => true,
-        Side::Right => language_left < LANGUAGE_SURE,
-        Side::Midline => false,
-    };
-    lobe && side
+    /// What the patient calls for, the essential first.
+    #[serde(default)]
+    pub requirements: Vec<Requirement>,
+    /// Kinds of tumour worth thinking of, which called for some of it.
+    #[serde(default)]
+    pub hints: Vec<TumourHint>,
+    /// Version of the rules.
+    #[serde(default)]
+    pub rules_version: String,
 }
 
 /// Ranks `directory` for `need` and returns at most `hospitals_max`.
-pub fn rank(need: &Need, directory: &[Hospital], hospitals_max: usize) -> Ranking {
-    let (essential, wanted) = (essential(need), wanted(need));
-    let accepting: Vec<&Hospital> =
-        directory.iter().filter(|hospital| hospital.accepts_referrals).collect();
-    let able = |hospital: &&&Hospital| {
-        essential.iter().all(|requirement| hospital.offers(requirement.capability))
-    };
-    let mut hospitals: Vec<RankedHospital> =
-        accepting.iter().filter(able).map(|hospital| score(need, &wanted, hospital)).collect();
-    hospitals.sort_by(better);
-    let found = hospitals.len();
-    hospitals.truncate(hospitals_max);
+pub fn rank(
+    rules: &RankingRules,
+    need: &Need,
+    directory: &[Hospital],
+    hospitals_max: usize,
+) -> Ranking {
+    let requirements = requirements(need);
+    let (essential, wanted): (Vec<&Requirement>, Vec<&Requirement>) =
+        requirements.iter().partition(|requirement| requirement.essential);
+    let weights = rules.weights(need.urgency);
+    let mut accepting = 0;
+    let mut able = Vec::new();
+    for hospital in directory.iter().filter(|hospital| hospital.accepts_referrals) {
+        accepting += 1;
+        if offers_all(hospital, &essential) {
+            able.push(Scored::new(rules, &weights, need, &wanted, hospital));
+        }
+    }
+    let found = able.len();
+    if found > hospitals_max && hospitals_max > 0 {
+        able.select_nth_unstable_by(hospitals_max - 1, better);
+    }
+    able.truncate(hospitals_max);
+    able.sort_by(better);
+    // Sentences are written for the few that are shown, not for a whole directory.
+    let hospitals =
+        able.into_iter().map(|scored| scored.explained(&weights, &wanted)).collect::<Vec<_>>();
     let reason = if found >= hospitals_max {
         String::new()
     } else {
-        shortage(directory, &accepting, &essential, found)
+        shortage(directory, accepting, &essential, found)
     };
-    Ranking { hospitals, reason }
+    let hints = hints(need);
+    let rules_version = rules.version().to_owned();
+    Ranking { hospitals, reason, requirements, hints, rules_version }
 }
 
-fn better(a: &RankedHospital, b: &RankedHospital) -> Ordering {
+fn offers_all(hospital: &Hospital, requirements: &[&Requirement]) -> bool {
+    requirements.iter().all(|requirement| hospital.offers(requirement.capability))
+}
+
+fn better(a: &Scored<'_>, b: &Scored<'_>) -> Ordering {
     b.score.total_cmp(&a.score).then_with(|| a.hospital.hospital_id.cmp(&b.hospital.hospital_id))
 }
 
+/// Says why fewer hospitals than asked were found, and what the directory lacks.
 fn shortage(
     directory: &[Hospital],
-    accepting: &[&Hospital],
-    essential: &[Requirement],
+    accepting: usize,
+    essential: &[&Requirement],
     found: usize,
 ) -> String {
     if directory.is_empty() {
         return "No hospital can take this patient: the directory is empty.".to_owned();
     }
-    if accepting.is_empty() {
+    if accepting == 0 {
         return "No hospital can take this patient: none accepts referrals at present.".to_owned();
     }
-    let needs: Vec<String> = essential
-        .iter()
-        .map(|requirement| {
-            format!("{} ({})", requirement.capability.display_name(), requirement.why)
-        })
-        .collect();
-    let needs = needs.join(" and ");
-    if found == 0 {
-        return format!(
-            "No hospital can take this patient: none that accepts referrals offers {needs}."
-        );
+    let needs = said(essential, |requirement| {
+        format!("{} ({})", requirement.capability.display_name(), requirement.why)
+    });
+    if found > 0 {
+        let noun = if found == 1 { "hospital" } else { "hospitals" };
+        return format!("Only {found} {noun} of the directory accept referrals and offer {needs}.");
     }
-    let noun = if found == 1 { "hospital" } else { "hospitals" };
-    format!("Only {found} {noun} of the directory accept referrals and offer {needs}.")
+    let closed = directory
+        .iter()
+        .filter(|hospital| !hospital.accepts_referrals && offers_all(hospital, essential))
+        .count();
+    let closed = match closed {
+        0 => String::new(),
+        1 => " One that does takes no referrals at present.".to_owned(),
+        more => format!(" {more} that do take no referrals at present."),
+    };
+    format!(
+        "No hospital can take this patient: none that accepts referrals offers {needs}.{closed}"
+    )
 }
 
-fn score(need: &Need, wanted: &[Requirement], hospital: &Hospital) -> RankedHospital {
-    let distance_km = need.home.map(|home| home.distance_km(hospital.location));
-    let urgent = need.urgency > Urgency::Routine;
-    // Weights sum to 1 in both rows. The fit to the tumour leads; when time presses, distance and
-    // readiness for emergencies count for more.
-    let [capability_weight, distance_weight, capacity_weight, emergency_weight] =
-        if urgent { [0.40, 0.30, 0.10, 0.20] } else { [0.55, 0.25, 0.20, 0.0] };
-    let mut factors = vec![
-        capability_factor(wanted, hospital, capability_weight),
-        distance_factor(distance_km, distance_weight),
-        Factor {
-            name: "capacity".to_owned(),
-            value: hospital.capacity.clamp(0.0, 1.0),
-            weight: capacity_weight,
-            explanation: format!(
-                "it can take {:.0} % of its referrals now",
-                100.0 * hospital.capacity
-            ),
-        },
-    ];
-    if urgent {
-        let ready = hospital.offers(Capability::EmergencyNeurosurgery);
-        let explanation =
-            if ready { "it operates at any hour" } else { "it does not operate at any hour" };
-        factors.push(Factor {
-            name: "emergency".to_owned(),
-            value: if ready { 1.0 } else { 0.0 },
-            weight: emergency_weight,
-            explanation: explanation.to_owned(),
+fn said(requirements: &[&Requirement], say: impl Fn(&Requirement) -> String) -> String {
+    requirements.iter().map(|requirement| say(requirement)).collect::<Vec<_>>().join(" and ")
+}
+
+/// A hospital with the values of its factors, before anything is put into words.
+struct Scored<'a> {
+    hospital: &'a Hospital,
+    score: f64,
+    distance_km: Option<f64>,
+    travel_minutes: Option<f64>,
+    capability: f64,
+    travel: f64,
+    capacity: f64,
+    readiness: f64,
+}
+
+impl<'a> Scored<'a> {
+    fn new(
+        rules: &RankingRules,
+        weights: &Weights,
+        need: &Need,
+        wanted: &[&Requirement],
+        hospital: &'a Hospital,
+    ) -> Self {
+        let distance_km = need.home.map(|home| home.distance_km(hospital.location));
+        let travel_minutes = distance_km.map(|km| rules.travel().minutes(km));
+        let met =
+            wanted.iter().filter(|requirement| hospital.offers(requirement.capability)).count();
+        let capability = if wanted.is_empty() { 1.0 } else { share(met, wanted.len()) };
+        let travel = travel_minutes.map_or(TRAVEL_NEUTRAL, |minutes| {
+            weights.half_minutes / (weights.half_minutes + minutes)
         });
+        let capacity =
+            if hospital.beds_free == Some(0) { 0.0 } else { hospital.capacity.clamp(0.0, 1.0) };
+        let readiness = if hospital.offers(Capability::EmergencyNeurosurgery) { 1.0 } else { 0.0 };
+        let score = (weights.capability * capability
+            + weights.travel * travel
+            + weights.capacity * capacity
+            + weights.readiness * readiness)
+            .clamp(0.0, 1.0);
+        Self {
+            hospital,
+            score,
+            distance_km,
+            travel_minutes,
+            capability,
+            travel,
+            capacity,
+            readiness,
+        }
     }
-    let score =
-        factors.iter().map(|factor| factor.value * factor.weight).sum::<f64>().clamp(0.0, 1.0);
-    let reason = reason(&factors);
-    RankedHospital { hospital: hospital.clone(), score, factors, distance_km, reason }
+
+    fn explained(self, weights: &Weights, wanted: &[&Requirement]) -> RankedHospital {
+        let factor = |name: &str, value: f64, weight: f64, explanation: String| Factor {
+            name: name.to_owned(),
+            value,
+            weight,
+            explanation,
+        };
+        let ready = self.readiness > 0.0;
+        let readiness =
+            if ready { "it operates at any hour" } else { "it does not operate at any hour" };
+        let factors = vec![
+            factor(
+                "capability",
+                self.capability,
+                weights.capability,
+                said_of_capability(wanted, self.hospital),
+            ),
+            factor("travel", self.travel, weights.travel, self.said_of_travel()),
+            factor("capacity", self.capacity, weights.capacity, said_of_capacity(self.hospital)),
+            factor("readiness", self.readiness, weights.readiness, readiness.to_owned()),
+        ];
+        let factors: Vec<Factor> =
+            factors.into_iter().filter(|factor| factor.weight > 0.0).collect();
+        RankedHospital {
+            hospital: self.hospital.clone(),
+            score: self.score,
+            distance_km: self.distance_km,
+            travel_minutes: self.travel_minutes,
+            reason: reason(&factors),
+            factors,
+        }
+    }
+
+    fn said_of_travel(&self) -> String {
+        match (self.distance_km, self.travel_minutes) {
+            (Some(km), Some(minutes)) => format!(
+                "it is {km:.0} km from the patient's home, about {} by road (estimated)",
+                duration(minutes)
+            ),
+            _ => {
+                "the patient's home is not recorded, so the way counts the same for every hospital"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// Returns a time as `5 min` or `2 h 05 min`.
+fn duration(minutes: f64) -> String {
+    let minutes = minutes.round();
+    if minutes < 60.0 {
+        return format!("{minutes:.0} min");
+    }
+    format!("{:.0} h {:02.0} min", (minutes / 60.0).floor(), minutes % 60.0)
+}
+
+fn said_of_capacity(hospital: &Hospital) -> String {
+    let share = format!("it can take {:.0} % of its referrals now", 100.0 * hospital.capacity);
+    match hospital.beds_free {
+        Some(0) => "it has no free bed".to_owned(),
+        Some(1) => format!("{share} and has one free bed"),
+        Some(beds) => format!("{share} and has {beds} free beds"),
+        None => share,
+    }
+}
+
+fn said_of_capability(wanted: &[&Requirement], hospital: &Hospital) -> String {
+    if wanted.is_empty() {
+        return "it offers neurosurgery, and nothing more special is called for".to_owned();
+    }
+    let (met, lacking): (Vec<&Requirement>, Vec<&Requirement>) =
+        wanted.iter().copied().partition(|requirement| hospital.offers(requirement.capability));
+    let say = |requirements: &[&Requirement]| {
+        let parts: Vec<String> = requirements
+            .iter()
+            .map(|requirement| {
+                format!("{} {}", requirement.capability.display_name(), requirement.why)
+            })
+            .collect();
+        parts.join(", ")
+    };
+    match (met.is_empty(), lacking.is_empty()) {
+        (false, true) => format!("it offers {}", say(&met)),
+        (true, _) => format!("it lacks {}", say(&lacking)),
+        (false, false) => format!("it offers {} and lacks {}", say(&met), say(&lacking)),
+    }
 }
 
 fn reason(factors: &[Factor]) -> String {
@@ -273,50 +325,8 @@ fn reason(factors: &[Factor]) -> String {
     }
 }
 
-fn capability_factor(wanted: &[Requirement], hospital: &Hospital, weight: f64) -> Factor {
-    let name = "capability".to_owned();
-    if wanted.is_empty() {
-        let explanation =
-            "it offers neurosurgery, and nothing more special is called for".to_owned();
-        return Factor { name, value: 1.0, weight, explanation };
-    }
-    let (met, lacking): (Vec<&Requirement>, Vec<&Requirement>) =
-        wanted.iter().partition(|requirement| hospital.offers(requirement.capability));
-    let say = |requirements: &[&Requirement]| {
-        let parts: Vec<String> = requirements
-            .iter()
-            .map(|requirement| {
-                format!("{} {}", requirement.capability.display_name(), requirement.why)
-            })
-            .collect();
-        parts.join(", ")
-    };
-    let explanation = match (met.is_empty(), lacking.is_empty()) {
-        (false, true) => format!("it offers {}", say(&met)),
-        (true, _) => format!("it lacks {}", say(&lacking)),
-        (false, false) => format!("it offers {} and lacks {}", say(&met), say(&lacking)),
-    };
-    let value = share(met.len(), wanted.len());
-    Factor { name, value, weight, explanation }
-}
-
 fn share(part: usize, whole: usize) -> f64 {
     // Both are a handful.
     f64::from(u32::try_from(part).unwrap_or(u32::MAX))
         / f64::from(u32::try_from(whole).unwrap_or(u32::MAX))
-}
-
-fn distance_factor(distance_km: Option<f64>, weight: f64) -> Factor {
-    let (value, explanation) = match distance_km {
-        Some(km) => (
-            HALF_DISTANCE_KM / (HALF_DISTANCE_KM + km),
-            format!("it is {km:.0} km from the patient's home"),
-        ),
-        None => (
-            DISTANCE_NEUTRAL,
-            "the patient's home is not recorded, so distance counts the same for every hospital"
-                .to_owned(),
-        ),
-    };
-    Factor { name: "distance".to_owned(), value, weight, explanation }
 }

@@ -176,6 +176,7 @@ fn device(report: &Report, words: &dyn Wording) -> Value {
         ("atlas", &report.image.atlas),
         ("evidence table", &report.assessment.evidence_version),
         ("symptom lexicon", &report.symptoms.lexicon_version),
+        ("ranking rules", &report.referral.ranking_version),
     ];
     let versions: Vec<Value> = versions
         .into_iter()

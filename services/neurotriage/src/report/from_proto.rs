@@ -9,8 +9,8 @@ use neurotriage_proto::{
 use super::{
     Alternative, Assessment, Cause, EloquentArea, Factor, Finding, Fit, Hospital, Image, Language,
     Lesion, Model, NOTICE, Outcome, Pivot, Place, Placement, Referral, RegionProbability,
-    RegionShare, Report, Run, SCHEMA_VERSION, Software, Space, Study, StudyFile, Symptoms, Verdict,
-    Volumes,
+    RegionShare, Report, Requirement, Run, SCHEMA_VERSION, Software, Space, Study, StudyFile,
+    Symptoms, TumourHint, Verdict, Volumes,
 };
 
 /// The services' answers about one patient.
@@ -67,6 +67,9 @@ pub fn report(answers: Answers) -> Report {
             hospitals: assessment.hospitals.iter().cloned().map(hospital).collect(),
             reason: assessment.hospitals_reason.clone(),
             home,
+            requirements: assessment.requirements.iter().map(requirement).collect(),
+            tumour_hints: assessment.tumour_hints.iter().map(tumour_hint).collect(),
+            ranking_version: assessment.ranking_version.clone(),
         },
         assessment: self::assessment(assessment),
         model,
@@ -348,6 +351,7 @@ fn assessment(assessment: referral::Assessment) -> Assessment {
         image_regions: regions(assessment.image_regions),
         confirmed_site: assessment.confirmed_site,
         confirmed_site_name,
+        site_confidence: assessment.site_confidence,
         urgent_signs: assessment.urgent_signs,
         to_consider: Vec::new(),
         alternatives,
@@ -359,6 +363,23 @@ fn assessment(assessment: referral::Assessment) -> Assessment {
     };
     made.to_consider = Language::English.wording().to_consider(&made);
     made
+}
+
+fn requirement(requirement: &referral::Requirement) -> Requirement {
+    Requirement {
+        capability: requirement.capability.clone(),
+        why: requirement.why.clone(),
+        essential: requirement.essential,
+    }
+}
+
+fn tumour_hint(hint: &referral::TumourHint) -> TumourHint {
+    TumourHint {
+        kind: hint.kind.clone(),
+        reason: hint.reason.clone(),
+        capabilities: hint.capabilities.clone(),
+        source: hint.source.clone(),
+    }
 }
 
 fn hospital(ranked: referral::RankedHospital) -> Hospital {
@@ -381,6 +402,8 @@ fn hospital(ranked: referral::RankedHospital) -> Hospital {
         score: ranked.score,
         factors: factors.collect(),
         distance_km: ranked.distance_km,
+        travel_minutes: ranked.travel_minutes,
+        beds_free: hospital.beds_free,
         reason: ranked.reason,
     }
 }

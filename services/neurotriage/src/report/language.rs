@@ -17,7 +17,7 @@ use neurotriage_domain::{Side, Structure};
 
 use super::{
     Assessment, Factor, Finding, Fit, Hospital, Image, Lesion, Outcome, Placement, Referral,
-    Report, Verdict,
+    Report, Requirement, TumourHint, Verdict,
 };
 
 /// Language of a report for people.
@@ -114,6 +114,9 @@ pub(super) struct Labels {
     pub(super) to_consider_heading: &'static str,
     pub(super) next_checks_heading: &'static str,
     pub(super) hospitals_heading: &'static str,
+    pub(super) requirements: &'static str,
+    pub(super) essential: &'static str,
+    pub(super) tumour_hints: &'static str,
     pub(super) provenance_heading: &'static str,
     pub(super) model: &'static str,
     pub(super) weights: &'static str,
@@ -123,6 +126,7 @@ pub(super) struct Labels {
     pub(super) atlas: &'static str,
     pub(super) evidence: &'static str,
     pub(super) lexicon: &'static str,
+    pub(super) ranking: &'static str,
     pub(super) files: &'static str,
     pub(super) grid: &'static str,
     pub(super) voxels: &'static str,
@@ -226,9 +230,19 @@ pub(super) trait Wording: Sync {
     fn next_checks(&self, assessment: &Assessment) -> Vec<String>;
 
     fn hospitals_reason(&self, referral: &Referral) -> String;
-    fn hospital_reason(&self, hospital: &Hospital) -> String;
+    fn hospital_reason(&self, hospital: &Hospital, referral: &Referral) -> String;
+    /// Returns a capability that is called for, with its reason.
+    fn requirement(&self, requirement: &Requirement) -> String;
+    /// Returns what speaks for a kind of tumour; empty if the catalogue has no words for it.
+    fn tumour_hint(&self, hint: &TumourHint) -> String;
     fn score(&self, score: f64) -> String;
-    fn factor_explanation(&self, factor: &Factor, hospital: &Hospital) -> String;
+    /// Returns what a factor of the ranking rests on; empty if the catalogue has no words for it.
+    fn factor_explanation(
+        &self,
+        factor: &Factor,
+        hospital: &Hospital,
+        referral: &Referral,
+    ) -> String;
 
     /// Returns sentences of the services that this catalogue has no words for.
     fn untold(&self, report: &Report) -> Vec<String>;

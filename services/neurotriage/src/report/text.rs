@@ -17,7 +17,7 @@ pub(super) fn side(side: Option<Side>) -> &'static str {
 }
 
 /// Returns `text` on one line and without control characters, so that it can't drive a terminal.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -65,12 +65,12 @@ pub(super) fn alternatives(
 fn may_explain(table: &EvidenceTable, fits: &[FitDetail], cause: Cause, of: &FitDetail) -> bool {
     let row = |fit: &FitDetail| table.finding(&fit.finding().finding_id);
     let signs = || {
-        let sign = |fit: &FitDetail| row(fit).is_some_and(|row| row.sign_of == Some(cause));
+        let sign = |fit: &FitDetail| row(fit).is_some_and(|row| row.is_sign_of(cause));
         fits.iter().any(|fit| fit.finding().present && sign(fit))
     };
     match cause {
         Cause::RaisedPressure | Cause::SeizureAftermath => {
-            row(of).is_some_and(|row| row.also_from.contains(&cause)) && signs()
+            row(of).is_some_and(|row| row.may_come_from(cause)) && signs()
         }
         Cause::MassEffect => (REACHED_MIN..EXPLAINED_WEIGHT_MIN).contains(&of.reached),
         Cause::SecondLesion => of.information >= INFORMATION_MIN,

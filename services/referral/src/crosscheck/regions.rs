@@ -2,7 +2,7 @@
 
 use neurotriage_domain::{RegionName, Side, Structure};
 
-use super::{ImageEvidence, REGIONS_LISTED_MAX, WeightedRegion};
+use super::{ImageEvidence, LesionSite, REGIONS_LISTED_MAX, WeightedRegion};
 use crate::evidence::EvidenceTable;
 
 /// Weight below which a region is not listed.
@@ -68,17 +68,20 @@ impl RegionSpace {
         posterior
     }
 
-    /// Returns the distribution of the image: lesions by volume, regions by site weight. `None` if no
-    /// lesion lies in a region of the space; ventricles are no site and do not count.
+    /// Returns the distribution of the image: lesions by volume as far as they may be trusted, regions by
+    /// site weight as far as the place of the study is certain. `None` if no lesion lies in a region of the
+    /// space; ventricles are no site and do not count.
     pub(super) fn image(&self, image: &ImageEvidence) -> Option<Vec<f64>> {
         let mut weights = vec![0.0; self.regions.len()];
         for lesion in &image.lesions {
             if !(lesion.volume_ml.is_finite() && lesion.volume_ml > 0.0) {
                 continue;
             }
-            for &(region, weight) in &lesion.regions {
+            let trusted_ml = lesion.volume_ml * confidence(lesion);
+            for part in &lesion.regions {
+                let weight = part.expected_weight();
                 if weight.is_finite() && weight > 0.0 {
-                    self.add(&mut weights, region, weight * lesion.volume_ml);
+                    self.add(&mut weights, part.region, weight * trusted_ml);
                 }
             }
         }
@@ -138,6 +141,40 @@ impl RegionSpace {
             .collect();
         self.sorted(&fused).first().filter(|first| first.weight > 0.0).map(|first| first.region)
     }
+
+    /// Returns the share of `site` in image times likelihood, over all regions, 0 to 1.
+    pub(super) fn share_of_site(
+        &self,
+        image: &[f64],
+        likelihoods: &[f64],
+        site: RegionName,
+    ) -> f64 {
+        let mut fused: Vec<f64> =
+            image.iter().zip(likelihoods).map(|(weight, likelihood)| weight * likelihood).collect();
+        normalise(&mut fused);
+        let own = self.regions.iter().zip(&fused).filter(|(region, _)| **region == site);
+        own.map(|(_, share)| share).sum()
+    }
+}
+
+/// Least part that a lesion counts however little it may be trusted, so that an image of doubtful
+/// lesions alone still has a distribution.
+const CONFIDENCE_MIN: f64 = 0.01;
+
+fn confidence(lesion: &LesionSite) -> f64 {
+    let known = lesion.confidence.filter(|confidence| confidence.is_finite());
+    known.map_or(1.0, |confidence| confidence.clamp(CONFIDENCE_MIN, 1.0))
+}
+
+/// Returns how far the lesions of an image may be trusted, by volume, 0 to 1; 1 without lesions.
+pub(super) fn trust(image: &ImageEvidence) -> f64 {
+    let sound = |lesion: &&LesionSite| lesion.volume_ml.is_finite() && lesion.volume_ml > 0.0;
+    let (mut trusted_ml, mut total_ml) = (0.0, 0.0);
+    for lesion in image.lesions.iter().filter(sound) {
+        trusted_ml += lesion.volume_ml * confidence(lesion);
+        total_ml += lesion.volume_ml;
+    }
+    if total_ml > 0.0 { trusted_ml / total_ml } else { 1.0 }
 }
 
 /// Returns Σ a·b.

@@ -42,12 +42,13 @@ fn findings(text: &str) -> Vec<ReportedFinding> {
 fn lesion(text: &str) -> ImageEvidence {
     let parse = |part: &str| {
         let (region, weight) = part.trim().split_once(' ').unwrap();
-        (region.parse().unwrap(), weight.parse().unwrap())
+        let (region, weight) = (region.parse().unwrap(), weight.parse().unwrap());
+        LesionRegion { region, weight, span: None }
     };
-    let regions: Vec<(RegionName, f64)> =
+    let regions: Vec<LesionRegion> =
         text.split(',').filter(|part| !part.trim().is_empty()).map(parse).collect();
-    let lesions =
-        if regions.is_empty() { Vec::new() } else { vec![LesionSite { volume_ml: 10.0, regions }] };
+    let site = LesionSite { volume_ml: 10.0, confidence: None, regions };
+    let lesions = if site.regions.is_empty() { Vec::new() } else { vec![site] };
     ImageEvidence { lesions, ..ImageEvidence::default() }
 }
 
@@ -233,7 +234,7 @@ fn lesions_count_by_volume() {
 #[test]
 fn an_unknown_space_is_named_and_gives_no_verdict() {
     let image = ImageEvidence {
-        lesions: vec![LesionSite { volume_ml: 5.0, regions: Vec::new() }],
+        lesions: vec![LesionSite { volume_ml: 5.0, confidence: None, regions: Vec::new() }],
         space_reason: "too few slices".to_owned(),
         ..ImageEvidence::default()
     };
@@ -436,8 +437,8 @@ fn mirrored_findings_and_lesion_give_the_mirrored_answer() {
     for (image, said) in rows {
         let (image, said) = (lesion(image), findings(said));
         let mut other_image = image.clone();
-        for (region, _) in other_image.lesions.iter_mut().flat_map(|lesion| &mut lesion.regions) {
-            region.side = region.side.opposite();
+        for part in other_image.lesions.iter_mut().flat_map(|lesion| &mut lesion.regions) {
+            part.region.side = part.region.side.opposite();
         }
         let other_said: Vec<ReportedFinding> = said
             .iter()
@@ -471,4 +472,49 @@ fn mirrored_findings_and_lesion_give_the_mirrored_answer() {
 fn the_words_of_the_patient_are_not_in_debug_output() {
     let finding = &findings("hemianopia right")[0];
     assert!(!format!("{finding:?}").contains("matched_text"));
+}
+
+#[test]
+fn a_region_whose_share_is_uncertain_and_a_doubtful_lesion_count_for_less() {
+    let sure = lesion("frontal_left .5, temporal_left .5");
+    let mut moved = sure.clone();
+    moved.lesions[0].regions[1].span = Some((0.0, 0.55));
+    let compared = |image: &ImageEvidence| compare(&table(), &findings("headache"), RIGHT, image);
+    let weight = |comparison: &Comparison, region: &str| {
+        let found = comparison.image_regions.iter().find(|one| one.region.to_string() == region);
+        found.map_or(0.0, |one| one.weight)
+    };
+    let (sure, moved) = (compared(&sure), compared(&moved));
+    assert!((weight(&sure, "temporal_left") - 0.5).abs() < 1e-12);
+    assert!((weight(&moved, "temporal_left") - 0.35 / 0.85).abs() < 1e-12);
+
+    let mut two = lesion("frontal_left 1");
+    two.lesions.push(LesionSite {
+        confidence: Some(0.2),
+        ..lesion("cerebellum_right 1").lesions[0].clone()
+    });
+    let doubtful = compared(&two);
+    assert!((weight(&doubtful, "cerebellum_right") - 1.0 / 6.0).abs() < 1e-12);
+    // A site with five sixths of what is trusted, and six tenths of the volume trusted.
+    let confidence = doubtful.site_confidence.unwrap();
+    assert!((confidence - 5.0 / 6.0 * 0.6).abs() < 1e-9, "{confidence}");
+}
+
+#[test]
+fn symptoms_that_fit_raise_the_confidence_of_the_site_and_others_lower_it() {
+    let image = lesion("frontal_left .6, occipital_left .4");
+    let confidence =
+        |said: &str| compare(&table(), &findings(said), RIGHT, &image).site_confidence.unwrap();
+    let silent = confidence("");
+    assert!((silent - 0.6).abs() < 1e-12);
+    assert!(confidence("abulia, expressive_aphasia") > silent);
+    let comparison = compare(&table(), &findings("hemianopia right"), RIGHT, &image);
+    // The other part of the lesion becomes the site, and for a reason.
+    assert_eq!(
+        comparison.confirmed_site.map(|site| site.to_string()).as_deref(),
+        Some("occipital_left")
+    );
+    assert!(comparison.site_confidence.unwrap() > 0.6);
+    let nowhere = compare(&table(), &findings("hemianopia right"), RIGHT, &lesion(""));
+    assert_eq!(nowhere.site_confidence, None);
 }

@@ -1,94 +1,18 @@
 //! From TOML to the checked table.
 
-use std::collections::BTreeMap;
+mod raw;
+mod row;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use neurotriage_domain::Structure;
-use serde::Deserialize;
 
+use self::raw::{RawBasis, RawDominance, RawNumber, RawSource, RawTable};
 use super::{
-    Cause, EvidenceError, EvidenceTable, FINDING_IDS, FREQUENCY_MAX, FindingEvidence, Grade,
-    LIKELIHOOD_RATIO_MAX, LanguageDominance, Ratio, SideRule, Urgency, UrgentSign,
+    Basis, EvidenceError, EvidenceTable, FINDING_IDS, Founded, Grade, LanguageDominance, Source,
 };
 
-/// Bound in words of a likelihood ratio.
-const RATIO_RANGE: &str = "above 0 and at most 50";
-
-/// Highest reliability of a side. Certainty would make one wrong word outweigh everything else.
-const SIDE_RELIABILITY_MAX: f64 = 0.99;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTable {
-    version: String,
-    prior_weight: f64,
-    prior: BTreeMap<String, f64>,
-    #[serde(default)]
-    structure_groups: BTreeMap<String, Vec<String>>,
-    language_dominance: LanguageDominance,
-    sources: BTreeMap<String, String>,
-    #[serde(default)]
-    site_checks: BTreeMap<String, Vec<String>>,
-    finding: Vec<RawFinding>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFinding {
-    id: String,
-    side_rule: String,
-    side_reliability: Option<f64>,
-    frequency: Option<f64>,
-    sign_of: Option<SignedCause>,
-    #[serde(default)]
-    also_from: Vec<SignedCause>,
-    group: Option<String>,
-    grade: String,
-    source: String,
-    #[serde(default = "one")]
-    elsewhere: f64,
-    #[serde(default)]
-    ratios: BTreeMap<String, RawRatio>,
-    urgency: Option<Urgency>,
-    urgent_sign: Option<String>,
-    next_check: Option<String>,
-}
-
-/// Causes that have signs of their own; the others follow from where the lesion lies.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum SignedCause {
-    RaisedPressure,
-    SeizureAftermath,
-}
-
-impl From<SignedCause> for Cause {
-    fn from(cause: SignedCause) -> Self {
-        match cause {
-            SignedCause::RaisedPressure => Self::RaisedPressure,
-            SignedCause::SeizureAftermath => Self::SeizureAftermath,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawRatio {
-    Plain(f64),
-    Own(RawCell),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCell {
-    lr: f64,
-    side_rule: Option<String>,
-    grade: Option<String>,
-    source: Option<String>,
-}
-
-fn one() -> f64 {
-    1.0
-}
+const NUMBER_SHAPE: &str = "`{ value = 0.5, grade = \"C\", source = \"…\" }`";
 
 pub(super) fn table(text: &str) -> Result<EvidenceTable, EvidenceError> {
     let raw: RawTable =
@@ -97,19 +21,22 @@ pub(super) fn table(text: &str) -> Result<EvidenceTable, EvidenceError> {
         return Err(EvidenceError::NoVersion);
     }
     let weight = raw.prior_weight;
-    let good = (0.0..=1.0).contains(&weight);
-    in_range("evidence table", "prior_weight", weight, good, "from 0 to 1")?;
-    let groups = Groups(raw.structure_groups);
-    let mut prior = BTreeMap::new();
-    for (name, weight) in &raw.prior {
-        in_range("prior", name, *weight, *weight > 0.0 && *weight <= 1.0, "above 0 and at most 1")?;
-        for structure in groups.expand("prior", name)? {
-            prior.insert(structure, *weight);
-        }
-    }
+    in_range("`prior_weight`", weight, (0.0..=1.0).contains(&weight), "from 0 to 1")?;
+    let sources = sources(raw.sources)?;
+    let stated = |field: &str, stated: RawBasis| {
+        basis(&sources, &format!("`{field}` of `defaults`"), &stated.grade, stated.source)
+    };
+    let reader = Reader {
+        groups: Groups(raw.structure_groups),
+        elsewhere: stated("elsewhere", raw.defaults.elsewhere)?,
+        side: stated("side_reliability", raw.defaults.side_reliability)?,
+        prior: stated("prior", raw.defaults.prior)?,
+        sources,
+    };
+    let prior = prior(raw.prior, &reader)?;
     let mut site_checks: BTreeMap<Structure, Vec<String>> = BTreeMap::new();
     for (name, checks) in raw.site_checks {
-        for structure in groups.expand("site_checks", &name)? {
+        for structure in reader.groups.expand("site_checks", &name)? {
             site_checks.entry(structure).or_default().extend(checks.clone());
         }
     }
@@ -119,7 +46,7 @@ pub(super) fn table(text: &str) -> Result<EvidenceTable, EvidenceError> {
         if !FINDING_IDS.contains(&id.as_str()) {
             return Err(EvidenceError::UnknownFinding { finding: id });
         }
-        let evidence = finding(row, &groups, &raw.sources)?;
+        let evidence = row::finding(row, &reader)?;
         if findings.insert(id.clone(), evidence).is_some() {
             return Err(EvidenceError::RepeatedFinding { finding: id });
         }
@@ -127,184 +54,146 @@ pub(super) fn table(text: &str) -> Result<EvidenceTable, EvidenceError> {
     if let Some(finding) = FINDING_IDS.into_iter().find(|id| !findings.contains_key(*id)) {
         return Err(EvidenceError::MissingFinding { finding });
     }
-    let dominance = raw.language_dominance;
-    for (name, chance) in [
-        ("right", dominance.right),
-        ("left", dominance.left),
-        ("both", dominance.both),
-        ("unknown", dominance.unknown),
-    ] {
-        let good = (0.5..1.0).contains(&chance);
-        in_range("language_dominance", name, chance, good, "from 0.5 to below 1")?;
-    }
-    let sources = raw.sources;
-    Ok(EvidenceTable {
+    let dominance = dominance(raw.language_dominance, &reader)?;
+    let table = EvidenceTable {
         version: raw.version,
-        prior,
+        prior: prior.iter().map(|(&structure, weight)| (structure, weight.value)).collect(),
+        prior_bases: prior
+            .into_iter()
+            .map(|(structure, weight)| (structure, weight.basis))
+            .collect(),
         prior_weight: weight,
         dominance,
         findings,
-        sources,
+        sources: reader.sources,
         site_checks,
-    })
-}
-
-fn finding(
-    row: RawFinding,
-    groups: &Groups,
-    sources: &BTreeMap<String, String>,
-) -> Result<FindingEvidence, EvidenceError> {
-    let id = row.id;
-    let side_rule = side_rule(&id, &row.side_rule)?;
-    let row_grade = grade(&id, &row.grade)?;
-    let row_source = source(&id, row.source, sources)?;
-    let side_reliability = side_reliability(&id, side_rule, row.side_reliability)?;
-    ratio_in_range(&id, "elsewhere", row.elsewhere)?;
-    if let Some(share) = row.frequency {
-        let good = share > 0.0 && share <= FREQUENCY_MAX;
-        in_range(&id, "frequency", share, good, "above 0 and at most 0.95")?;
-    }
-
-    let mut ratios = BTreeMap::new();
-    for (name, raw) in row.ratios {
-        let cell = match raw {
-            RawRatio::Plain(lr) => RawCell { lr, side_rule: None, grade: None, source: None },
-            RawRatio::Own(cell) => cell,
-        };
-        ratio_in_range(&id, &name, cell.lr)?;
-        let ratio = Ratio {
-            likelihood_ratio: cell.lr,
-            side_rule: match cell.side_rule {
-                Some(rule) => self::side_rule(&id, &rule)?,
-                None => side_rule,
-            },
-            grade: match cell.grade {
-                Some(text) => grade(&id, &text)?,
-                None => row_grade,
-            },
-            source: match cell.source {
-                Some(key) => source(&id, key, sources)?,
-                None => row_source.clone(),
-            },
-        };
-        for structure in groups.expand(&id, &name)? {
-            ratios.insert(structure, ratio.clone());
-        }
-    }
-    let urgent_sign = urgent_sign(&id, row.urgency, row.urgent_sign)?;
-    Ok(FindingEvidence {
-        side_rule,
-        side_reliability,
-        group: row.group.unwrap_or(id),
-        ratios,
-        elsewhere: row.elsewhere,
-        frequency: row.frequency,
-        sign_of: row.sign_of.map(Cause::from),
-        also_from: row.also_from.into_iter().map(Cause::from).collect(),
-        urgent_sign,
-        next_check: row.next_check,
-    })
-}
-
-fn urgent_sign(
-    finding: &str,
-    urgency: Option<Urgency>,
-    sentence: Option<String>,
-) -> Result<Option<UrgentSign>, EvidenceError> {
-    let incomplete = |given, missing| {
-        Err(EvidenceError::Incomplete { finding: finding.to_owned(), given, missing })
     };
-    match (urgency, sentence) {
-        (Some(urgency), Some(sentence)) => Ok(Some(UrgentSign { urgency, sentence })),
-        (None, None) => Ok(None),
-        (Some(_), None) => incomplete("urgency", "urgent_sign"),
-        (None, Some(_)) => incomplete("urgent_sign", "urgency"),
+    let used: BTreeSet<&str> = table.bases().map(|basis| basis.source.as_str()).collect();
+    match table.sources.keys().find(|key| !used.contains(key.as_str())) {
+        Some(origin) => Err(EvidenceError::UnusedSource { origin: origin.clone() }),
+        None => Ok(table),
     }
 }
 
-fn side_reliability(
-    finding: &str,
-    side_rule: SideRule,
-    given: Option<f64>,
-) -> Result<f64, EvidenceError> {
-    match (side_rule, given) {
-        (SideRule::None, None) => Ok(0.5),
-        (SideRule::None, Some(_)) => Err(EvidenceError::Incomplete {
-            finding: finding.to_owned(),
-            given: "side_reliability",
-            missing: "side_rule",
-        }),
-        (_, None) => Err(EvidenceError::Incomplete {
-            finding: finding.to_owned(),
-            given: "side_rule",
-            missing: "side_reliability",
-        }),
-        (_, Some(value)) => {
-            let good = (0.5..=SIDE_RELIABILITY_MAX).contains(&value);
-            in_range(finding, "side_reliability", value, good, "from 0.5 to 0.99")?;
-            Ok(value)
+fn sources(raw: BTreeMap<String, RawSource>) -> Result<BTreeMap<String, Source>, EvidenceError> {
+    let mut sources = BTreeMap::new();
+    for (key, raw) in raw {
+        let place = format!("source `{key}`");
+        let grade = grade(&place, &raw.grade)?;
+        if raw.citation.trim().is_empty() {
+            return Err(EvidenceError::NoCitation { origin: key });
+        }
+        sources.insert(key, Source { grade, citation: raw.citation, doi: raw.doi });
+    }
+    Ok(sources)
+}
+
+fn prior(
+    raw: BTreeMap<String, RawNumber>,
+    reader: &Reader,
+) -> Result<BTreeMap<Structure, Founded<f64>>, EvidenceError> {
+    let mut prior = BTreeMap::new();
+    for (name, raw) in raw {
+        let place = format!("`{name}` of `prior`");
+        let weight = reader.number(&place, raw, Some(&reader.prior))?;
+        let good = weight.value > 0.0 && weight.value <= 1.0;
+        in_range(&place, weight.value, good, "above 0 and at most 1")?;
+        for structure in reader.groups.expand("prior", &name)? {
+            prior.insert(structure, weight.clone());
+        }
+    }
+    Ok(prior)
+}
+
+fn dominance(raw: RawDominance, reader: &Reader) -> Result<LanguageDominance, EvidenceError> {
+    let chance = |name: &str, raw| {
+        let place = format!("`{name}` of `language_dominance`");
+        let chance: Founded<f64> = reader.number(&place, raw, None)?;
+        let good = (0.5..1.0).contains(&chance.value);
+        in_range(&place, chance.value, good, "from 0.5 to below 1")?;
+        Ok(chance)
+    };
+    Ok(LanguageDominance {
+        right: chance("right", raw.right)?,
+        left: chance("left", raw.left)?,
+        both: chance("both", raw.both)?,
+        unknown: chance("unknown", raw.unknown)?,
+    })
+}
+
+/// What rows are read with.
+struct Reader {
+    groups: Groups,
+    sources: BTreeMap<String, Source>,
+    elsewhere: Basis,
+    side: Basis,
+    prior: Basis,
+}
+
+impl Reader {
+    fn basis(&self, place: &str, grade: &str, source: String) -> Result<Basis, EvidenceError> {
+        basis(&self.sources, place, grade, source)
+    }
+
+    /// Returns a number with what it rests on; `default` is what a number alone rests on, if it may stand
+    /// alone.
+    fn number(
+        &self,
+        place: &str,
+        raw: RawNumber,
+        default: Option<&Basis>,
+    ) -> Result<Founded<f64>, EvidenceError> {
+        match (raw, default) {
+            (RawNumber::Plain(value), Some(basis)) => Ok(Founded { value, basis: basis.clone() }),
+            (RawNumber::Plain(_), None) => {
+                Err(EvidenceError::NoBasis { place: place.to_owned(), shape: NUMBER_SHAPE })
+            }
+            (RawNumber::Own(own), _) => {
+                Ok(Founded { value: own.value, basis: self.basis(place, &own.grade, own.source)? })
+            }
+            (RawNumber::Other(value), _) => Err(EvidenceError::Malformed {
+                place: place.to_owned(),
+                found: value.type_str(),
+                shape: NUMBER_SHAPE,
+            }),
         }
     }
 }
 
-fn side_rule(finding: &str, text: &str) -> Result<SideRule, EvidenceError> {
-    match text {
-        "contralateral" => Ok(SideRule::Contralateral),
-        "ipsilateral" => Ok(SideRule::Ipsilateral),
-        "dominant" => Ok(SideRule::Dominant),
-        "non_dominant" => Ok(SideRule::NonDominant),
-        "none" => Ok(SideRule::None),
-        _ => Err(EvidenceError::UnknownSideRule {
-            finding: finding.to_owned(),
-            rule: text.to_owned(),
-        }),
-    }
-}
-
-fn grade(finding: &str, text: &str) -> Result<Grade, EvidenceError> {
-    match text {
-        "A" => Ok(Grade::A),
-        "B" => Ok(Grade::B),
-        "C" => Ok(Grade::C),
-        "D" => Ok(Grade::D),
-        _ => {
-            Err(EvidenceError::UnknownGrade { finding: finding.to_owned(), grade: text.to_owned() })
-        }
-    }
-}
-
-fn source(
-    finding: &str,
-    key: String,
-    sources: &BTreeMap<String, String>,
-) -> Result<String, EvidenceError> {
-    if sources.contains_key(&key) {
-        return Ok(key);
-    }
-    Err(EvidenceError::UnknownSource { finding: finding.to_owned(), origin: key })
-}
-
-fn ratio_in_range(finding: &str, structure: &str, value: f64) -> Result<(), EvidenceError> {
-    let good = value > 0.0 && value <= LIKELIHOOD_RATIO_MAX;
-    in_range(finding, structure, value, good, RATIO_RANGE)
-}
-
-fn in_range(
+fn basis(
+    sources: &BTreeMap<String, Source>,
     place: &str,
-    field: &str,
-    value: f64,
-    good: bool,
-    range: &'static str,
-) -> Result<(), EvidenceError> {
+    text: &str,
+    source: String,
+) -> Result<Basis, EvidenceError> {
+    let grade = grade(place, text)?;
+    let Some(listed) = sources.get(&source) else {
+        return Err(EvidenceError::UnknownSource { place: place.to_owned(), origin: source });
+    };
+    if grade < listed.grade {
+        return Err(EvidenceError::GradeTooGood {
+            place: place.to_owned(),
+            grade,
+            origin: source,
+            best: listed.grade,
+        });
+    }
+    Ok(Basis { grade, source })
+}
+
+fn grade(place: &str, text: &str) -> Result<Grade, EvidenceError> {
+    let found = Grade::ALL.into_iter().find(|grade| grade.as_str() == text);
+    found.ok_or_else(|| EvidenceError::UnknownGrade {
+        place: place.to_owned(),
+        grade: text.to_owned(),
+    })
+}
+
+fn in_range(place: &str, value: f64, good: bool, range: &'static str) -> Result<(), EvidenceError> {
     if good {
         return Ok(());
     }
-    Err(EvidenceError::OutOfRange {
-        place: place.to_owned(),
-        field: field.to_owned(),
-        value,
-        range,
-    })
+    Err(EvidenceError::OutOfRange { place: place.to_owned(), value, range })
 }
 
 /// Names that stand for several structures.

@@ -1,6 +1,6 @@
 //! Between messages and domain values.
 
-use neurotriage_domain::{AssessmentId, FieldViolation, HospitalId, Side};
+use neurotriage_domain::{AssessmentId, FieldViolation, Side};
 use neurotriage_proto::{common::v1 as common, records::v1 as records, referral::v1 as pb};
 use uuid::Uuid;
 
@@ -10,8 +10,8 @@ use crate::{
     },
     crosscheck::{Alternative, FindingFit, Fit, Pivot, ReportedFinding, Verdict, WeightedRegion},
     evidence::Cause,
-    hospital::{Coordinates, Hospital},
-    ranking::{Factor, RankedHospital},
+    hospital::{Coordinates, Hospital, Identifier},
+    ranking::{Factor, RankedHospital, Requirement, TumourHint},
 };
 
 pub(super) fn assessment_request(
@@ -61,16 +61,6 @@ pub(super) fn assessment_id(text: &str) -> Result<AssessmentId, AssessmentError>
     })
 }
 
-pub(super) fn page_token(text: &str) -> Result<Option<HospitalId>, AssessmentError> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| {
-        let text = "pass the next_page_token of the page before, unchanged";
-        AssessmentError::field("page_token", text)
-    })
-}
-
 pub(super) fn assessment(assessment: Assessment) -> pb::Assessment {
     let findings = assessment.findings;
     let comparison = findings.comparison;
@@ -98,6 +88,10 @@ pub(super) fn assessment(assessment: Assessment) -> pb::Assessment {
         pivots: comparison.pivots.into_iter().map(pivot).collect(),
         expected_but_absent: comparison.expected_but_absent,
         worth_asking: comparison.worth_asking,
+        requirements: findings.ranking.requirements.into_iter().map(requirement).collect(),
+        tumour_hints: findings.ranking.hints.into_iter().map(tumour_hint).collect(),
+        site_confidence: comparison.site_confidence,
+        ranking_version: findings.ranking.rules_version,
     }
 }
 
@@ -183,7 +177,19 @@ fn ranked_hospital(ranked: RankedHospital) -> pb::RankedHospital {
         factors: ranked.factors.into_iter().map(factor).collect(),
         distance_km: ranked.distance_km,
         reason: ranked.reason,
+        travel_minutes: ranked.travel_minutes,
     }
+}
+
+fn requirement(requirement: Requirement) -> pb::Requirement {
+    let Requirement { capability, why, essential } = requirement;
+    pb::Requirement { capability: capability.as_str().to_owned(), why, essential }
+}
+
+fn tumour_hint(hint: TumourHint) -> pb::TumourHint {
+    let TumourHint { kind, reason, capabilities, source } = hint;
+    let capabilities = capabilities.into_iter().map(|name| name.as_str().to_owned()).collect();
+    pb::TumourHint { kind, reason, capabilities, source }
 }
 
 fn factor(factor: Factor) -> pb::RankingFactor {
@@ -205,7 +211,16 @@ pub(super) fn hospital(hospital: Hospital) -> pb::Hospital {
         location: Some(coordinates(hospital.location)),
         capabilities,
         accepts_referrals: hospital.accepts_referrals,
+        capacity: hospital.capacity,
+        identifiers: hospital.identifiers.into_iter().map(identifier).collect(),
+        languages: hospital.languages,
+        beds_free: hospital.beds_free,
     }
+}
+
+fn identifier(identifier: Identifier) -> pb::HospitalIdentifier {
+    let Identifier { system, value } = identifier;
+    pb::HospitalIdentifier { system, value }
 }
 
 fn coordinates(location: Coordinates) -> records::Coordinates {

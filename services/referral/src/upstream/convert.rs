@@ -9,9 +9,10 @@ use time::{Date, macros::format_description};
 
 use crate::{
     assessment::{AssessmentError, Patient, Segmentation, SymptomReport},
-    crosscheck::{ImageEvidence, ImageOutcome, LesionSite, ReportedFinding},
+    crosscheck::{ImageEvidence, ImageOutcome, LesionRegion, LesionSite, ReportedFinding},
     evidence::Handedness,
     hospital::Coordinates,
+    ranking::{NearbyArea, NeedLesion},
 };
 
 /// Said if the segmentation service gives no reason of its own.
@@ -91,7 +92,13 @@ pub(super) fn segmentation(
     let outcome = outcome(&segmentation);
     let localisation =
         segmentation.localisation.ok_or_else(|| malformed("segmentation", "no localisation"))?;
+    // An image that is in doubt calls for nothing: the site may still be known by the symptoms.
+    let lesions = match outcome {
+        ImageOutcome::Tumour => localisation.lesions.iter().map(need_lesion).collect(),
+        ImageOutcome::NoTumourFound | ImageOutcome::NotSure { .. } => Vec::new(),
+    };
     Ok(Segmentation {
+        lesions,
         study_id: segmentation
             .study_id
             .parse()
@@ -130,13 +137,39 @@ fn lesion_site(lesion: segmentation::Lesion, known: bool) -> LesionSite {
     let regions = if known {
         // A region that this version does not know cannot be compared: the others still can.
         let named = |share: segmentation::RegionShare| {
-            share.region.parse().ok().map(|region| (region, share.site_weight))
+            let region = share.region.parse().ok()?;
+            Some(LesionRegion { region, weight: share.site_weight, span: span(&share) })
         };
         lesion.regions.into_iter().filter_map(named).collect()
     } else {
         Vec::new()
     };
-    LesionSite { volume_ml: lesion.volume_ml, regions }
+    LesionSite { volume_ml: lesion.volume_ml, confidence: lesion.confidence, regions }
+}
+
+/// Returns the least and the greatest weight: the weight follows the share.
+fn span(share: &segmentation::RegionShare) -> Option<(f64, f64)> {
+    let (least, greatest) = (share.share_min?, share.share_max?);
+    if share.share > 0.0 {
+        let scale = share.site_weight / share.share;
+        Some((least * scale, greatest * scale))
+    } else {
+        Some((least, greatest))
+    }
+}
+
+fn need_lesion(lesion: &segmentation::Lesion) -> NeedLesion {
+    let area = |area: &segmentation::EloquentArea| NearbyArea {
+        area: area.area.clone(),
+        display_name: area.display_name.clone(),
+        distance_mm: area.distance_mm,
+    };
+    NeedLesion {
+        volume_ml: lesion.volume_ml,
+        enhancing_ml: lesion.enhancing_ml,
+        // Told together with the contacts of a lesion in a known space.
+        eloquent: lesion.touches_cortex.map(|_| lesion.eloquent.iter().map(area).collect()),
+    }
 }
 
 pub(super) fn patient_of_study(
@@ -217,11 +250,19 @@ mod tests {
             segmentation::RegionShare {
                 region: region.to_owned(),
                 site_weight,
+                share: site_weight,
+                share_min: Some(0.25),
+                share_max: Some(0.75),
                 ..Default::default()
             }
         }
         let known = image(localisation(segmentation::Space::Sri24, ""));
-        assert_eq!(known.lesions[0].regions, [("frontal_left".parse().unwrap(), 0.6)]);
+        let frontal = LesionRegion {
+            region: "frontal_left".parse().unwrap(),
+            weight: 0.6,
+            span: Some((0.25, 0.75)),
+        };
+        assert_eq!(known.lesions[0].regions, [frontal]);
         assert_eq!(known.space_reason, "");
         for (space, reason, expected) in [
             (segmentation::Space::Unknown, "", SPACE_UNKNOWN),

@@ -13,12 +13,12 @@ use neurotriage_proto::{
     ingestion::v1::Study,
     records::v1::{Coordinates, Finding, Handedness, Patient, SymptomReport},
     referral::v1::{
-        AssessRequest, Assessment, Fit, GetAssessmentRequest, ListHospitalsRequest, Verdict,
+        AssessRequest, Assessment, Fit, GetAssessmentRequest, Verdict,
         referral_service_client::ReferralServiceClient,
     },
     segmentation::v1::{Lesion, Localisation, Outcome, RegionShare, Segmentation, Space},
 };
-use neurotriage_referral::{Dependencies, hospital, store::SqlReferralStore};
+use neurotriage_referral::{Dependencies, ranking::RankingRules};
 use neurotriage_service_kit::client;
 use neurotriage_testkit::{TestDb, databases};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -50,6 +50,7 @@ async fn start_beside(
         records: channel.clone(),
         segmentation: channel.clone(),
         ingestion: channel,
+        ranking: RankingRules::builtin()?,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -406,52 +407,6 @@ async fn get_assessment_refuses_what_it_should() -> anyhow::Result<()> {
             assert_eq!(status.code(), code, "case: {case}");
             assert_eq!(status.get_details_error_info().expect(case).reason, reason, "case: {case}");
         }
-        harness.stop().await?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn hospitals_come_in_pages_by_id() -> anyhow::Result<()> {
-    for db in databases::<Migrator>().await? {
-        let mut harness = start(db, Known::default()).await?;
-        let mut ids = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let request = ListHospitalsRequest { page_size: 4, page_token };
-            let page = harness.client.list_hospitals(request).await?.into_inner();
-            assert!((1..=4).contains(&page.hospitals.len()));
-            ids.extend(page.hospitals.into_iter().map(|hospital| hospital.hospital_id));
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
-        }
-        let mut expected: Vec<String> =
-            hospital::sample()?.iter().map(|hospital| hospital.hospital_id.to_string()).collect();
-        expected.sort();
-        assert_eq!(ids, expected);
-        for (case, page_size, page_token) in [("size", 201, ""), ("token", 1, "No Token")] {
-            let request = ListHospitalsRequest { page_size, page_token: page_token.to_owned() };
-            let status = harness.client.list_hospitals(request).await.expect_err(case);
-            assert_eq!(status.code(), Code::InvalidArgument, "case: {case}");
-        }
-        harness.stop().await?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn only_an_empty_directory_is_filled() -> anyhow::Result<()> {
-    for db in databases::<Migrator>().await? {
-        let store = SqlReferralStore::new(db.db.clone());
-        let sample = hospital::sample()?;
-        assert_eq!(store.fill_empty_directory(&sample[..1]).await?, 1);
-        assert_eq!(store.fill_empty_directory(&sample).await?, 0);
-        let mut harness = start(db, Known::default()).await?;
-        let request = ListHospitalsRequest::default();
-        let page = harness.client.list_hospitals(request).await?.into_inner();
-        assert_eq!(page.hospitals.len(), 1);
         harness.stop().await?;
     }
     Ok(())

@@ -95,7 +95,7 @@ impl Page {
         self.put("</div>\n");
     }
 
-    fn list(&mut self, items: &[String]) {
+    pub(super) fn list(&mut self, items: &[String]) {
         self.put("<ul>");
         for item in items {
             self.put(&format!("<li>{}</li>", escape(item)));

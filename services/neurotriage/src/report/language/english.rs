@@ -8,7 +8,7 @@ use neurotriage_domain::{RegionName, Side, Structure};
 use super::{
     super::{
         Assessment, Factor, Finding, Fit, Hospital, Image, Lesion, Outcome, Placement, Referral,
-        RegionShare, Report, Space, Verdict,
+        RegionShare, Report, Requirement, Space, TumourHint, Verdict,
         text::{percent, plain, words},
     },
     Labels, Wording, findings,
@@ -366,15 +366,23 @@ impl Wording for English {
         referral.reason.clone()
     }
 
-    fn hospital_reason(&self, hospital: &Hospital) -> String {
+    fn hospital_reason(&self, hospital: &Hospital, _: &Referral) -> String {
         hospital.reason.clone()
+    }
+
+    fn requirement(&self, requirement: &Requirement) -> String {
+        format!("{} {}", words(&requirement.capability), plain(&requirement.why))
+    }
+
+    fn tumour_hint(&self, hint: &TumourHint) -> String {
+        format!("{}: {} ({})", words(&hint.kind), plain(&hint.reason), plain(&hint.source))
     }
 
     fn score(&self, score: f64) -> String {
         format!("score {score:.2}")
     }
 
-    fn factor_explanation(&self, factor: &Factor, _: &Hospital) -> String {
+    fn factor_explanation(&self, factor: &Factor, _: &Hospital, _: &Referral) -> String {
         factor.explanation.clone()
     }
 

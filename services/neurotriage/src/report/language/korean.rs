@@ -12,13 +12,13 @@ use self::places::{places, region_by_name, with_particle};
 use super::{
     super::{
         Alternative, Assessment, Cause, Factor, Finding, Fit, Hospital, Image, Lesion, Outcome,
-        Placement, Referral, RegionProbability, Report, Space, Verdict,
+        Placement, Referral, RegionProbability, Report, Requirement, Space, TumourHint, Verdict,
         text::{percent, plain, words},
     },
     Labels, Wording,
     english::{ELOQUENT_MAX, headline_regions},
     findings,
-    phrasebook::{Known, look_up},
+    phrasebook::{Known, look_up, word},
 };
 
 /// Weight of a further region from which the reasons name it, 0 to 1.
@@ -465,22 +465,35 @@ impl Wording for Korean {
         referral::hospitals_reason(referral)
     }
 
-    fn hospital_reason(&self, hospital: &Hospital) -> String {
+    fn hospital_reason(&self, hospital: &Hospital, referral: &Referral) -> String {
         let parts: Vec<String> = hospital
             .factors
             .iter()
-            .map(|factor| self.factor_explanation(factor, hospital))
+            .map(|factor| self.factor_explanation(factor, hospital, referral))
             .filter(|explanation| !explanation.is_empty())
             .collect();
         parts.join("; ")
+    }
+
+    fn requirement(&self, requirement: &Requirement) -> String {
+        referral::requirement(requirement)
+    }
+
+    fn tumour_hint(&self, hint: &TumourHint) -> String {
+        referral::tumour_hint(hint)
     }
 
     fn score(&self, score: f64) -> String {
         format!("점수 {score:.2}")
     }
 
-    fn factor_explanation(&self, factor: &Factor, hospital: &Hospital) -> String {
-        referral::factor_explanation(factor, hospital)
+    fn factor_explanation(
+        &self,
+        factor: &Factor,
+        hospital: &Hospital,
+        referral: &Referral,
+    ) -> String {
+        referral::factor_explanation(factor, hospital, referral)
     }
 
     fn untold(&self, report: &Report) -> Vec<String> {
@@ -499,11 +512,13 @@ impl Wording for Korean {
             .chain(&assessment.urgent_signs)
             .chain(&assessment.next_checks)
             .chain([&report.referral.reason])
+            .chain(report.referral.requirements.iter().map(|requirement| &requirement.why))
+            .chain(report.referral.tumour_hints.iter().map(|hint| &hint.reason))
             .filter(|sentence| !sentence.is_empty() && look_up(sentence).is_none());
         let mut untold: Vec<String> = general.cloned().collect();
         for hospital in &report.referral.hospitals {
             for factor in &hospital.factors {
-                let told = !self.factor_explanation(factor, hospital).is_empty();
+                let told = !self.factor_explanation(factor, hospital, &report.referral).is_empty();
                 if !told && !factor.explanation.is_empty() {
                     untold.push(format!(
                         "{}, {}: {}",

@@ -3,6 +3,9 @@
 //! A service tells reasons, checks and signs as English text. Most of them are one of a closed set, with
 //! numbers in places. A sentence that is not here has no translation and is shown as it was written.
 
+use neurotriage_anatomy::{korean_eloquent_name, korean_region_name};
+use neurotriage_domain::{RegionName, Side, Structure};
+
 /// English sentence and Korean sentence. `{}` stands for any text; `{0}` and so on in the Korean one for
 /// what stood there. An empty Korean sentence: the catalogue says it from the fields of the report.
 #[rustfmt::skip]
@@ -75,6 +78,22 @@ pub(super) const PHRASES: &[(&str, &str)] = &[
     ("look for a second lesion or another cause of the findings", "두 번째 병변이나 증상의 다른 원인을 확인"),
     ("confirm the side of each finding and the orientation of the images", "각 증상의 좌우와 영상의 방향을 확인"),
     ("have the images read by a radiologist, and repeat or complete them if they are not sound", "영상의학과 판독을 받고, 영상이 온전하지 않으면 다시 촬영하거나 보완"),
+    // Why a capability is called for.
+    ("for any brain tumour", "모든 뇌종양에 필요"),
+    ("because of the urgent signs", "응급 징후 때문"),
+    ("for a patient under 18", "18세 미만 환자"),
+    ("for a tumour of the {}", "{0}의 종양"),
+    ("because language may lie in or near the {}", "{0} 또는 그 근처에 언어 중추가 있을 수 있음"),
+    ("because the tumour lies {} mm from the {}", "종양이 {1}에서 {0} mm 거리에 있음"),
+    ("because the tumour reaches the {}", "종양이 {0}에 닿음"),
+    ("because of the visual signs", "시각 증상 때문"),
+    ("because of the seizures", "발작 때문"),
+    ("because it may be {}", "{0}의 가능성"),
+    // Kinds of tumour worth thinking of.
+    ("Several separate lesions enhance, as metastases and multifocal gliomas do.", "떨어져 있는 여러 병변이 조영증강되며, 이는 전이와 다발성 교종에서 보입니다."),
+    ("One lesion of a cerebral lobe hardly enhances, as lower-grade gliomas do; they are removed as far as function allows.", "대뇌엽의 단일 병변이 거의 조영증강되지 않으며, 이는 저등급 교종에서 보입니다. 기능이 허락하는 만큼 제거합니다."),
+    ("A child has a tumour of the posterior fossa, where medulloblastoma and ependymoma are frequent; both are irradiated, and protons spare the growing brain.", "소아의 후두와 종양으로, 수모세포종과 뇌실막세포종이 흔합니다. 둘 다 방사선 치료를 하며, 양성자는 자라는 뇌를 보호합니다."),
+    ("The tumour lies in the cerebellopontine angle, where schwannoma and meningioma are frequent.", "종양이 소뇌교각에 있으며, 이곳에는 신경초종과 수막종이 흔합니다."),
     // Why the list of hospitals is short.
     ("No hospital can take this patient: the directory is empty.", "이 환자를 받을 수 있는 병원이 없습니다: 병원 목록이 비어 있습니다."),
     ("No hospital can take this patient: none accepts referrals at present.", "이 환자를 받을 수 있는 병원이 없습니다: 현재 의뢰를 받는 병원이 없습니다."),
@@ -102,7 +121,8 @@ pub(super) fn look_up(sentence: &str) -> Option<Known> {
         }
         let mut text = (*korean).to_owned();
         for (number, part) in parts.iter().enumerate() {
-            text = text.replace(&format!("{{{number}}}"), word(part));
+            let korean = word(part).unwrap_or_else(|| (*part).to_owned());
+            text = text.replace(&format!("{{{number}}}"), &korean);
         }
         Some(Known::Korean(text))
     })
@@ -124,14 +144,42 @@ fn matched<'a>(template: &str, text: &'a str) -> Option<Vec<&'a str>> {
     Some(parts)
 }
 
-/// Returns a word in the place of a template in Korean, or as it is.
-fn word(part: &str) -> &str {
-    match part {
+/// Returns in Korean what stood in the place of a template: a side, a place in the brain, a kind of
+/// tumour; `None` if it is none of these.
+pub(super) fn word(part: &str) -> Option<String> {
+    let korean = match part {
         "left" => "왼쪽",
         "right" => "오른쪽",
         "not known" => "알 수 없음",
-        other => other,
-    }
+        "metastases or multifocal glioma" => "전이 또는 다발성 교종",
+        "lower grade glioma" => "저등급 교종",
+        "posterior fossa tumour of childhood" => "소아 후두와 종양",
+        "vestibular schwannoma or meningioma" => "전정신경초종 또는 수막종",
+        place => return region(place).or_else(|| eloquent_area(place)),
+    };
+    Some(korean.to_owned())
+}
+
+/// Returns the Korean name of a region by its English one.
+fn region(name: &str) -> Option<String> {
+    let mut regions = Structure::ALL.iter().flat_map(|&structure| {
+        [Side::Left, Side::Right, Side::Midline].map(|side| RegionName { structure, side })
+    });
+    regions.find(|region| region.display_name() == name).map(korean_region_name)
+}
+
+/// Returns the Korean name of an area of the cortex by its English one.
+fn eloquent_area(name: &str) -> Option<String> {
+    let (side, area) = name.split_once(' ')?;
+    let stable = match area {
+        "Broca's area" => "broca_area",
+        "Wernicke's area" => "wernicke_area",
+        "primary motor cortex" => "primary_motor_cortex",
+        "primary somatosensory cortex" => "primary_somatosensory_cortex",
+        "primary visual cortex" => "primary_visual_cortex",
+        _ => return None,
+    };
+    korean_eloquent_name(&format!("{stable}_{side}"))
 }
 
 #[cfg(test)]
@@ -152,6 +200,12 @@ mod tests {
                 korean("특정 부위를 가리키지 않으나, 환자의 약 80 %에서 왼쪽 병변을 시사합니다."),
             ),
             ("electroencephalogram", korean("뇌파 검사")),
+            ("for a tumour of the left frontal lobe", korean("왼쪽 전두엽의 종양")),
+            (
+                "because the tumour lies 4 mm from the left Broca's area",
+                korean("종양이 왼쪽 브로카 영역에서 4 mm 거리에 있음"),
+            ),
+            ("because it may be lower grade glioma", korean("저등급 교종의 가능성")),
             (
                 "the FLAIR and the T1 sequence are the same image",
                 korean("FLAIR 영상과 T1 영상이 같음"),

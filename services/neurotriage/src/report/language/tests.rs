@@ -3,12 +3,17 @@ use std::collections::BTreeSet;
 use neurotriage_domain::{Modality, RegionName, Side, Structure};
 use neurotriage_network::Doubt;
 use neurotriage_referral::{
-    crosscheck::{ImageEvidence, ImageOutcome, LesionSite, ReportedFinding, compare},
-    evidence::{EvidenceTable, Handedness},
+    crosscheck::{ImageEvidence, ImageOutcome, LesionRegion, LesionSite, ReportedFinding, compare},
+    evidence::{EvidenceTable, Handedness, Urgency},
+    hospital::{self, Capability, Coordinates},
+    ranking::{NearbyArea, Need, NeedLesion, RankingRules, rank},
 };
 
 use super::{
-    super::{Fit, Outcome, Verdict, from_proto, html, tests::answers},
+    super::{
+        Factor, Fit, Outcome, Referral, Requirement, TumourHint, Verdict, from_proto, html,
+        tests::answers,
+    },
     Language, findings,
     phrasebook::{Known, look_up},
 };
@@ -99,9 +104,12 @@ fn every_doubt_of_the_network_is_in_the_phrase_book() {
 #[test]
 fn every_sentence_of_a_comparison_is_known_or_said_from_its_fields() {
     let table = EvidenceTable::builtin().unwrap();
-    let lesion = |region: &str| LesionSite {
+    let region =
+        |name: &str, weight| LesionRegion { region: name.parse().unwrap(), weight, span: None };
+    let lesion = |name: &str| LesionSite {
         volume_ml: 40.0,
-        regions: vec![(region.parse().unwrap(), 0.8), ("insula_left".parse().unwrap(), 0.2)],
+        confidence: None,
+        regions: vec![region(name, 0.8), region("insula_left", 0.2)],
     };
     let images = [
         ImageEvidence { lesions: vec![lesion("frontal_left")], ..Default::default() },
@@ -155,6 +163,100 @@ fn every_sentence_of_a_comparison_is_known_or_said_from_its_fields() {
         }
     }
     assert!(count > 1000, "{count}");
+}
+
+#[test]
+fn every_sentence_of_a_ranking_is_known_or_said_from_its_fields() {
+    let rules = RankingRules::builtin().unwrap();
+    let directory = hospital::sample().unwrap();
+    let lesion = |enhancing_ml, areas: &[(&str, &str, f64)]| NeedLesion {
+        volume_ml: 30.0,
+        enhancing_ml,
+        eloquent: Some(
+            areas
+                .iter()
+                .map(|(area, name, distance_mm)| NearbyArea {
+                    area: (*area).to_owned(),
+                    display_name: (*name).to_owned(),
+                    distance_mm: *distance_mm,
+                })
+                .collect(),
+        ),
+    };
+    let broca = ("broca_area_left", "left Broca's area", 4.0);
+    let motor = ("primary_motor_cortex_right", "right primary motor cortex", 0.0);
+    let lesions =
+        [vec![], vec![lesion(0.0, &[broca])], vec![lesion(9.0, &[motor]), lesion(9.0, &[])]];
+    for &structure in Structure::ALL {
+        for (lesions, is_child) in lesions.iter().flat_map(|some| [(some, false), (some, true)]) {
+            for urgency in [Urgency::Routine, Urgency::Soon, Urgency::Emergency] {
+                let need = Need {
+                    site: Some(RegionName { structure, side: Side::Left }),
+                    lesions: lesions.clone(),
+                    language_left: 0.9,
+                    urgency,
+                    is_child,
+                    has_seizures: true,
+                    has_visual_signs: true,
+                    home: Coordinates::from_degrees(37.5, 127.0).ok().filter(|_| is_child),
+                };
+                check_ranking(&rank(&rules, &need, &directory, 5));
+            }
+        }
+    }
+    for capability in Capability::ALL {
+        let korean = Language::Korean.wording().capability(capability.as_str());
+        assert!(korean.chars().any(is_hangul), "{korean}");
+    }
+}
+
+fn check_ranking(ranking: &neurotriage_referral::ranking::Ranking) {
+    let words = Language::Korean.wording();
+    let referral = Referral {
+        hospitals: Vec::new(),
+        reason: String::new(),
+        home: None,
+        requirements: ranking
+            .requirements
+            .iter()
+            .map(|requirement| Requirement {
+                capability: requirement.capability.as_str().to_owned(),
+                why: requirement.why.clone(),
+                essential: requirement.essential,
+            })
+            .collect(),
+        tumour_hints: Vec::new(),
+        ranking_version: String::new(),
+    };
+    for requirement in &ranking.requirements {
+        let Some(Known::Korean(why)) = look_up(&requirement.why) else {
+            panic!("{}", requirement.why);
+        };
+        assert!(!why.contains(|c: char| c.is_ascii_lowercase() && c != 'm'), "{why}");
+    }
+    for hint in &ranking.hints {
+        let told = words.tumour_hint(&TumourHint {
+            kind: hint.kind.clone(),
+            reason: hint.reason.clone(),
+            capabilities: Vec::new(),
+            source: String::new(),
+        });
+        assert!(told.chars().any(is_hangul), "{}", hint.reason);
+    }
+    let shown = super::super::tests::report().referral.hospitals.remove(0);
+    for ranked in &ranking.hospitals {
+        for factor in &ranked.factors {
+            assert!(words.factor(&factor.name).chars().any(is_hangul), "{}", factor.name);
+            let factor = Factor {
+                name: factor.name.clone(),
+                value: factor.value,
+                weight: factor.weight,
+                explanation: factor.explanation.clone(),
+            };
+            let told = words.factor_explanation(&factor, &shown, &referral);
+            assert!(told.chars().any(is_hangul), "{}", factor.explanation);
+        }
+    }
 }
 
 #[test]
@@ -225,6 +327,7 @@ fn a_korean_page_is_korean_throughout() {
         "SRI24",
         "evidence-3",
         "lexicon-1",
+        "ranking-4",
         "neurotriage",
         "whole 1",
         "report.json",
@@ -270,6 +373,8 @@ fn a_korean_page_is_korean_throughout() {
         "두 번째 병변이 있다면 이명이 설명됩니다",
         "손잡이가 기록되지 않아",
         "의사결정 지원",
+        "각성 수술 중 뇌기능 지도화(왼쪽 전두엽 또는 그 근처에 언어 중추가 있을 수 있음)",
+        "저등급 교종: 대뇌엽의 단일 병변이",
     ] {
         assert!(page.contains(expected), "{expected}");
     }

@@ -14,7 +14,7 @@ fn referral(home: Option<Place>, places: &[Place]) -> Referral {
         location: Some(*place),
         ..first.clone()
     });
-    Referral { hospitals: hospitals.collect(), reason: String::new(), home }
+    Referral { hospitals: hospitals.collect(), reason: String::new(), home, ..report().referral }
 }
 
 fn layout(referral: &Referral) -> Layout {

@@ -135,6 +135,7 @@ fn hospital(
                 "radiotherapy".into(),
             ],
             accepts_referrals: true,
+            ..Default::default()
         }),
         score,
         factors: vec![
@@ -144,10 +145,11 @@ fn hospital(
                 0.6,
                 "Offers neurosurgery and awake mapping, which the left frontal lobe asks for.",
             ),
-            factor("distance", score / 2.0, 0.4, "12 km from the patient's home."),
+            factor("travel", score / 2.0, 0.4, "12 km from the patient's home."),
         ],
         distance_km,
         reason: "Treats tumours of the left frontal lobe with awake mapping.".into(),
+        ..Default::default()
     }
 }
 
@@ -283,6 +285,28 @@ fn assessment() -> referral::Assessment {
             verdict_without: referral::Verdict::PartlyConcordant.into(),
         }],
         expected_but_absent: vec!["apathy".into()],
+        requirements: vec![
+            referral::Requirement {
+                capability: "neurosurgery".into(),
+                why: "for any brain tumour".into(),
+                essential: true,
+            },
+            referral::Requirement {
+                capability: "awake_mapping".into(),
+                why: "because language may lie in or near the left frontal lobe".into(),
+                essential: false,
+            },
+        ],
+        tumour_hints: vec![referral::TumourHint {
+            kind: "lower_grade_glioma".into(),
+            reason: "One lesion of a cerebral lobe hardly enhances, as lower-grade gliomas do; they are removed \
+                as far as function allows."
+                .into(),
+            capabilities: vec!["awake_mapping".into()],
+            source: "a guideline".into(),
+        }],
+        ranking_version: "ranking-4".into(),
+        site_confidence: Some(0.8),
         worth_asking: vec!["abulia".into(), "anosmia".into()],
         ..Default::default()
     }

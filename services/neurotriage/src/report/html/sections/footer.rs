@@ -51,6 +51,7 @@ impl Page {
             (labels.space, space.to_owned()),
             (labels.evidence, report.assessment.evidence_version.clone()),
             (labels.lexicon, report.symptoms.lexicon_version.clone()),
+            (labels.ranking, report.referral.ranking_version.clone()),
             (labels.files, files.join(", ")),
             (
                 labels.grid,
@@ -74,7 +75,7 @@ impl Page {
         self.put(&format!(
             "<section class=\"short\"><h2>{heading}</h2>\n<table class=\"provenance\">"
         ));
-        for (name, value) in rows {
+        for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
             self.put(&format!("<tr><td>{}</td><td>{}</td></tr>", escape(name), escape(&value)));
         }
         let notice = escape(labels.notice);

@@ -13,6 +13,7 @@ impl Page {
         if !reason.is_empty() {
             self.put(&format!("<p>{}</p>\n", escape(&reason)));
         }
+        self.called_for(referral);
         if let Some(drawing) = map::render(referral, self.words) {
             let caption = if referral.home.is_some() {
                 labels.map.caption_home
@@ -25,16 +26,43 @@ impl Page {
             ));
         }
         for (rank, hospital) in referral.hospitals.iter().enumerate() {
-            self.hospital(rank + 1, hospital);
+            self.hospital(rank + 1, hospital, referral);
         }
     }
 
-    fn hospital(&mut self, rank: usize, hospital: &Hospital) {
+    /// Writes what the patient calls for, and kinds of tumour worth thinking of.
+    fn called_for(&mut self, referral: &Referral) {
+        let (words, labels) = (self.words, self.labels);
+        let requirements = referral.requirements.iter().map(|requirement| {
+            let told = words.requirement(requirement);
+            if requirement.essential { format!("{told} [{}]", labels.essential) } else { told }
+        });
+        let requirements: Vec<String> = requirements.collect();
+        if !requirements.is_empty() {
+            self.put(&format!(
+                "<p>{} {}.</p>\n",
+                escape(labels.requirements),
+                escape(&requirements.join("; "))
+            ));
+        }
+        let hints: Vec<String> = referral
+            .tumour_hints
+            .iter()
+            .map(|hint| words.tumour_hint(hint))
+            .filter(|hint| !hint.is_empty())
+            .collect();
+        if !hints.is_empty() {
+            self.put(&format!("<p>{}</p>", escape(labels.tumour_hints)));
+            self.list(&hints);
+        }
+    }
+
+    fn hospital(&mut self, rank: usize, hospital: &Hospital, referral: &Referral) {
         let words = self.words;
         let distance = hospital.distance_km.map_or_else(String::new, |km| format!(", {km:.0} km"));
         // The explanations of the factors say the same, each beside its bar.
         let reason = if hospital.factors.is_empty() {
-            format!("<p>{}</p>", escape(&words.hospital_reason(hospital)))
+            format!("<p>{}</p>", escape(&words.hospital_reason(hospital, referral)))
         } else {
             String::new()
         };
@@ -53,7 +81,7 @@ impl Page {
                 bar("score", factor.value),
                 factor.value,
                 factor.weight,
-                escape(&words.factor_explanation(factor, hospital)),
+                escape(&words.factor_explanation(factor, hospital, referral)),
             ));
         }
         self.put("</table><div class=\"tags\">");
