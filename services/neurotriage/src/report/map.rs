@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Size of the picture.
-const SIZE: [f64; 2] = [960.0, 400.0];
+const SIZE: [f64; 2] = [880.0, 380.0];
 /// Room between the frame and the places.
 const MARGIN: f64 = 46.0;
 /// Mean radius of the earth, in kilometres (IUGG).

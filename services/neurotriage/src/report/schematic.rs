@@ -26,18 +26,18 @@ use super::{
 };
 
 /// Width of the picture.
-const PICTURE_WIDTH: f64 = 960.0;
+const PICTURE_WIDTH: f64 = 880.0;
 /// Width of the column of labels on each side.
-const COLUMN_WIDTH: f64 = 192.0;
+const COLUMN_WIDTH: f64 = 160.0;
 /// Height of the picture where the labels need no more.
 const HEIGHT_MIN: f64 = 574.0;
 /// Where the views stand.
-const RIGHT_AT: [f64; 2] = [206.0, 24.0];
-const LEFT_AT: [f64; 2] = [484.0, 24.0];
-const DEEP_AT: [f64; 2] = [206.0, 282.0];
-const MIDDLE_AT: [f64; 2] = [484.0, 282.0];
+const RIGHT_AT: [f64; 2] = [166.0, 24.0];
+const LEFT_AT: [f64; 2] = [444.0, 24.0];
+const DEEP_AT: [f64; 2] = [166.0, 282.0];
+const MIDDLE_AT: [f64; 2] = [444.0, 282.0];
 /// Where the legend stands.
-const LEGEND_AT: [f64; 2] = [492.0, 512.0];
+const LEGEND_AT: [f64; 2] = [452.0, 512.0];
 /// Findings with a label at most; the table has all.
 const LABELS_MAX: usize = 24;
 /// Regions of one finding that carry its number at most.
@@ -117,6 +117,10 @@ enum Mirrored {
     Yes,
     No,
 }
+
+/// The sides of paired shapes: they are drawn for the left.
+const PAIRED_SIDES: [(Side, Mirrored); 2] =
+    [(Side::Left, Mirrored::No), (Side::Right, Mirrored::Yes)];
 
 /// Returns the view and the shape in which a region is named and numbered.
 fn home_of(region: RegionName) -> Option<(View, Mirrored, &'static Shape)> {
@@ -214,10 +218,10 @@ impl<'a> Scene<'a> {
                 at: at.unwrap_or_else(|| view.place(shape.tags_at, mirrored)),
                 half: tag_half(shape),
             };
-            let lines = wrap(&self.wording.sided_finding(finding), 12.0, COLUMN_WIDTH - 30.0, 2);
+            let lines = wrap(&self.wording.sided_finding(finding), 12.0, COLUMN_WIDTH - 26.0, 2);
             let name = self.wording.region(&region.to_string(), "");
             let detail = format!("{} · {name}", self.wording.fit(finding.fit));
-            let details = wrap(&detail, 10.5, COLUMN_WIDTH - 30.0, 2);
+            let details = wrap(&detail, 10.5, COLUMN_WIDTH - 26.0, 3);
             let class = tag_class(finding.fit);
             self.labels.push(Label::new(number, class, lines, details, target));
         }
@@ -242,6 +246,11 @@ impl<'a> Scene<'a> {
         regions.sort_by(|a, b| {
             rounded(b.1).total_cmp(&rounded(a.1)).then(share(&b.0).total_cmp(&share(&a.0)))
         });
+        let with_tumour = regions
+            .iter()
+            .map(|(region, _)| *region)
+            .filter(|region| finding.fit == Fit::Explained && share(region) > 0.0)
+            .max_by(|a, b| share(a).total_cmp(&share(b)));
         let mut tagged: Vec<RegionName> = regions
             .into_iter()
             .enumerate()
@@ -249,9 +258,9 @@ impl<'a> Scene<'a> {
             .take(TAGGED_MAX)
             .map(|(_, (region, _))| region)
             .collect();
-        if finding.fit == Fit::Explained {
-            // Stable: of regions without tumour, the strongest stays first.
-            tagged.sort_by(|a, b| share(b).total_cmp(&share(a)));
+        if let Some(first) = with_tumour {
+            tagged.retain(|region| *region != first);
+            tagged.insert(0, first);
         }
         tagged
     }
@@ -273,6 +282,8 @@ impl<'a> Scene<'a> {
         for label in &self.labels {
             label.draw_line(&mut svg);
         }
+        // Above the lines, so that they can be read.
+        self.names(&mut svg);
         for tag in &self.tags {
             draw_tag(&mut svg, tag.number, tag.class, tag.at, tag.half);
         }
@@ -307,6 +318,21 @@ impl<'a> Scene<'a> {
         )
     }
 
+    fn names(&self, svg: &mut Svg) {
+        for (side, mirrored) in PAIRED_SIDES {
+            let view = if side == Side::Right { View::Right } else { View::Left };
+            for shape in shapes::LATERAL {
+                self.name(svg, view, mirrored, side, shape);
+            }
+            for shape in shapes::DEEP_PAIRED {
+                self.name(svg, View::Deep, mirrored, side, shape);
+            }
+        }
+        for shape in shapes::MIDDLE {
+            self.name(svg, View::Middle, Mirrored::No, Side::Midline, shape);
+        }
+    }
+
     fn lateral(&self, svg: &mut Svg, view: View, mirrored: Mirrored, side: Side) {
         let words = &self.wording.labels().schematic;
         let [left, top] = view.at();
@@ -321,9 +347,6 @@ impl<'a> Scene<'a> {
                 transform(view, mirrored)
             ));
         }
-        for shape in shapes::LATERAL {
-            self.name(svg, view, mirrored, side, shape);
-        }
         let ends =
             if side == Side::Right { [words.back, words.front] } else { [words.front, words.back] };
         svg.text([left + 6.0, top + 28.0], Anchor::Start, "small", ends[0]);
@@ -334,19 +357,13 @@ impl<'a> Scene<'a> {
         let words = &self.wording.labels().schematic;
         let [left, top] = DEEP_AT;
         svg.text([left + WIDTH / 2.0, top - 10.0], Anchor::Middle, "view", words.deep_view);
-        let sides = [(Side::Left, Mirrored::No), (Side::Right, Mirrored::Yes)];
-        for (side, mirrored) in sides {
+        for (side, mirrored) in PAIRED_SIDES {
             for shape in shapes::DEEP_PAIRED {
                 self.shape(svg, View::Deep, mirrored, side, shape);
             }
         }
         for shape in shapes::DEEP_MIDDLE {
             self.shape(svg, View::Deep, Mirrored::No, Side::Midline, shape);
-        }
-        for (side, mirrored) in sides {
-            for shape in shapes::DEEP_PAIRED {
-                self.name(svg, View::Deep, mirrored, side, shape);
-            }
         }
         svg.text([left + 10.0, top + 20.0], Anchor::Start, "side", words.right);
         svg.text([left + WIDTH - 10.0, top + 20.0], Anchor::End, "side", words.left);
@@ -379,9 +396,6 @@ impl<'a> Scene<'a> {
         }
         for shape in shapes::MIDDLE {
             self.shape(svg, View::Middle, Mirrored::No, Side::Midline, shape);
-        }
-        for shape in shapes::MIDDLE {
-            self.name(svg, View::Middle, Mirrored::No, Side::Midline, shape);
         }
         svg.text([left + 6.0, top + 28.0], Anchor::Start, "small", words.front);
         svg.text([left + WIDTH - 6.0, top + 28.0], Anchor::End, "small", words.back);

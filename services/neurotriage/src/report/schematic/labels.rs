@@ -127,9 +127,10 @@ pub(super) fn place(labels: &mut [Label], height_min: f64) -> f64 {
         let mut own: Vec<&mut Label> =
             labels.iter_mut().filter(|label| label.column == column).collect();
         own.sort_by(|a, b| a.target.at[1].total_cmp(&b.target.at[1]).then(a.number.cmp(&b.number)));
+        spread(&mut own);
         let mut free = EDGE;
         for label in &mut own {
-            label.top = (label.target.at[1] - label.height() / 2.0).max(free);
+            label.top = label.top.max(free);
             free = label.top + label.height() + BETWEEN;
         }
         let mut limit = height - EDGE;
@@ -139,4 +140,28 @@ pub(super) fn place(labels: &mut [Label], height_min: f64) -> f64 {
         }
     }
     height
+}
+
+/// Puts sorted labels as near to what they lead to as their heights allow: labels that would overlap
+/// form a block, which stands where its members would on average.
+fn spread(labels: &mut [&mut Label]) {
+    // First of each block, the sum of the places that its members wish for it, their count.
+    let mut blocks: Vec<(usize, f64, f64)> = Vec::new();
+    let mut above = 0.0;
+    let mut offsets = Vec::new();
+    for (at, label) in labels.iter().enumerate() {
+        offsets.push(above);
+        let mut block = (at, label.target.at[1] - label.height() / 2.0 - above, 1.0);
+        above += label.height() + BETWEEN;
+        while let Some(last) = blocks.pop_if(|last| last.1 / last.2 > block.1 / block.2) {
+            block = (last.0, last.1 + block.1, last.2 + block.2);
+        }
+        blocks.push(block);
+    }
+    // Each block from its first label on; the next one takes over from its own.
+    for (first, sum, count) in blocks {
+        for (label, offset) in labels.iter_mut().zip(&offsets).skip(first) {
+            label.top = sum / count + offset;
+        }
+    }
 }
