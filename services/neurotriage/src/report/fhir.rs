@@ -1,7 +1,7 @@
 //! The report as a FHIR R4B DiagnosticReport with contained Observations and the Device that made them.
 //!
-//! The patient is named by an id alone, and nothing that the patient wrote is in it. Its status is
-//! `preliminary`: no person has read the images.
+//! The patient is named by an id alone, and nothing that the patient wrote is in its fields; the page that
+//! it presents quotes the symptoms. Its status is `preliminary`: no person has read the images.
 
 #[cfg(test)]
 mod tests;

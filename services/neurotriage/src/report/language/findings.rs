@@ -87,6 +87,8 @@ pub(super) const FINDINGS: &[(&str, &str, &str)] = &[
     ("neck_pain", "Neck pain", "목통증"),
     ("depression", "Depression", "우울"),
     ("anxiety", "Anxiety", "불안"),
+    ("anisocoria", "Anisocoria", "동공부등"),
+    ("rapid_decline", "Rapid neurological deterioration", "급격한 신경학적 악화"),
     ("hiccups", "Hiccups", "딸꾹질"),
 ];
 

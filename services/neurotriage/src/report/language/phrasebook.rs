@@ -60,6 +60,11 @@ pub(super) const PHRASES: &[(&str, &str)] = &[
     ("Complete weakness of one side needs attention soon.", "완전 편마비는 조속한 진료가 필요합니다."),
     ("Loss of vision needs an eye examination soon.", "시력상실은 조속한 안과 진찰이 필요합니다."),
     ("Trouble swallowing carries a risk of aspiration.", "연하곤란은 흡인의 위험이 있습니다."),
+    ("A drooping eyelid can be a sign of the brain stem and needs attention soon.", "안검하수는 뇌간 병변의 징후일 수 있어 조속한 진료가 필요합니다."),
+    ("Double vision can be a sign of the brain stem and needs attention soon.", "복시는 뇌간 병변의 징후일 수 있어 조속한 진료가 필요합니다."),
+    ("Long-tract signs can come from the brain stem and need attention soon.", "긴신경로징후는 뇌간에서 비롯될 수 있어 조속한 진료가 필요합니다."),
+    ("Rapid decline needs assessment at once.", "급격한 악화는 즉시 평가가 필요합니다."),
+    ("Unequal pupils can mean pressure on the brain stem.", "동공부등은 뇌간 압박을 뜻할 수 있습니다."),
     ("Confusion needs attention soon.", "혼돈은 조속한 진료가 필요합니다."),
     ("Headache with vomiting can mean raised pressure in the head.", "구토를 동반한 두통은 두개내압 상승을 뜻할 수 있습니다."),
     // What to check next.
