@@ -1,6 +1,6 @@
 //! What a report says in words: one catalogue for each language, with the same entries.
 //!
-//! [`Labels`] are words that never change; [`Wording`] makes sentences from the fields of a report.
+//! `Labels` are words that never change; `Wording` makes sentences from the fields of a report.
 //! Knows nothing of HTML: what it returns is plain text.
 
 mod english;

@@ -328,9 +328,24 @@ impl<'a> Scene<'a> {
                 self.name(svg, View::Deep, mirrored, side, shape);
             }
         }
+        for view in [View::Right, View::Left, View::Middle] {
+            self.ends(svg, view);
+        }
         for shape in shapes::MIDDLE {
             self.name(svg, View::Middle, Mirrored::No, Side::Midline, shape);
         }
+    }
+
+    /// Writes which end of a view is the front of the head.
+    fn ends(&self, svg: &mut Svg, view: View) {
+        let words = &self.wording.labels().schematic;
+        let ends = match view {
+            View::Right => [words.back, words.front],
+            View::Left | View::Middle | View::Deep => [words.front, words.back],
+        };
+        let [left, top] = view.at();
+        svg.text([left + 6.0, top + 28.0], Anchor::Start, "small", ends[0]);
+        svg.text([left + WIDTH - 6.0, top + 28.0], Anchor::End, "small", ends[1]);
     }
 
     fn lateral(&self, svg: &mut Svg, view: View, mirrored: Mirrored, side: Side) {
@@ -347,10 +362,6 @@ impl<'a> Scene<'a> {
                 transform(view, mirrored)
             ));
         }
-        let ends =
-            if side == Side::Right { [words.back, words.front] } else { [words.front, words.back] };
-        svg.text([left + 6.0, top + 28.0], Anchor::Start, "small", ends[0]);
-        svg.text([left + WIDTH - 6.0, top + 28.0], Anchor::End, "small", ends[1]);
     }
 
     fn deep(&self, svg: &mut Svg) {
@@ -397,8 +408,6 @@ impl<'a> Scene<'a> {
         for shape in shapes::MIDDLE {
             self.shape(svg, View::Middle, Mirrored::No, Side::Midline, shape);
         }
-        svg.text([left + 6.0, top + 28.0], Anchor::Start, "small", words.front);
-        svg.text([left + WIDTH - 6.0, top + 28.0], Anchor::End, "small", words.back);
     }
 
     fn shape(&self, svg: &mut Svg, view: View, mirrored: Mirrored, side: Side, shape: &Shape) {
