@@ -37,8 +37,7 @@ async fn a_phantom_goes_through_the_suite_and_leaves_a_whole_report() {
     let (out, data) = (folder.path().join("out"), folder.path().join("data"));
     let Made { report, folder } = make(arguments(&out, &data), Progress::hidden()).await.unwrap();
 
-    let names =
-        ["report.json", "report.html", "report.fhir.json", "overlay.png", "mask.nii.gz"];
+    let names = ["report.json", "report.html", "report.fhir.json", "overlay.png", "mask.nii.gz"];
     for name in names {
         assert!(folder.join(name).metadata().unwrap().len() > 100, "{name}");
     }
@@ -70,4 +69,11 @@ async fn a_phantom_goes_through_the_suite_and_leaves_a_whole_report() {
     assert_eq!(mask.grid(), image.grid(), "the mask lies on another grid than the input");
     let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
     assert!(page.contains(&report.headline) && page.contains("data:image/png;base64,"));
+    // The slices, the outlines of the regions, the brain and the map.
+    assert_eq!((page.matches("<img ").count(), page.matches("<svg ").count()), (2, 2));
+    let resource: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("report.fhir.json")).unwrap()).unwrap();
+    assert_eq!(resource["resourceType"], "DiagnosticReport");
+    assert_eq!(resource["status"], "preliminary");
+    assert_eq!(resource["presentedForm"][0]["size"], page.len());
 }
