@@ -8,6 +8,7 @@ use neurotriage::{
     case::{Made, make},
     cli::{DiagnoseArgs, ModelArgs},
     progress::Progress,
+    report::Language,
 };
 use neurotriage_imaging::{
     CaseFiles,
@@ -22,6 +23,7 @@ fn arguments(out: &Path, data: &Path) -> DiagnoseArgs {
         out: Some(out.to_owned()),
         json: false,
         data: Some(data.to_owned()),
+        language: Language::English,
         handedness: None,
         home: Some((37.57, 126.98)),
         hospitals: 3,
@@ -35,7 +37,8 @@ async fn a_phantom_goes_through_the_suite_and_leaves_a_whole_report() {
     let (out, data) = (folder.path().join("out"), folder.path().join("data"));
     let Made { report, folder } = make(arguments(&out, &data), Progress::hidden()).await.unwrap();
 
-    for name in ["report.json", "report.html", "overlay.png", "mask.nii.gz"] {
+    let names = ["report.json", "report.html", "report.fhir.json", "overlay.png", "mask.nii.gz"];
+    for name in names {
         assert!(folder.join(name).metadata().unwrap().len() > 100, "{name}");
     }
     let json: serde_json::Value =
@@ -66,4 +69,11 @@ async fn a_phantom_goes_through_the_suite_and_leaves_a_whole_report() {
     assert_eq!(mask.grid(), image.grid(), "the mask lies on another grid than the input");
     let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
     assert!(page.contains(&report.headline) && page.contains("data:image/png;base64,"));
+    // The slices, the outlines of the regions, the brain and the map.
+    assert_eq!((page.matches("<img ").count(), page.matches("<svg ").count()), (2, 2));
+    let resource: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("report.fhir.json")).unwrap()).unwrap();
+    assert_eq!(resource["resourceType"], "DiagnosticReport");
+    assert_eq!(resource["status"], "preliminary");
+    assert_eq!(resource["presentedForm"][0]["size"], page.len());
 }

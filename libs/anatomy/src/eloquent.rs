@@ -97,6 +97,13 @@ fn cortical(name: &str) -> Option<EloquentArea> {
     })
 }
 
+/// Returns the Korean name of the eloquent area with this stable name, such as
+/// `primary_motor_cortex_left`; `None` if there is no such area.
+pub fn korean_eloquent_name(name: &str) -> Option<String> {
+    let found = cortical(name).or_else(|| deep(name.parse().ok()?))?;
+    Some(found.korean_name)
+}
+
 /// Returns a deep region of the atlas as an eloquent area, if it is one.
 pub(crate) fn deep(region: RegionName) -> Option<EloquentArea> {
     let function = match region.structure {

@@ -27,6 +27,7 @@ mod template;
 mod terms;
 
 pub use atlas::{Atlas, NEAREST_MM_MAX};
+pub use eloquent::korean_eloquent_name;
 pub use localisation::{
     AxialDiameters, BoundingBox, Caution, Compartment, CompartmentRegion, CompartmentVolumes,
     Contact, Contacts, Diameter, EloquentDistance, Focality, Lesion, Localisation, MidlineShare,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use neurotriage_anatomy::Localisation;
 use neurotriage_domain::Modality;
 use neurotriage_imaging::CaseFiles;
 use neurotriage_proto::records::v1::Handedness;
@@ -22,7 +23,7 @@ use crate::{
     output::{print, write_whole},
     phantom,
     progress::Progress,
-    report::{Report, from_proto, html, json, terminal},
+    report::{Report, fhir, from_proto, from_proto::Answers, html, json, terminal},
     services::Services,
     signal::stop_signal,
     suite::{Ports, Suite},
@@ -36,7 +37,7 @@ const SYMPTOMS_BYTES_MAX: u64 = 64 * 1024;
 pub struct Made {
     /// The report.
     pub report: Report,
-    /// Folder with `report.json`, `report.html`, `overlay.png` and `mask.nii.gz`.
+    /// Folder with `report.json`, `report.html`, `report.fhir.json`, `overlay.png` and `mask.nii.gz`.
     pub folder: PathBuf,
 }
 
@@ -101,7 +102,8 @@ pub async fn make(args: DiagnoseArgs, mut progress: Progress) -> anyhow::Result<
     };
     progress.step("start");
     let data = DataFolder::open(args.data.as_deref())?;
-    let model = tokio::task::spawn_blocking(move || model::start(&args.model))
+    let (model_args, language) = (args.model, args.language);
+    let model = tokio::task::spawn_blocking(move || model::start(&model_args))
         .await
         .context("reading the model ended abnormally")??;
     let suite = Suite::start(data.path(), Ports::Free, model).await?;
@@ -113,16 +115,25 @@ pub async fn make(args: DiagnoseArgs, mut progress: Progress) -> anyhow::Result<
     progress.step("picture");
     let (mut answers, mask) = (diagnosis.answers, diagnosis.mask);
     let mask_path = write_whole(&folder, "mask.nii.gz", &mask)?;
-    let picture = tokio::task::spawn_blocking(move || overlay::render(&files, &mask_path))
-        .await
-        .context("picture ended abnormally")??;
+    let localisation = localisation(&answers);
+    let draw = move || overlay::render(&files, &mask_path, localisation.as_ref());
+    let drawn = tokio::task::spawn_blocking(draw).await.context("picture ended abnormally")??;
     answers.run = progress.finish();
     let report = from_proto::report(answers);
-    write_whole(&folder, "overlay.png", &picture)?;
-    write_whole(&folder, "report.html", html::render(&report, Some(&picture)).as_bytes())?;
+    write_whole(&folder, "overlay.png", &drawn.overlay_png)?;
+    let page = html::render(&report, &drawn.for_page, language);
+    write_whole(&folder, "report.html", page.as_bytes())?;
+    let resource = fhir::render(&report, &page, language)?;
+    write_whole(&folder, "report.fhir.json", resource.as_bytes())?;
     // Last, so that its presence says that the others are there.
     write_whole(&folder, "report.json", json::render(&report)?.as_bytes())?;
     Ok(Made { report, folder })
+}
+
+/// Returns what the localiser knows; `None` if the answers hold nothing that can be read.
+fn localisation(answers: &Answers) -> Option<Localisation> {
+    let localisation = answers.segmentation.localisation.as_ref()?;
+    serde_json::from_str(&localisation.json).ok()
 }
 
 fn symptoms(args: &DiagnoseArgs) -> anyhow::Result<String> {

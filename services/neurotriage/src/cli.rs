@@ -11,6 +11,7 @@ use neurotriage_service_kit::telemetry::{self, TelemetryConfig};
 use crate::{
     hospitals_command::{self, HospitalsCommandArgs},
     model_command::{self, ModelCommandArgs},
+    report::Language,
     services::SEGMENTATION_ENDPOINT,
     training_command::{self, TrainingCommandArgs},
 };
@@ -71,10 +72,14 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "TEXT_OR_FILE")]
     pub symptoms: Option<String>,
 
-    /// Folder for report.json, report.html, overlay.png and mask.nii.gz; default
+    /// Folder for report.json, report.html, report.fhir.json, overlay.png and mask.nii.gz; default
     /// `./out/CASE-TIME`.
     #[arg(long)]
     pub out: Option<PathBuf>,
+
+    /// Language of report.html and of the texts in report.fhir.json: en or ko.
+    #[arg(long, default_value_t)]
+    pub language: Language,
 
     /// Write the report as JSON to stdout, and nothing else there.
     #[arg(long)]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     progress::Progress,
-    report::from_proto::Answers,
+    report::{Place, from_proto::Answers},
     services::{CALL_TIMEOUT, Services, answer, refused, within},
 };
 
@@ -94,6 +94,10 @@ pub async fn diagnose(
         model: model.model.context("segmentation service named no model")?,
         symptoms,
         assessment: assessment.assessment.context("referral service sent no assessment")?,
+        home: case.home.map(|(latitude_degrees, longitude_degrees)| Place {
+            latitude_degrees,
+            longitude_degrees,
+        }),
         run: crate::report::Run { steps: Vec::new(), total_seconds: 0.0, peak_memory_bytes: None },
     };
     Ok(Diagnosis { answers, mask })

@@ -14,6 +14,7 @@ pub mod hospitals_command;
 pub mod localise;
 mod model;
 pub mod model_command;
+mod outlines;
 mod output;
 pub mod phantom;
 pub mod progress;

@@ -1,26 +1,30 @@
 //! The report of one diagnosis: what the services found, in the shape that readers and programs see.
 //!
-//! [`Report`] is the schema of `report.json`; the terminal and HTML renderings are made from it and
-//! add nothing to it. Knows nothing of gRPC clients or files: [`from_proto`] makes it from messages.
+//! [`Report`] is the schema of `report.json`; the terminal, HTML and FHIR renderings are made from it
+//! and add nothing to it. Knows nothing of gRPC clients or files: [`from_proto`] makes it from messages.
 
+pub mod fhir;
 pub mod from_anatomy;
 pub mod from_proto;
-mod headline;
 pub mod html;
 pub mod json;
+pub mod language;
+mod map;
+mod schematic;
+mod svg;
 pub mod terminal;
 mod text;
 
 use neurotriage_domain::Side;
 use serde::Serialize;
 
-pub use self::headline::headline;
+pub use self::language::Language;
 pub(crate) use self::text::plain;
 
 /// Version of the schema; a change that could break a reader raises it.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What every rendering of a report says.
+/// What every rendering of a report says, in English.
 pub const NOTICE: &str = "Decision support for research use. Not a medical device, not a diagnosis: \
 a clinician must review the images and the patient.";
 
@@ -138,17 +142,6 @@ pub enum Outcome {
     NoTumourFound,
     /// The marking may be wrong: a person must look.
     NotSure,
-}
-
-impl Outcome {
-    /// Returns the outcome in plain English, such as `not sure`.
-    pub fn display_name(self) -> &'static str {
-        match self {
-            Self::Tumour => "tumour found",
-            Self::NoTumourFound => "no tumour found",
-            Self::NotSure => "not sure",
-        }
-    }
 }
 
 /// Coordinate space in which regions were looked up.
@@ -317,17 +310,6 @@ impl Fit {
     /// Every fit, in the order of reports.
     pub const ALL: [Self; 5] =
         [Self::Explained, Self::Unexplained, Self::NotLocalising, Self::Denied, Self::NotCompared];
-
-    /// Returns the fit in plain English, such as `not localising`.
-    pub fn display_name(self) -> &'static str {
-        match self {
-            Self::Explained => "explained",
-            Self::Unexplained => "unexplained",
-            Self::NotLocalising => "not localising",
-            Self::Denied => "denied",
-            Self::NotCompared => "not compared",
-        }
-    }
 }
 
 /// A region and how likely it is.
@@ -360,11 +342,22 @@ pub struct Assessment {
     pub confirmed_site: String,
     /// The same in plain English.
     pub confirmed_site_name: String,
+    /// How far that site may be trusted, 0 to 1; it ranks sites and is no probability. Null without a
+    /// site.
+    pub site_confidence: Option<f64>,
     /// Signs that need attention soon.
     pub urgent_signs: Vec<String>,
     /// What else may explain the findings, what the verdict hangs on, and what a lesion there leads one
     /// to expect, in sentences.
     pub to_consider: Vec<String>,
+    /// What else may explain findings that the lesion does not.
+    pub alternatives: Vec<Alternative>,
+    /// Findings without which the verdict would be another.
+    pub pivots: Vec<Pivot>,
+    /// Keys of findings that a lesion there makes more frequent and that were denied.
+    pub expected_but_absent: Vec<String>,
+    /// Keys of findings that a lesion there makes far more frequent and that were not mentioned.
+    pub worth_asking: Vec<String>,
     /// What to do to know more.
     pub next_checks: Vec<String>,
     /// Version of the evidence table.
@@ -385,28 +378,42 @@ pub enum Verdict {
     InsufficientEvidence,
 }
 
-impl Verdict {
-    /// Returns the verdict in plain English, such as `partly concordant`.
-    pub fn display_name(self) -> &'static str {
-        match self {
-            Self::Concordant => "concordant",
-            Self::PartlyConcordant => "partly concordant",
-            Self::Discordant => "discordant",
-            Self::InsufficientEvidence => "not enough evidence",
-        }
-    }
+/// Another explanation of findings that the lesion does not explain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Alternative {
+    /// What it is.
+    pub cause: Cause,
+    /// Keys of the findings that it would explain.
+    pub finding_ids: Vec<String>,
+    /// Why, in a sentence.
+    pub reason: String,
+}
 
-    /// Returns what the verdict means, in a sentence.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Concordant => "The symptoms point to the regions of the lesion.",
-            Self::PartlyConcordant => "Some symptoms fit the regions of the lesion, others do not.",
-            Self::Discordant => "The symptoms point to other regions than the lesion's.",
-            Self::InsufficientEvidence => {
-                "There is too little evidence to compare image and symptoms."
-            }
-        }
-    }
+/// What else than a lesion in its place may cause a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Raised pressure in the head.
+    RaisedPressure,
+    /// What a seizure leaves for hours to days.
+    SeizureAftermath,
+    /// Swelling or pressure of the lesion beside it.
+    MassEffect,
+    /// Another lesion.
+    SecondLesion,
+    /// Another disease.
+    OtherDisease,
+    /// The service did not say.
+    Unknown,
+}
+
+/// A finding without which the verdict would be another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pivot {
+    /// Its key.
+    pub finding_id: String,
+    /// The verdict without it.
+    pub verdict_without: Verdict,
 }
 
 /// Where the patient could go.
@@ -416,6 +423,47 @@ pub struct Referral {
     pub hospitals: Vec<Hospital>,
     /// Why the list is empty or shorter than asked; empty otherwise.
     pub reason: String,
+    /// Where the patient lives; null if unknown.
+    pub home: Option<Place>,
+    /// What the patient calls for in a hospital, the essential first.
+    pub requirements: Vec<Requirement>,
+    /// Kinds of tumour worth thinking of when a hospital is chosen. No diagnosis.
+    pub tumour_hints: Vec<TumourHint>,
+    /// Version of the rules by which hospitals were ranked; empty if it was not told.
+    pub ranking_version: String,
+}
+
+/// A capability that is called for, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Requirement {
+    /// What is called for, such as `awake_mapping`.
+    pub capability: String,
+    /// Why, as the end of a sentence: `for a tumour of the brain stem`.
+    pub why: String,
+    /// True if a hospital without it is left out.
+    pub essential: bool,
+}
+
+/// A kind of tumour that site, age and image make worth thinking of. No diagnosis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TumourHint {
+    /// Stable name, such as `lower_grade_glioma`.
+    pub kind: String,
+    /// What speaks for it, in a sentence.
+    pub reason: String,
+    /// Capabilities that it adds to what is wanted.
+    pub capabilities: Vec<String>,
+    /// Where the advice comes from.
+    pub source: String,
+}
+
+/// A place on earth, WGS 84.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Place {
+    /// Degrees north.
+    pub latitude_degrees: f64,
+    /// Degrees east.
+    pub longitude_degrees: f64,
 }
 
 /// A hospital and why it stands where it does.
@@ -427,6 +475,8 @@ pub struct Hospital {
     pub name: String,
     /// City.
     pub city: String,
+    /// Where it is; null if the directory does not say.
+    pub location: Option<Place>,
     /// What it offers, such as `neurosurgery`.
     pub capabilities: Vec<String>,
     /// Sum of the weighted factors, 0 to 1.
@@ -435,6 +485,10 @@ pub struct Hospital {
     pub factors: Vec<Factor>,
     /// Great-circle distance from the patient's home, in kilometres; null if the home is unknown.
     pub distance_km: Option<f64>,
+    /// Estimated time on the road from there, in minutes; null if the home is unknown.
+    pub travel_minutes: Option<f64>,
+    /// Beds free now; null if it was not told.
+    pub beds_free: Option<u32>,
     /// Why, in a sentence.
     pub reason: String,
 }
@@ -489,18 +543,5 @@ pub struct Step {
     pub seconds: f64,
 }
 
-impl Report {
-    /// Returns the reasons of the verdict that are not already told beside a finding.
-    fn reasons_of_their_own(&self) -> impl Iterator<Item = &str> {
-        let told = |reason: &str| {
-            let same = |finding: &Finding| {
-                finding.reason.trim_end_matches('.') == reason.trim_end_matches('.')
-            };
-            self.symptoms.findings.iter().any(same)
-        };
-        self.assessment.reasons.iter().map(String::as_str).filter(move |reason| !told(reason))
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

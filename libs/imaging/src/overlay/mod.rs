@@ -18,7 +18,7 @@ use self::{
 };
 pub use self::{
     compare::{Disagreement, class_rgb, render_comparison, worst_slice},
-    regions::{RegionKey, RegionPicture, render_regions},
+    regions::{RegionKey, RegionPicture, region_rgb, render_region_panels, render_regions},
 };
 use crate::{CropBox, ImagingError, Mask, Study};
 
@@ -108,6 +108,33 @@ pub fn render_overlay(
     mask: &Mask,
     options: &OverlayOptions,
 ) -> Result<Vec<u8>, ImagingError> {
+    let panels = overlay_panels(study, mask, options)?;
+    let [panels_width, panels_height] = panels.size();
+    let legend_height = 2 * text_height(TEXT) + 2 * GAP;
+    let size = [panels_width.max(LEGEND_WIDTH_MIN), panels_height + legend_height];
+    let mut canvas = Canvas::new(size[0], size[1], GROUND)?;
+    canvas.paste([0, 0], &panels);
+    draw_legend(&mut canvas, mask, panels_height);
+    canvas.png()
+}
+
+/// Draws what [`render_overlay`] draws, without legend: for a page that has its own.
+///
+/// # Errors
+/// As [`render_overlay`].
+pub fn render_overlay_panels(
+    study: &Study,
+    mask: &Mask,
+    options: &OverlayOptions,
+) -> Result<Vec<u8>, ImagingError> {
+    overlay_panels(study, mask, options)?.png()
+}
+
+fn overlay_panels(
+    study: &Study,
+    mask: &Mask,
+    options: &OverlayOptions,
+) -> Result<Canvas, ImagingError> {
     let scene = Scene::new(study, mask, options)?;
     let row_height = COLUMNS.map(|plane| scene.panel_size(plane)[1]).into_iter().max().unwrap_or(0);
     let mut panels = Vec::new();
@@ -119,10 +146,9 @@ pub fn render_overlay(
         }
     }
     let widths: Vec<usize> = panels[..COLUMNS.len()].iter().map(|panel| panel.size()[0]).collect();
-    let legend_height = 2 * text_height(TEXT) + 3 * GAP;
     let width = widths.iter().sum::<usize>() + GAP * (widths.len() + 1);
-    let height = ROWS.len() * (row_height + GAP) + legend_height;
-    let mut canvas = Canvas::new(width.max(LEGEND_WIDTH_MIN), height, GROUND)?;
+    let height = ROWS.len() * (row_height + GAP) + GAP;
+    let mut canvas = Canvas::new(width, height, GROUND)?;
     let mut x = GAP;
     for (column, panel_width) in widths.iter().enumerate() {
         for row in 0..ROWS.len() {
@@ -131,8 +157,7 @@ pub fn render_overlay(
         }
         x += panel_width + GAP;
     }
-    draw_legend(&mut canvas, mask, ROWS.len() * (row_height + GAP) + GAP);
-    canvas.png()
+    Ok(canvas)
 }
 
 /// Draws one slice as a PNG, without legend.

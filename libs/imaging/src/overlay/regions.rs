@@ -64,6 +64,46 @@ pub fn render_regions(
     picture: &RegionPicture<'_>,
     options: &OverlayOptions,
 ) -> Result<Vec<u8>, ImagingError> {
+    let panels = region_panels(picture, options)?;
+    let [width, mut y] = panels.size();
+    let lines = key_lines(picture.key, width);
+    let line_height = text_height(TEXT) + GAP / 2;
+    let height = y + (lines.len() + 2) * line_height + GAP;
+    let mut canvas = Canvas::new(width, height, GROUND)?;
+    canvas.paste([0, 0], &panels);
+    for line in lines {
+        for (x, number) in line {
+            let text = format!("{} {}", number + 1, picture.key[number].text);
+            canvas.text([x, y], &text, TEXT, colour(number));
+        }
+        y += line_height;
+    }
+    canvas.text([GAP, y], picture.caption, TEXT, FAINT);
+    let note = "RADIOLOGICAL CONVENTION. DECISION SUPPORT FOR RESEARCH USE, NOT A MEDICAL DEVICE.";
+    canvas.text([GAP, y + line_height], note, TEXT, FAINT);
+    canvas.png()
+}
+
+/// Draws what [`render_regions`] draws, without key and caption: for a page that has its own.
+///
+/// # Errors
+/// As [`render_regions`].
+pub fn render_region_panels(
+    picture: &RegionPicture<'_>,
+    options: &OverlayOptions,
+) -> Result<Vec<u8>, ImagingError> {
+    region_panels(picture, options)?.png()
+}
+
+/// Returns the colour of the region with this place in the key.
+pub fn region_rgb(number: usize) -> [u8; 3] {
+    colour(number)
+}
+
+fn region_panels(
+    picture: &RegionPicture<'_>,
+    options: &OverlayOptions,
+) -> Result<Canvas, ImagingError> {
     options.check()?;
     let (image, mask) = (picture.image, picture.mask);
     if mask.shape() != image.shape() {
@@ -90,27 +130,13 @@ pub fn render_regions(
     }
     let row_height = panels.iter().map(|panel| panel.size()[1]).max().unwrap_or(0);
     let width = panels.iter().map(|panel| panel.size()[0] + GAP).sum::<usize>() + GAP;
-    let lines = key_lines(picture.key, width);
-    let line_height = text_height(TEXT) + GAP / 2;
-    let height = row_height + 2 * GAP + (lines.len() + 2) * line_height + GAP;
-    let mut canvas = Canvas::new(width, height, GROUND)?;
+    let mut canvas = Canvas::new(width, row_height + 2 * GAP, GROUND)?;
     let mut x = GAP;
     for panel in &panels {
         canvas.paste([x, GAP + (row_height - panel.size()[1]) / 2], panel);
         x += panel.size()[0] + GAP;
     }
-    let mut y = row_height + 2 * GAP;
-    for line in lines {
-        for (x, number) in line {
-            let text = format!("{} {}", number + 1, picture.key[number].text);
-            canvas.text([x, y], &text, TEXT, colour(number));
-        }
-        y += line_height;
-    }
-    canvas.text([GAP, y], picture.caption, TEXT, FAINT);
-    let note = "RADIOLOGICAL CONVENTION. DECISION SUPPORT FOR RESEARCH USE, NOT A MEDICAL DEVICE.";
-    canvas.text([GAP, y + line_height], note, TEXT, FAINT);
-    canvas.png()
+    Ok(canvas)
 }
 
 fn colour(number: usize) -> Colour {

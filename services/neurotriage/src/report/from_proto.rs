@@ -7,9 +7,10 @@ use neurotriage_proto::{
 };
 
 use super::{
-    Assessment, EloquentArea, Factor, Finding, Fit, Hospital, Image, Lesion, Model, NOTICE,
-    Outcome, Placement, Referral, RegionProbability, RegionShare, Report, Run, SCHEMA_VERSION,
-    Software, Space, Study, StudyFile, Symptoms, Verdict, Volumes, headline,
+    Alternative, Assessment, Cause, EloquentArea, Factor, Finding, Fit, Hospital, Image, Language,
+    Lesion, Model, NOTICE, Outcome, Pivot, Place, Placement, Referral, RegionProbability,
+    RegionShare, Report, Requirement, Run, SCHEMA_VERSION, Software, Space, Study, StudyFile,
+    Symptoms, TumourHint, Verdict, Volumes,
 };
 
 /// The services' answers about one patient.
@@ -30,6 +31,8 @@ pub struct Answers {
     pub symptoms: records::SymptomReport,
     /// From referral.
     pub assessment: referral::Assessment,
+    /// Where the patient lives; `None` if unknown.
+    pub home: Option<Place>,
     /// How the run went.
     pub run: Run,
 }
@@ -45,6 +48,7 @@ pub fn report(answers: Answers) -> Report {
         model,
         symptoms,
         assessment,
+        home,
         run,
     } = answers;
     let model = self::model(&segmentation, &model, study.prepared.as_ref());
@@ -56,12 +60,16 @@ pub fn report(answers: Answers) -> Report {
         generated_at,
         software: Software { name: "neurotriage", version: env!("CARGO_PKG_VERSION") },
         study,
-        headline: headline(&image),
+        headline: Language::English.wording().headline(&image),
         image,
         symptoms: self::symptoms(symptoms, &assessment),
         referral: Referral {
             hospitals: assessment.hospitals.iter().cloned().map(hospital).collect(),
             reason: assessment.hospitals_reason.clone(),
+            home,
+            requirements: assessment.requirements.iter().map(requirement).collect(),
+            tumour_hints: assessment.tumour_hints.iter().map(tumour_hint).collect(),
+            ranking_version: assessment.ranking_version.clone(),
         },
         assessment: self::assessment(assessment),
         model,
@@ -301,34 +309,33 @@ fn verdict(verdict: referral::Verdict) -> Verdict {
     }
 }
 
-/// Returns what is worth a thought beside the verdict, in sentences.
-fn to_consider(assessment: &referral::Assessment) -> Vec<String> {
-    let names = |ids: &[String]| {
-        ids.iter().map(|id| id.replace('_', " ")).collect::<Vec<String>>().join(", ")
+fn alternative(alternative: &referral::Alternative) -> Alternative {
+    let cause = match alternative.cause() {
+        referral::Cause::Unspecified => Cause::Unknown,
+        referral::Cause::RaisedPressure => Cause::RaisedPressure,
+        referral::Cause::SeizureAftermath => Cause::SeizureAftermath,
+        referral::Cause::MassEffect => Cause::MassEffect,
+        referral::Cause::SecondLesion => Cause::SecondLesion,
+        referral::Cause::OtherDisease => Cause::OtherDisease,
     };
-    let mut sentences: Vec<String> =
-        assessment.alternatives.iter().map(|alternative| alternative.reason.clone()).collect();
-    for pivot in &assessment.pivots {
-        sentences.push(format!(
-            "If nothing were said of {}, the verdict would be {}.",
-            pivot.finding_id.replace('_', " "),
-            verdict(pivot.verdict_without()).display_name()
-        ));
+    Alternative {
+        cause,
+        finding_ids: alternative.finding_ids.clone(),
+        reason: alternative.reason.clone(),
     }
-    if !assessment.expected_but_absent.is_empty() {
-        let names = names(&assessment.expected_but_absent);
-        sentences.push(format!("Often caused by a lesion there, and denied: {names}."));
+}
+
+fn pivot(pivot: &referral::Pivot) -> Pivot {
+    Pivot {
+        finding_id: pivot.finding_id.clone(),
+        verdict_without: verdict(pivot.verdict_without()),
     }
-    if !assessment.worth_asking.is_empty() {
-        let names = names(&assessment.worth_asking);
-        sentences.push(format!("Often caused by a lesion there, and not mentioned: {names}."));
-    }
-    sentences
 }
 
 fn assessment(assessment: referral::Assessment) -> Assessment {
-    let to_consider = to_consider(&assessment);
     let verdict = verdict(assessment.verdict());
+    let alternatives: Vec<Alternative> = assessment.alternatives.iter().map(alternative).collect();
+    let pivots: Vec<Pivot> = assessment.pivots.iter().map(pivot).collect();
     let confirmed_site_name = assessment
         .confirmed_site
         .parse::<RegionName>()
@@ -336,7 +343,7 @@ fn assessment(assessment: referral::Assessment) -> Assessment {
     let regions = |regions: Vec<referral::RegionProbability>| {
         regions.into_iter().map(region_probability).collect()
     };
-    Assessment {
+    let mut made = Assessment {
         verdict,
         concordance: assessment.concordance,
         reasons: assessment.reasons,
@@ -344,10 +351,34 @@ fn assessment(assessment: referral::Assessment) -> Assessment {
         image_regions: regions(assessment.image_regions),
         confirmed_site: assessment.confirmed_site,
         confirmed_site_name,
+        site_confidence: assessment.site_confidence,
         urgent_signs: assessment.urgent_signs,
-        to_consider,
+        to_consider: Vec::new(),
+        alternatives,
+        pivots,
+        expected_but_absent: assessment.expected_but_absent,
+        worth_asking: assessment.worth_asking,
         next_checks: assessment.next_checks,
         evidence_version: assessment.evidence_version,
+    };
+    made.to_consider = Language::English.wording().to_consider(&made);
+    made
+}
+
+fn requirement(requirement: &referral::Requirement) -> Requirement {
+    Requirement {
+        capability: requirement.capability.clone(),
+        why: requirement.why.clone(),
+        essential: requirement.essential,
+    }
+}
+
+fn tumour_hint(hint: &referral::TumourHint) -> TumourHint {
+    TumourHint {
+        kind: hint.kind.clone(),
+        reason: hint.reason.clone(),
+        capabilities: hint.capabilities.clone(),
+        source: hint.source.clone(),
     }
 }
 
@@ -363,10 +394,16 @@ fn hospital(ranked: referral::RankedHospital) -> Hospital {
         hospital_id: hospital.hospital_id,
         name: hospital.name,
         city: hospital.city,
+        location: hospital.location.map(|location| Place {
+            latitude_degrees: location.latitude_degrees,
+            longitude_degrees: location.longitude_degrees,
+        }),
         capabilities: hospital.capabilities,
         score: ranked.score,
         factors: factors.collect(),
         distance_km: ranked.distance_km,
+        travel_minutes: ranked.travel_minutes,
+        beds_free: hospital.beds_free,
         reason: ranked.reason,
     }
 }

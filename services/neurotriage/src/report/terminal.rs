@@ -1,11 +1,10 @@
 //! The report for a terminal: aligned columns, colour only where the caller says so.
 
 use super::{
-    Finding, Fit, Hospital, Image, Lesion, Outcome, RegionProbability, Report, Space, Verdict,
-    text::{
-        bytes, confidence, contacts, eloquent, midline_shift, pad, percent, placement, plain,
-        seconds, side, uncertainty, words, wrap,
-    },
+    Finding, Fit, Hospital, Image, Language, Lesion, Outcome, RegionProbability, Report, Space,
+    Verdict,
+    language::Wording,
+    text::{bytes, pad, percent, plain, seconds, side, words, wrap},
 };
 
 /// Columns that a report fills at most, but for single long words.
@@ -16,6 +15,11 @@ const REGIONS_MAX: usize = 8;
 const SYMPTOM_REGIONS_MAX: usize = 4;
 /// Columns of the bar of a share of 1.
 const BAR_WIDTH: usize = 10;
+
+/// Returns the catalogue: terminals are written to in English.
+fn english() -> &'static dyn Wording {
+    Language::English.wording()
+}
 
 /// Returns the report as text with ANSI colours.
 pub fn render_coloured(report: &Report) -> String {
@@ -30,7 +34,7 @@ pub fn render_plain(report: &Report) -> String {
 /// Returns what the image shows alone, without colours.
 pub fn render_image(image: &Image) -> String {
     let mut page = Page::new(false);
-    page.hanging("", &super::headline(image));
+    page.hanging("", &english().headline(image));
     page.image(image);
     page.line("");
     page.hanging("atlas ", &image.atlas);
@@ -132,7 +136,7 @@ impl Page {
             Verdict::Discordant => Ink::Red,
             Verdict::InsufficientEvidence => Ink::Dim,
         };
-        let verdict = self.ink(ink, &assessment.verdict.display_name().to_uppercase());
+        let verdict = self.ink(ink, &english().verdict(assessment.verdict).to_uppercase());
         let agreement = assessment
             .concordance
             .map_or_else(String::new, |value| format!(" (agreement of regions {value:.2} of 1)"));
@@ -153,7 +157,7 @@ impl Page {
             Some(outcome @ Outcome::NoTumourFound) => (Ink::Bold, outcome),
             Some(Outcome::Tumour) | None => return,
         };
-        let name = self.ink(ink, &outcome.display_name().to_uppercase());
+        let name = self.ink(ink, &english().outcome(outcome).to_uppercase());
         self.line(&format!("  {name}"));
         for reason in &image.outcome_reasons {
             self.hanging("  - ", reason);
@@ -166,8 +170,8 @@ impl Page {
             self.hanging("  Space unknown: ", &image.space_reason);
         }
         if let Some(known) = image.placement {
-            self.hanging("  ", &placement(known));
-            if let Some(shift) = midline_shift(known) {
+            self.hanging("  ", &english().placement(known));
+            if let Some(shift) = english().midline_shift(known) {
                 self.hanging("  ", &shift);
             }
         }
@@ -182,7 +186,7 @@ impl Page {
             self.line(&format!("  {count} small component(s) not counted as lesions."));
         }
         if let Some(value) = image.uncertainty {
-            let word = uncertainty(value);
+            let word = english().uncertainty(value);
             self.line(&format!("  Uncertainty of the marking: {value:.2} of 1 ({word})."));
         }
     }
@@ -203,7 +207,7 @@ impl Page {
             lesion.volumes.necrotic_core_ml, lesion.volumes.enhancing_ml, lesion.volumes.oedema_ml
         ));
         if let Some(value) = lesion.confidence {
-            let word = confidence(value);
+            let word = english().confidence(value);
             self.line(&format!("    confidence {value:.2} of 1 ({word})"));
         }
         if lesion.regions.is_empty() {
@@ -250,7 +254,9 @@ impl Page {
         if lesion.regions.iter().take(REGIONS_MAX).any(|region| region.is_uncertain) {
             self.line("    ?: less than half of it if the study lies a few millimetres off.");
         }
-        for (name, text) in [("eloquent areas: ", eloquent(lesion)), ("it ", contacts(lesion))] {
+        for (name, text) in
+            [("eloquent areas: ", english().eloquent(lesion)), ("it ", english().contacts(lesion))]
+        {
             if !text.is_empty() {
                 self.hanging(&format!("    {name}"), &text);
             }
@@ -281,7 +287,7 @@ impl Page {
             Fit::Unexplained => Ink::Red,
             Fit::NotLocalising | Fit::Denied | Fit::NotCompared => Ink::Dim,
         };
-        let label = self.label(ink, finding.fit.display_name());
+        let label = self.label(ink, english().fit(finding.fit));
         let sided = finding.side.map_or_else(String::new, |side| format!(", {side}"));
         let name = self.ink(Ink::Bold, &format!("{}{sided}", plain(&finding.display_name)));
         let code = plain(&finding.code);
@@ -294,9 +300,9 @@ impl Page {
     fn agreement(&mut self, report: &Report) {
         let assessment = &report.assessment;
         self.heading("Do image and symptoms agree?");
-        self.hanging("  ", assessment.verdict.meaning());
-        for reason in report.reasons_of_their_own() {
-            self.hanging("  - ", reason);
+        self.hanging("  ", english().verdict_meaning(assessment.verdict));
+        for reason in english().reasons(report) {
+            self.hanging("  - ", &reason);
         }
         self.regions("  symptoms point to  ", &assessment.symptom_regions);
         self.regions("  image shows        ", &assessment.image_regions);

@@ -1,9 +1,6 @@
 //! Words and numbers as reports show them.
 
-use neurotriage_anatomy::MidlineShift;
 use neurotriage_domain::Side;
-
-use super::{Lesion, Placement};
 
 /// Returns a share of 0 to 1 as `61 %`; a share that is there but rounds to nothing is `< 1 %`.
 pub(super) fn percent(share: f64) -> String {
@@ -68,30 +65,6 @@ pub(super) fn bytes(bytes: u64) -> String {
     if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
 }
 
-/// Returns an uncertainty of 0 to 1 in words.
-pub(super) fn uncertainty(value: f64) -> &'static str {
-    // Thirds of the scale: no calibration stands behind finer words.
-    if value < 0.33 {
-        "low"
-    } else if value < 0.66 {
-        "moderate"
-    } else {
-        "high"
-    }
-}
-
-/// Returns a confidence of 0 to 1 in words.
-pub(super) fn confidence(value: f64) -> &'static str {
-    // Lesions of real tumours have 0.85 and more, false ones mostly less than 0.8.
-    if value >= 0.85 {
-        "high"
-    } else if value >= 0.75 {
-        "moderate"
-    } else {
-        "low"
-    }
-}
-
 /// Returns `text` in lines of at most `width` characters; a longer word has a line of its own.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -133,71 +106,6 @@ pub(super) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(missing))
 }
 
-/// Eloquent areas named of one lesion at most.
-const ELOQUENT_MAX: usize = 5;
-
-/// Returns how a study was placed, in a sentence.
-pub(super) fn placement(placement: Placement) -> String {
-    match (placement.registered, placement.moved_mm) {
-        (true, Some(mm)) => {
-            format!("Registered to the template; by its header the study lay {mm:.0} mm off.")
-        }
-        (true, None) => "Registered to the template.".to_owned(),
-        (false, _) => "Placed by its header; not registered to the template.".to_owned(),
-    }
-}
-
-/// Returns how far the middle of the brain is pushed, in a sentence; `None` if nothing is known.
-pub(super) fn midline_shift(placement: Placement) -> Option<String> {
-    let right_mm = placement.midline_shift_right_mm?;
-    let error_mm = MidlineShift::ERROR_MM;
-    Some(match MidlineShift::side_of_mm(right_mm) {
-        Side::Midline => {
-            format!("No midline shift beyond the error of measurement, about {error_mm:.0} mm.")
-        }
-        side @ (Side::Left | Side::Right) => format!(
-            "Midline shift of {:.0} mm to the {side}, give or take about {error_mm:.0}.",
-            right_mm.abs()
-        ),
-    })
-}
-
-/// Returns the eloquent areas of a lesion, nearest first, in a clause; empty if there are none.
-pub(super) fn eloquent(lesion: &Lesion) -> String {
-    let named = lesion.eloquent.iter().take(ELOQUENT_MAX).map(|area| {
-        let name = plain(&area.display_name);
-        if area.overlap_ml >= 0.05 {
-            format!("{name} (overlaps, {:.1} ml)", area.overlap_ml)
-        } else if area.overlap_ml > 0.0 {
-            format!("{name} (overlaps, < 0.1 ml)")
-        } else {
-            format!("{name} ({:.0} mm)", area.distance_mm)
-        }
-    });
-    let mut named: Vec<String> = named.collect();
-    if lesion.eloquent.len() > ELOQUENT_MAX {
-        named.push(format!("{} more within 20 mm", lesion.eloquent.len() - ELOQUENT_MAX));
-    }
-    named.join(", ")
-}
-
-/// Returns what a lesion reaches and whether it has satellites, in a clause; empty if nothing is
-/// known.
-pub(super) fn contacts(lesion: &Lesion) -> String {
-    let mut parts = Vec::new();
-    let mut contact = |touches: Option<bool>, what: &str| match touches {
-        Some(true) => parts.push(format!("reaches the {what}")),
-        Some(false) => parts.push(format!("does not reach the {what}")),
-        None => {}
-    };
-    contact(lesion.touches_ventricles, "ventricles");
-    contact(lesion.touches_cortex, "cortex");
-    if lesion.satellites > 0 {
-        parts.push(format!("has {} satellite(s) of core", lesion.satellites));
-    }
-    parts.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,10 +119,6 @@ mod tests {
         let times = [(0.43, "0.4 s"), (12.2, "12 s"), (125.0, "2 min 05 s"), (119.7, "2 min 00 s")];
         for (time, expected) in times {
             assert_eq!(seconds(time), expected);
-        }
-        let words = [(0.85, "high"), (0.8, "moderate"), (0.75, "moderate"), (0.74, "low")];
-        for (value, expected) in words {
-            assert_eq!(confidence(value), expected);
         }
         assert_eq!(bytes(412 * 1024 * 1024), "412 MiB");
         assert_eq!(bytes(3 * 1024 * 1024 * 1024 / 2), "1.5 GiB");
