@@ -102,6 +102,7 @@ pub fn hints(need: &Need) -> Vec<TumourHint> {
     let diffuse = match need.lesions.as_slice() {
         [lesion] => {
             lesion.volume_ml >= DIFFUSE_MIN_ML
+                && !lesion.enhances()
                 && lesion.enhancing_ml < ENHANCING_SHARE_MIN * lesion.volume_ml
         }
         _ => false,

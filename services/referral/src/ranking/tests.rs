@@ -140,6 +140,7 @@ fn the_kind_of_tumour_that_is_worth_thinking_of_adds_what_it_needs() {
     for (case, need) in [
         ("one enhances", seen("frontal_right", vec![lesion(8.0, 3.0), lesion(2.0, 0.1)])),
         ("too small to say", seen("frontal_right", vec![lesion(2.0, 0.0)])),
+        ("a small part of a large one", seen("frontal_right", vec![lesion(110.0, 5.2)])),
         ("deep", seen("thalamus_left", vec![lesion(20.0, 0.0)])),
         ("nothing known", need("")),
     ] {
