@@ -5,7 +5,7 @@
 //! the revision that it was made for and is repeated on the next one if another write was faster.
 
 pub mod csv_form;
-pub(crate) mod exchange;
+pub mod exchange;
 pub mod fhir_form;
 #[cfg(test)]
 mod generated;

@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 
 use neurotriage_domain::{PatientId, SegmentationId, StudyId, SymptomReportId};
 use neurotriage_proto::{
-    ingestion::v1::{GetStudyRequest, ingestion_service_client::IngestionServiceClient},
+    ingestion::v1::{
+        GetStudyRequest, GetStudyResponse, ingestion_service_client::IngestionServiceClient,
+    },
     records::v1::{
-        GetPatientRequest, GetSymptomReportRequest, records_service_client::RecordsServiceClient,
+        GetPatientRequest, GetSymptomReportRequest, GetSymptomReportResponse,
+        records_service_client::RecordsServiceClient,
     },
     segmentation::v1::{
-        GetSegmentationRequest, segmentation_service_client::SegmentationServiceClient,
+        GetSegmentationRequest, GetSegmentationResponse,
+        segmentation_service_client::SegmentationServiceClient,
     },
 };
 use neurotriage_service_kit::client::{TracedChannel, Upstream, traced};
@@ -56,6 +60,33 @@ impl GrpcSources {
         request
     }
 
+    async fn get_study(&self, study_id: StudyId) -> Result<GetStudyResponse, AssessmentError> {
+        let message = GetStudyRequest { study_id: study_id.to_string() };
+        let answer = self.ingestion.clone().get_study(self.request(message)).await;
+        let answer = answer.map_err(failed("ingestion", Kept::Study, study_id.as_uuid()))?;
+        Ok(answer.into_inner())
+    }
+
+    async fn get_symptom_report(
+        &self,
+        symptom_report_id: SymptomReportId,
+    ) -> Result<GetSymptomReportResponse, AssessmentError> {
+        let message = GetSymptomReportRequest { symptom_report_id: symptom_report_id.to_string() };
+        let answer = self.records.clone().get_symptom_report(self.request(message)).await;
+        let id = symptom_report_id.as_uuid();
+        Ok(answer.map_err(failed("records", Kept::SymptomReport, id))?.into_inner())
+    }
+
+    async fn get_segmentation(
+        &self,
+        segmentation_id: SegmentationId,
+    ) -> Result<GetSegmentationResponse, AssessmentError> {
+        let message = GetSegmentationRequest { segmentation_id: segmentation_id.to_string() };
+        let answer = self.segmentation.clone().get_segmentation(self.request(message)).await;
+        let id = segmentation_id.as_uuid();
+        Ok(answer.map_err(failed("segmentation", Kept::Segmentation, id))?.into_inner())
+    }
+
     /// Returns what is left of the caller's time, if it set a limit.
     fn left(&self) -> Option<Duration> {
         self.deadline.map(|at| at.saturating_duration_since(Instant::now()))
@@ -76,14 +107,7 @@ impl Sources for GrpcSources {
         &self,
         symptom_report_id: SymptomReportId,
     ) -> Result<SymptomReport, AssessmentError> {
-        let message = GetSymptomReportRequest { symptom_report_id: symptom_report_id.to_string() };
-        let answer = self
-            .records
-            .clone()
-            .get_symptom_report(self.request(message))
-            .await
-            .map_err(failed("records", Kept::SymptomReport, symptom_report_id.as_uuid()))?;
-        convert::symptom_report(answer.into_inner())
+        convert::symptom_report(self.get_symptom_report(symptom_report_id).await?)
     }
 
     async fn patient(&self, patient_id: PatientId) -> Result<Patient, AssessmentError> {
@@ -101,24 +125,10 @@ impl Sources for GrpcSources {
         &self,
         segmentation_id: SegmentationId,
     ) -> Result<Segmentation, AssessmentError> {
-        let message = GetSegmentationRequest { segmentation_id: segmentation_id.to_string() };
-        let answer = self
-            .segmentation
-            .clone()
-            .get_segmentation(self.request(message))
-            .await
-            .map_err(failed("segmentation", Kept::Segmentation, segmentation_id.as_uuid()))?;
-        convert::segmentation(answer.into_inner())
+        convert::segmentation(self.get_segmentation(segmentation_id).await?)
     }
 
     async fn patient_of_study(&self, study_id: StudyId) -> Result<PatientId, AssessmentError> {
-        let message = GetStudyRequest { study_id: study_id.to_string() };
-        let answer = self
-            .ingestion
-            .clone()
-            .get_study(self.request(message))
-            .await
-            .map_err(failed("ingestion", Kept::Study, study_id.as_uuid()))?;
-        convert::patient_of_study(answer.into_inner())
+        convert::patient_of_study(self.get_study(study_id).await?)
     }
 }

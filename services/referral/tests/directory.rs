@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
 
-use std::time::Duration;
+mod support;
 
 use neurotriage_migrations::referral::Migrator;
 use neurotriage_proto::{
@@ -15,17 +15,13 @@ use neurotriage_proto::{
     },
 };
 use neurotriage_referral::{
-    Dependencies, Events,
-    diagnosis::DiagnosisLimits,
     directory::{DirectoryStore as _, Written},
     hospital,
-    ranking::RankingRules,
     store::SqlReferralStore,
 };
-use neurotriage_service_kit::client;
 use neurotriage_testkit::{TestDb, databases};
 use sea_orm_migration::MigratorTrait as _;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use support::Served;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -34,41 +30,19 @@ type Client = HospitalDirectoryServiceClient<Channel>;
 struct Harness {
     client: Client,
     db: TestDb,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<anyhow::Result<()>>,
+    served: Served,
 }
 
 async fn start(db: TestDb) -> anyhow::Result<Harness> {
-    let nobody = client::channel("http://127.0.0.1:9")?;
-    let dependencies = Dependencies {
-        db: db.db.clone(),
-        records: nobody.clone(),
-        segmentation: nobody.clone(),
-        ingestion: nobody,
-        ranking: RankingRules::builtin()?,
-        diagnoses: DiagnosisLimits::default(),
-        events: Events::default(),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(neurotriage_referral::run(
-        listener,
-        dependencies,
-        Duration::from_secs(5),
-        async move {
-            let _ = stopped.await;
-        },
-    ));
-    let client = Client::connect(format!("http://{address}")).await?;
-    Ok(Harness { client, db, stop, server })
+    let served = support::serve(support::dependencies(db.db.clone(), None)?).await?;
+    let client = Client::connect(served.endpoint.clone()).await?;
+    Ok(Harness { client, db, served })
 }
 
 impl Harness {
     async fn stop(self) -> anyhow::Result<()> {
         drop(self.client);
-        let _ = self.stop.send(());
-        self.server.await??;
+        self.served.stop().await?;
         self.db.drop().await
     }
 

@@ -3,20 +3,15 @@
 use std::time::{Duration, Instant};
 
 use neurotriage_domain::{SegmentationId, StudyId, SymptomReportId};
-use neurotriage_proto::{
-    ingestion::v1::GetStudyRequest,
-    records::v1::GetSymptomReportRequest,
-    segmentation::v1::{
-        GetModelRequest, GetSegmentationRequest, SegmentStudyRequest,
-        segment_study_response::Content,
-    },
+use neurotriage_proto::segmentation::v1::{
+    GetModelRequest, SegmentStudyRequest, segment_study_response::Content,
 };
 use neurotriage_service_kit::client::Upstream;
 use tonic::Status;
 
-use super::{GrpcSources, convert, failed};
+use super::{GrpcSources, convert};
 use crate::{
-    assessment::{AssessmentError, Kept},
+    assessment::AssessmentError,
     diagnosis::{DiagnosisSources, ReportOrigin, StudyOrigin, Tell},
     measurement::Marking,
 };
@@ -35,28 +30,14 @@ impl DiagnosisSources for GrpcSources {
     }
 
     async fn study(&self, study_id: StudyId) -> Result<StudyOrigin, AssessmentError> {
-        let message = GetStudyRequest { study_id: study_id.to_string() };
-        let answer = self
-            .ingestion
-            .clone()
-            .get_study(self.request(message))
-            .await
-            .map_err(failed("ingestion", Kept::Study, study_id.as_uuid()))?;
-        convert::study_origin(answer.into_inner())
+        convert::study_origin(self.get_study(study_id).await?)
     }
 
     async fn report(
         &self,
         symptom_report_id: SymptomReportId,
     ) -> Result<ReportOrigin, AssessmentError> {
-        let message = GetSymptomReportRequest { symptom_report_id: symptom_report_id.to_string() };
-        let answer = self
-            .records
-            .clone()
-            .get_symptom_report(self.request(message))
-            .await
-            .map_err(failed("records", Kept::SymptomReport, symptom_report_id.as_uuid()))?;
-        convert::report_origin(answer.into_inner())
+        convert::report_origin(self.get_symptom_report(symptom_report_id).await?)
     }
 
     async fn serving_model(&self) -> Result<String, AssessmentError> {
@@ -86,14 +67,7 @@ impl DiagnosisSources for GrpcSources {
     }
 
     async fn marking(&self, segmentation_id: SegmentationId) -> Result<Marking, AssessmentError> {
-        let message = GetSegmentationRequest { segmentation_id: segmentation_id.to_string() };
-        let answer = self
-            .segmentation
-            .clone()
-            .get_segmentation(self.request(message))
-            .await
-            .map_err(failed("segmentation", Kept::Segmentation, segmentation_id.as_uuid()))?;
-        let segmentation = answer.into_inner().segmentation;
+        let segmentation = self.get_segmentation(segmentation_id).await?.segmentation;
         convert::marking(
             segmentation.ok_or_else(|| convert::malformed("segmentation", "no segmentation"))?,
         )

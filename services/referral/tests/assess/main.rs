@@ -1,12 +1,19 @@
 //! Assessments over a real socket, with a real database and the other services in process.
 
-#![allow(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a helper of a test that cannot go on ends the test"
+)]
 
+#[path = "../support/neighbours.rs"]
 mod neighbours;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::{net::SocketAddr, time::Duration};
+use std::sync::Arc;
 
-use neighbours::Known;
+use neighbours::{Known, World};
 use neurotriage_migrations::referral::Migrator;
 use neurotriage_proto::{
     common::v1::Side,
@@ -18,12 +25,10 @@ use neurotriage_proto::{
     },
     segmentation::v1::{Lesion, Localisation, Outcome, RegionShare, Segmentation, Space},
 };
-use neurotriage_referral::{
-    Dependencies, Events, diagnosis::DiagnosisLimits, ranking::RankingRules,
-};
 use neurotriage_service_kit::client;
 use neurotriage_testkit::{TestDb, databases};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use support::Served;
+use tokio::task::JoinHandle;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
@@ -31,51 +36,33 @@ use uuid::Uuid;
 struct Harness {
     client: ReferralServiceClient<Channel>,
     db: TestDb,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<anyhow::Result<()>>,
+    served: Served,
+    world: Arc<World>,
     neighbours: JoinHandle<()>,
 }
 
 async fn start(db: TestDb, known: Known) -> anyhow::Result<Harness> {
-    let (others, neighbours) = neighbours::start(known).await?;
-    start_beside(db, others, neighbours).await
+    let world = Arc::new(World::from(known));
+    let (others, neighbours) = neighbours::start(Arc::clone(&world)).await?;
+    let others = client::channel(&format!("http://{others}"))?;
+    start_beside(db, Some(others), world, neighbours).await
 }
 
 async fn start_beside(
     db: TestDb,
-    others: SocketAddr,
+    others: Option<Channel>,
+    world: Arc<World>,
     neighbours: JoinHandle<()>,
 ) -> anyhow::Result<Harness> {
-    let channel = client::channel(&format!("http://{others}"))?;
-    let dependencies = Dependencies {
-        db: db.db.clone(),
-        records: channel.clone(),
-        segmentation: channel.clone(),
-        ingestion: channel,
-        ranking: RankingRules::builtin()?,
-        diagnoses: DiagnosisLimits::default(),
-        events: Events::default(),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(neurotriage_referral::run(
-        listener,
-        dependencies,
-        Duration::from_secs(5),
-        async move {
-            let _ = stopped.await;
-        },
-    ));
-    let client = ReferralServiceClient::connect(format!("http://{address}")).await?;
-    Ok(Harness { client, db, stop, server, neighbours })
+    let served = support::serve(support::dependencies(db.db.clone(), others)?).await?;
+    let client = ReferralServiceClient::connect(served.endpoint.clone()).await?;
+    Ok(Harness { client, db, served, world, neighbours })
 }
 
 impl Harness {
     async fn stop(self) -> anyhow::Result<()> {
         drop(self.client);
-        let _ = self.stop.send(());
-        self.server.await??;
+        self.served.stop().await?;
         self.neighbours.abort();
         self.db.drop().await
     }
@@ -185,6 +172,10 @@ async fn an_assessment_is_stored_and_a_repeated_request_returns_it() -> anyhow::
         let mut harness = start(db, case.known(frontal_findings())).await?;
 
         let assessment = harness.assess(&case.request).await?;
+        // Every call to another service has a deadline.
+        for (method, deadline) in harness.world.deadlines.lock().unwrap().iter() {
+            assert_eq!(deadline, "10000000u", "{method}");
+        }
         assert_eq!(assessment.verdict(), Verdict::Concordant);
         assert!(assessment.concordance.is_some_and(|concordance| concordance > 0.65));
         assert_eq!(assessment.patient_id, case.patient_id);
@@ -386,11 +377,8 @@ async fn assess_refuses_what_it_should() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_service_that_is_away_is_unavailable_with_a_time_to_retry() -> anyhow::Result<()> {
-    let free = TcpListener::bind("127.0.0.1:0").await?;
-    let nobody = free.local_addr()?;
-    drop(free);
     let db = TestDb::sqlite::<Migrator>().await?;
-    let mut harness = start_beside(db, nobody, tokio::spawn(async {})).await?;
+    let mut harness = start_beside(db, None, Arc::default(), tokio::spawn(async {})).await?;
     let status = harness.assess(&Case::new().request).await.expect_err("nobody answers");
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.get_details_retry_info().is_some_and(|retry| retry.retry_delay.is_some()));

@@ -13,20 +13,23 @@ use neurotriage_proto::{
     },
     segmentation::v1 as segmentation,
 };
-use neurotriage_referral::{Dependencies, diagnosis::DiagnosisLimits, ranking::RankingRules};
+use neurotriage_referral::{Dependencies, diagnosis::DiagnosisLimits};
 use neurotriage_service_kit::client;
 use neurotriage_testkit::TestDb;
 use sea_orm::DatabaseConnection;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-    sync::{oneshot, watch},
+    sync::watch,
     task::JoinHandle,
 };
 use tonic::{Request, Status, Streaming, transport::Channel};
 use uuid::Uuid;
 
-use crate::neighbours::{self, World};
+use crate::{
+    neighbours::{self, World},
+    support::{self, Served},
+};
 
 /// Longest wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,8 +49,7 @@ pub(crate) struct Harness {
 /// One process of the service.
 pub(crate) struct Replica {
     pub(crate) client: DiagnosisServiceClient<Channel>,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<anyhow::Result<()>>,
+    served: Served,
 }
 
 impl Replica {
@@ -56,34 +58,15 @@ impl Replica {
         others: Channel,
         diagnoses: DiagnosisLimits,
     ) -> anyhow::Result<Self> {
-        let dependencies = Dependencies {
-            db,
-            records: others.clone(),
-            segmentation: others.clone(),
-            ingestion: others,
-            ranking: RankingRules::builtin()?,
-            diagnoses,
-            events: neurotriage_referral::Events::default(),
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(neurotriage_referral::run(
-            listener,
-            dependencies,
-            Duration::from_secs(5),
-            async move {
-                let _ = stopped.await;
-            },
-        ));
-        let client = DiagnosisServiceClient::connect(format!("http://{address}")).await?;
-        Ok(Self { client, stop, server })
+        let dependencies = Dependencies { diagnoses, ..support::dependencies(db, Some(others))? };
+        let served = support::serve(dependencies).await?;
+        let client = DiagnosisServiceClient::connect(served.endpoint.clone()).await?;
+        Ok(Self { client, served })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         drop(self.client);
-        let _ = self.stop.send(());
-        self.server.await?
+        self.served.stop().await
     }
 }
 
@@ -96,7 +79,8 @@ pub(crate) async fn sqlite() -> anyhow::Result<Harness> {
 }
 
 pub(crate) async fn start_with(db: TestDb, limits: DiagnosisLimits) -> anyhow::Result<Harness> {
-    let world = Arc::new(World::default());
+    let world = World { any_patient: true.into(), ..World::default() };
+    let world = Arc::new(world);
     let (address, neighbours) = neighbours::start(Arc::clone(&world)).await?;
     let cut = watch::Sender::new(());
     let address = relay(address, cut.clone()).await?;

@@ -8,7 +8,10 @@
 
 mod compare;
 mod harness;
+#[path = "../support/neighbours.rs"]
 mod neighbours;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{sync::atomic::Ordering, time::Duration};
 

@@ -8,17 +8,15 @@ use neurotriage_proto::referral::v1::{
     ListEventsRequest, MoveReferralRequest, MoveReferralResponse, Referral, ReferralMove,
     referral_lifecycle_service_client::ReferralLifecycleServiceClient,
 };
-use neurotriage_referral::{
-    Dependencies, Events, diagnosis::DiagnosisLimits, ranking::RankingRules, store::assessment_row,
-};
-use neurotriage_service_kit::client;
+use neurotriage_referral::{Dependencies, Events, store::assessment_row};
 use neurotriage_testkit::TestDb;
 use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use time::OffsetDateTime;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
+
+use crate::support::{self, Served};
 
 /// Longest wait for anything in a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,45 +30,24 @@ pub(crate) const REFERRER: &str = "practice-7";
 pub(crate) struct Replica {
     pub(crate) endpoint: String,
     pub(crate) client: ReferralLifecycleServiceClient<Channel>,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<anyhow::Result<()>>,
+    served: Served,
 }
 
 impl Replica {
     pub(crate) async fn start(db: &TestDb, events: Events) -> anyhow::Result<Self> {
         // Nothing here asks the other services.
-        let nobody = client::channel("http://127.0.0.1:1")?;
-        let dependencies = Dependencies {
-            db: db.db.clone(),
-            records: nobody.clone(),
-            segmentation: nobody.clone(),
-            ingestion: nobody,
-            ranking: RankingRules::builtin()?,
-            diagnoses: DiagnosisLimits::default(),
-            events,
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(neurotriage_referral::run(
-            listener,
-            dependencies,
-            Duration::from_secs(5),
-            async move {
-                let _ = stopped.await;
-            },
-        ));
-        let endpoint = format!("http://{address}");
+        let dependencies = Dependencies { events, ..support::dependencies(db.db.clone(), None)? };
+        let served = support::serve(dependencies).await?;
+        let endpoint = served.endpoint.clone();
         let mut client = ReferralLifecycleServiceClient::connect(endpoint.clone()).await?;
         // Whatever it answers, it has filled the directory by then.
         let _ = client.get_referral(GetReferralRequest::default()).await;
-        Ok(Self { endpoint, client, stop, server })
+        Ok(Self { endpoint, client, served })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         drop(self.client);
-        let _ = self.stop.send(());
-        self.server.await?
+        self.served.stop().await
     }
 }
 

@@ -8,5 +8,7 @@ mod lists;
 mod moves;
 mod receiver;
 mod served;
+#[path = "../support/mod.rs"]
+mod support;
 mod watch;
 mod webhook;

@@ -33,10 +33,34 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 /// Model that serves unless a test says otherwise.
 pub(crate) const MODEL: &str = "model-1";
 
+/// What the services know at the start, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) reports: HashMap<String, records::SymptomReport>,
+    pub(crate) patients: HashMap<String, records::Patient>,
+    pub(crate) segmentations: HashMap<String, segmentation::Segmentation>,
+    pub(crate) studies: HashMap<String, ingestion::Study>,
+}
+
+impl From<Known> for World {
+    fn from(known: Known) -> Self {
+        Self {
+            reports: Mutex::new(known.reports),
+            patients: Mutex::new(known.patients),
+            segmentations: Mutex::new(known.segmentations),
+            studies: Mutex::new(known.studies),
+            ..Self::default()
+        }
+    }
+}
+
 /// What the services know, and how they behave.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) reports: Mutex<HashMap<String, records::SymptomReport>>,
+    pub(crate) patients: Mutex<HashMap<String, records::Patient>>,
+    /// A patient that is not known is made up while this is true.
+    pub(crate) any_patient: AtomicBool,
     pub(crate) studies: Mutex<HashMap<String, ingestion::Study>>,
     /// What a study shows once it is segmented.
     pub(crate) lesions: Mutex<HashMap<String, Vec<segmentation::Lesion>>>,
@@ -62,6 +86,8 @@ impl Default for World {
     fn default() -> Self {
         Self {
             reports: Mutex::default(),
+            patients: Mutex::default(),
+            any_patient: AtomicBool::default(),
             studies: Mutex::default(),
             lesions: Mutex::default(),
             segmentations: Mutex::default(),
@@ -240,8 +266,13 @@ impl RecordsService for Neighbours {
             return Err(Status::unavailable("the test says so"));
         }
         let patient_id = request.into_inner().patient_id;
-        let patient = Some(records::Patient { patient_id, ..Default::default() });
-        Ok(Response::new(records::GetPatientResponse { patient }))
+        let patient = match one(&self.0.patients, &patient_id) {
+            Err(_) if self.0.any_patient.load(Ordering::SeqCst) => {
+                records::Patient { patient_id, ..Default::default() }
+            }
+            known => known?,
+        };
+        Ok(Response::new(records::GetPatientResponse { patient: Some(patient) }))
     }
 
     async fn list_patients(
