@@ -518,3 +518,19 @@ fn symptoms_that_fit_raise_the_confidence_of_the_site_and_others_lower_it() {
     let nowhere = compare(&table(), &findings("hemianopia right"), RIGHT, &lesion(""));
     assert_eq!(nowhere.site_confidence, None);
 }
+
+#[test]
+fn a_discordant_pair_that_overlaps_says_why_the_number_is_not_low() {
+    let image = lesion("temporal_right .4, insula_right .2, frontal_right .2, putamen_right .2");
+    let said = "deja_vu, paresthesia right, diplopia, gait_disturbance, hearing_impairment right, \
+                dysphagia, neglect left";
+    let comparison = compare(&table(), &findings(said), RIGHT, &image);
+    assert_eq!(comparison.verdict, Discordant);
+    assert!(comparison.concordance.unwrap() >= DISCORDANT_BELOW);
+    let told = |reason: &String| reason.starts_with("Part of the lesion lies");
+    assert!(comparison.reasons.iter().any(told), "{:?}", comparison.reasons);
+    // Nothing of it where the number is low by itself.
+    let low = compare(&table(), &findings("hemianopia left"), RIGHT, &lesion("frontal_right 1"));
+    assert_eq!(low.verdict, Discordant);
+    assert!(!low.reasons.iter().any(told), "{:?}", low.reasons);
+}

@@ -16,6 +16,10 @@ use crate::evidence::{EvidenceTable, Handedness, SideRule, Urgency};
 /// Weight of a further region from which the reasons name it.
 const FURTHER_SITE_MIN: f64 = 0.15;
 
+/// Said where a part of the lesion fits well and most findings do not.
+const MOSTLY_CONTRADICTED: &str = "Part of the lesion lies where some findings point, but it contradicts most of \
+what the findings say.";
+
 /// What the reasons rest on.
 pub(super) struct Context<'a> {
     pub(super) table: &'a EvidenceTable,
@@ -121,6 +125,13 @@ pub(super) fn reasons(
     if !general.is_empty() {
         let names = words::list(&general, "and");
         reasons.push(format!("Without localising weight of their own: {names}."));
+    }
+    // The number alone would read as if they agreed.
+    if judged.verdict == Verdict::Discordant
+        && !judged.side_conflict
+        && judged.concordance.is_some_and(|concordance| concordance >= DISCORDANT_BELOW)
+    {
+        reasons.push(MOSTLY_CONTRADICTED.to_owned());
     }
     if judged.side_conflict {
         reasons.push("The side of the findings does not fit the side of the lesion.".to_owned());

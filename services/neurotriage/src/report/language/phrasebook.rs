@@ -28,6 +28,7 @@ pub(super) const PHRASES: &[(&str, &str)] = &[
     ("most of the tumour lies outside the brain of the template: give the image too, to register the study", "종양 대부분이 표준 뇌의 바깥에 있음: 영상을 함께 제공해 정합해야 함"),
     ("registration to {} failed: mutual information {}, overlap of the brains {}", "{0} 정합 실패: 상호정보량 {1}, 뇌의 겹침 {2}"),
     // Reasons of the verdict.
+    ("Part of the lesion lies where some findings point, but it contradicts most of what the findings say.", "병변 일부는 몇몇 증상이 가리키는 곳에 있으나, 증상이 가리키는 바의 대부분은 병변과 맞지 않습니다."),
     ("The side of the findings does not fit the side of the lesion.", "증상의 좌우가 병변의 좌우와 맞지 않습니다."),
     ("Language is taken to lie on the left, as in nearly all right-handed people.", "거의 모든 오른손잡이처럼 언어 중추가 왼쪽에 있다고 보았습니다."),
     ("In left-handed people language lies on the left less often, so findings of language side count less.", "왼손잡이는 언어 중추가 왼쪽에 있는 경우가 더 적어, 언어 쪽을 가리키는 증상의 비중을 낮추었습니다."),
