@@ -52,6 +52,9 @@ pub struct SqlReferralStore {
     db: DatabaseConnection,
     /// The directory as it was last read; another replica may have written since.
     directory: Arc<Mutex<Option<Snapshot>>>,
+    /// Held by whoever reads the directory, so that after a write it is read once and not by every
+    /// call that waits for it.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 fn failed<E: Error + Send + Sync + 'static>(
@@ -63,7 +66,7 @@ fn failed<E: Error + Send + Sync + 'static>(
 impl SqlReferralStore {
     /// Stores in `db`, which must be migrated.
     pub fn new(db: DatabaseConnection) -> Self {
-        Self { db, directory: Arc::default() }
+        Self { db, directory: Arc::default(), reading: Arc::default() }
     }
 }
 

@@ -343,6 +343,31 @@ async fn a_write_for_an_older_revision_is_refused_and_every_replica_sees_the_new
 }
 
 #[tokio::test]
+async fn after_a_write_the_directory_is_read_once_for_all_who_wait() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let (one, other) =
+            (SqlReferralStore::new(db.db.clone()), SqlReferralStore::new(db.db.clone()));
+        one.write(0, hospital::sample()?).await?;
+        let waiting: Vec<_> = (0..16)
+            .map(|_| {
+                let store = other.clone();
+                tokio::spawn(async move { store.snapshot().await })
+            })
+            .collect();
+        let mut seen = Vec::new();
+        for task in waiting {
+            seen.push(task.await??);
+        }
+        // One copy in memory: every other one would lie elsewhere.
+        let first = seen[0].hospitals().as_ptr();
+        assert!(seen.iter().all(|snapshot| snapshot.hospitals().as_ptr() == first));
+        drop((one, other));
+        db.drop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_schema_goes_down_and_up_again() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         Migrator::down(&db.db, None).await?;
