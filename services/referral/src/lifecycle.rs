@@ -96,9 +96,13 @@ pub struct ReleaseRequest {
     pub dead_at: OffsetDateTime,
 }
 
-/// Returns the time, as the store keeps it.
+/// Returns the time, as the store keeps it, with a last digit that is not 0.
+///
+/// SQLite keeps times as text without zeros at the end and sorts them so: `.123Z` stands after
+/// `.1234Z`. With six digits always, events come in the order in which they occurred.
 pub(crate) fn now() -> OffsetDateTime {
-    stored_time(OffsetDateTime::now_utc())
+    let now = stored_time(OffsetDateTime::now_utc());
+    if now.microsecond() % 10 == 0 { now + time::Duration::MICROSECOND } else { now }
 }
 
 /// Returns a page size, with the default for 0.
