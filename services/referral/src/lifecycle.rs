@@ -101,8 +101,12 @@ pub struct ReleaseRequest {
 /// SQLite keeps times as text without zeros at the end and sorts them so: `.123Z` stands after
 /// `.1234Z`. With six digits always, events come in the order in which they occurred.
 pub(crate) fn now() -> OffsetDateTime {
-    let now = stored_time(OffsetDateTime::now_utc());
-    if now.microsecond() % 10 == 0 { now + time::Duration::MICROSECOND } else { now }
+    six_digits(stored_time(OffsetDateTime::now_utc()))
+}
+
+/// Moves a time whose microseconds end in 0 on by one, so that its text has six digits.
+fn six_digits(time: OffsetDateTime) -> OffsetDateTime {
+    if time.microsecond().is_multiple_of(10) { time + time::Duration::MICROSECOND } else { time }
 }
 
 /// Returns a page size, with the default for 0.
