@@ -3,6 +3,7 @@
 use std::{error::Error as _, str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
+use neurotriage_access::relay::Relay;
 use neurotriage_domain::{DomainError, ErrorCode};
 use opentelemetry::{global, propagation::Injector};
 use tonic::{
@@ -45,16 +46,16 @@ pub fn channel(endpoint: &str) -> anyhow::Result<Channel> {
         .connect_lazy())
 }
 
-/// A channel whose calls carry the trace context of the current span.
+/// A channel whose calls carry the trace context of the current span and the caller's token.
 pub type TracedChannel = InterceptedService<Channel, TraceContext>;
 
-/// Returns `channel` with the trace context of the current span added to each call, and a deadline
-/// of 30 seconds to each call that has none.
+/// Returns `channel` with the trace context of the current span and the token of the current caller
+/// added to each call, and a deadline of 30 seconds to each call that has none.
 pub fn traced(channel: Channel) -> TracedChannel {
     InterceptedService::new(channel, TraceContext)
 }
 
-/// Adds the trace context of the current span, and a deadline where there is none.
+/// Adds the trace context of the current span, the caller's token, and a deadline where there is none.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceContext;
 
@@ -67,7 +68,7 @@ impl Interceptor for TraceContext {
         if !request.metadata().contains_key("grpc-timeout") {
             request.set_timeout(DEADLINE_DEFAULT);
         }
-        Ok(request)
+        Relay.call(request)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Knows the transport and the database driver; knows no service and none of their messages.
 
+pub mod access;
 pub mod client;
 pub mod database;
 pub mod deadline;

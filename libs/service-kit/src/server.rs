@@ -4,6 +4,7 @@ use std::{future::Future, time::Duration};
 
 use anyhow::Context as _;
 use http::{HeaderMap, Response};
+use neurotriage_access::Access;
 use tokio::{net::TcpListener, signal, sync::oneshot, time::timeout};
 use tonic::{
     service::Routes,
@@ -13,7 +14,10 @@ use tonic_health::ServingStatus;
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
-use crate::telemetry::server_span;
+use crate::{status::to_status, telemetry::server_span};
+
+/// `ErrorInfo.domain` of a call that was refused before its service saw it.
+pub const ACCESS_ERROR_DOMAIN: &str = "access.neurotriage.example";
 
 /// Most calls at a time on one connection; more wait at the client.
 const CONCURRENT_STREAMS_MAX: u32 = 256;
@@ -25,6 +29,8 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves `routes` on `listener` until `shutdown` completes, then drains.
+///
+/// Every call passes `access` first; health and reflection are open to all.
 ///
 /// Adds gRPC health (of the whole server and of each of `service_names`), reflection v1 and
 /// v1alpha, a span per call that continues the caller's trace, and limits; a message is limited to
@@ -41,6 +47,7 @@ pub async fn serve(
     listener: TcpListener,
     routes: Routes,
     service_names: &[&str],
+    access: Access,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -66,6 +73,8 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .layer(layer)
+        // Inside the span: a refusal is seen in the trace.
+        .layer(access.into_layer(|error| to_status(ACCESS_ERROR_DOMAIN, error)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async {
             // A dropped sender stops the server too.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::uri::PathAndQuery;
-use neurotriage_service_kit::{client, server};
+use neurotriage_service_kit::{access::Access, client, server};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -31,7 +31,7 @@ struct Silent {
 }
 
 impl NamedService for Silent {
-    const NAME: &'static str = "test.Silent";
+    const NAME: &'static str = "neurotriage.records.v1.RecordsService";
 }
 
 impl Service<http::Request<Body>> for Silent {
@@ -54,12 +54,14 @@ async fn a_call_without_end_does_not_hold_the_server_for_ever() -> anyhow::Resul
     let (called, mut calls) = mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let channel = client::channel(&format!("http://{}", listener.local_addr()?))?;
+    let address = listener.local_addr()?;
+    let channel = client::channel(&format!("http://{address}"))?;
     let running = tokio::spawn(server::serve(
         "test",
         listener,
         Routes::new(Silent { called }),
         &[Silent::NAME],
+        Access::development(address)?,
         Duration::from_millis(50),
         async {
             let _ = stopped.await;
@@ -71,7 +73,7 @@ async fn a_call_without_end_does_not_hold_the_server_for_ever() -> anyhow::Resul
     let call = tokio::spawn(async move {
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.map_err(|error| tonic::Status::unknown(error.to_string()))?;
-        let path = PathAndQuery::from_static("/test.Silent/Call");
+        let path = PathAndQuery::from_static("/neurotriage.records.v1.RecordsService/ListPatients");
         let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
         grpc.unary(Request::new(HealthCheckRequest::default()), path, codec).await
     });

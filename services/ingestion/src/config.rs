@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::ParseIntError, time::Duration};
 
 use clap::{Parser, builder::RangedU64ValueParser};
-use neurotriage_service_kit::telemetry::TelemetryConfig;
+use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
 use secrecy::SecretString;
 
 /// Settings of the ingestion service.
@@ -37,6 +37,10 @@ pub struct Config {
     /// Most uploads at a time; each may hold about 1 GiB of memory while it is checked.
     #[arg(long, env = "INGESTION_UPLOADS_MAX", default_value = "4", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub uploads_max: usize,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub access: AccessConfig,
 
     /// Traces and logs.
     #[command(flatten)]

@@ -14,7 +14,7 @@ use neurotriage_blobs::BlobStore;
 use neurotriage_proto::ingestion::v1::ingestion_service_server::{
     IngestionServiceServer, SERVICE_NAME,
 };
-use neurotriage_service_kit::server;
+use neurotriage_service_kit::{access::Access, server};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -24,6 +24,8 @@ use crate::{grpc::IngestionGrpc, store::SqlStudyStore};
 /// What the service works with.
 #[derive(Clone, Debug)]
 pub struct Dependencies {
+    /// Who may call.
+    pub access: Access,
     /// A migrated database.
     pub db: DatabaseConnection,
     /// Where files and prepared studies are kept.
@@ -44,7 +46,7 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { db, blobs, uploads_max } = dependencies;
+    let Dependencies { access, db, blobs, uploads_max } = dependencies;
     let service = IngestionGrpc::new(SqlStudyStore::new(db), blobs, uploads_max);
     let routes = Routes::new(IngestionServiceServer::new(service));
     server::serve(
@@ -52,6 +54,7 @@ pub async fn run(
         listener,
         routes,
         &[SERVICE_NAME],
+        access,
         drain_timeout,
         shutdown,
     )

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use neurotriage_blobs::BlobStore;
 use neurotriage_ingestion::{Dependencies, config::Config};
-use neurotriage_service_kit::{database, server, telemetry};
+use neurotriage_service_kit::{access, database, server, telemetry};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -15,7 +15,8 @@ async fn main() -> anyhow::Result<()> {
     database::check_schema::<neurotriage_migrations::ingestion::Migrator>(&db).await?;
     let blobs = BlobStore::open(&config.blobs_url).context("open blob store")?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
-    let dependencies = Dependencies { db, blobs, uploads_max: config.uploads_max };
+    let access = access::open(&config.access, &listener).await?;
+    let dependencies = Dependencies { access, db, blobs, uploads_max: config.uploads_max };
     let served = neurotriage_ingestion::run(
         listener,
         dependencies,

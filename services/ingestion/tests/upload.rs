@@ -17,6 +17,7 @@ use neurotriage_proto::{
         upload_study_request::Content,
     },
 };
+use neurotriage_service_kit::access::Access;
 use neurotriage_testkit::{TestDb, databases};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -45,7 +46,12 @@ async fn start(db: TestDb, uploads_max: usize) -> anyhow::Result<Harness> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address: SocketAddr = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let dependencies = Dependencies { db: db.db.clone(), blobs: store, uploads_max };
+    let dependencies = Dependencies {
+        access: Access::development(address)?,
+        db: db.db.clone(),
+        blobs: store,
+        uploads_max,
+    };
     let server = tokio::spawn(neurotriage_ingestion::run(
         listener,
         dependencies,

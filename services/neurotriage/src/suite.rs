@@ -10,7 +10,7 @@ use neurotriage_referral::ranking::RankingRules;
 use neurotriage_segmentation::{
     StartModel, placement::RegistrationRule, registry::RegistryLimits, training::TrainingSettings,
 };
-use neurotriage_service_kit::{client, database};
+use neurotriage_service_kit::{access::Access, client, database};
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTrait;
 use secrecy::SecretString;
@@ -99,11 +99,13 @@ impl Suite {
         };
         let blobs = BlobStore::open(&format!("file://{}", data.join("blobs").display()))
             .context("open blob folder")?;
+        let access = Access::development(records.local_addr()?)?;
         let (stop, _) = watch::channel(false);
         let mut services = JoinSet::new();
         let run = neurotriage_records::run(
             records,
             neurotriage_records::Dependencies {
+                access: access.clone(),
                 db: open::<neurotriage_migrations::records::Migrator>(&data, "records").await?,
             },
             DRAIN_TIMEOUT,
@@ -113,6 +115,7 @@ impl Suite {
         let run = neurotriage_ingestion::run(
             ingestion,
             neurotriage_ingestion::Dependencies {
+                access: access.clone(),
                 db: open::<neurotriage_migrations::ingestion::Migrator>(&data, "ingestion").await?,
                 blobs: blobs.clone(),
                 uploads_max: UPLOADS_MAX,
@@ -124,6 +127,7 @@ impl Suite {
         let run = neurotriage_segmentation::run(
             segmentation,
             neurotriage_segmentation::Dependencies {
+                access: access.clone(),
                 db: open::<neurotriage_migrations::segmentation::Migrator>(&data, "segmentation")
                     .await?,
                 blobs,
@@ -147,6 +151,7 @@ impl Suite {
         let run = neurotriage_referral::run(
             referral,
             neurotriage_referral::Dependencies {
+                access: access.clone(),
                 db: open::<neurotriage_migrations::referral::Migrator>(&data, "referral").await?,
                 records: client::channel(&endpoints.records)?,
                 segmentation: client::channel(&endpoints.segmentation)?,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Parser;
-use neurotriage_service_kit::telemetry::TelemetryConfig;
+use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
 use secrecy::SecretString;
 
 /// Settings of the records service.
@@ -29,6 +29,10 @@ pub struct Config {
     /// Most database connections held open. Summed over replicas, stay under the server's limit.
     #[arg(long, env = "RECORDS_DATABASE_CONNECTIONS_MAX", default_value = "8")]
     pub database_connections_max: NonZeroU32,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub access: AccessConfig,
 
     /// Traces and logs.
     #[command(flatten)]

@@ -18,7 +18,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use neurotriage_proto::records::v1::records_service_server::{RecordsServiceServer, SERVICE_NAME};
-use neurotriage_service_kit::server;
+use neurotriage_service_kit::{access::Access, server};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -28,6 +28,8 @@ use crate::{grpc::RecordsGrpc, lexicon::Lexicon, store::SqlRecordsStore};
 /// What the service works with.
 #[derive(Clone, Debug)]
 pub struct Dependencies {
+    /// Who may call.
+    pub access: Access,
     /// A migrated database.
     pub db: DatabaseConnection,
 }
@@ -44,9 +46,18 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let Dependencies { access, db } = dependencies;
     let lexicon = Arc::new(Lexicon::built_in().context("load lexicon")?);
-    let service = RecordsGrpc::new(SqlRecordsStore::new(dependencies.db), lexicon);
+    let service = RecordsGrpc::new(SqlRecordsStore::new(db), lexicon);
     let routes = Routes::new(RecordsServiceServer::new(service));
-    server::serve("neurotriage-records", listener, routes, &[SERVICE_NAME], drain_timeout, shutdown)
-        .await
+    server::serve(
+        "neurotriage-records",
+        listener,
+        routes,
+        &[SERVICE_NAME],
+        access,
+        drain_timeout,
+        shutdown,
+    )
+    .await
 }

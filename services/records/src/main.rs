@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use neurotriage_records::{Dependencies, config::Config};
-use neurotriage_service_kit::{database, server, telemetry};
+use neurotriage_service_kit::{access, database, server, telemetry};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -13,9 +13,10 @@ async fn main() -> anyhow::Result<()> {
     let db = database::connect(&config.database_url, config.database_connections_max.get()).await?;
     database::check_schema::<neurotriage_migrations::records::Migrator>(&db).await?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
+    let access = access::open(&config.access, &listener).await?;
     let served = neurotriage_records::run(
         listener,
-        Dependencies { db },
+        Dependencies { access, db },
         config.drain_timeout,
         server::shutdown_signal(),
     )

@@ -27,7 +27,7 @@ use neurotriage_referral::{
     ranking::{Need, RankingRules, rank},
     store::SqlReferralStore,
 };
-use neurotriage_service_kit::client;
+use neurotriage_service_kit::{access::Access, client};
 use neurotriage_testkit::TestDb;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -196,6 +196,7 @@ impl Served {
         assert!(matches!(store.write(revision, hospitals).await.unwrap(), Written::At(_)));
         let nobody = client::channel("http://127.0.0.1:9").unwrap();
         let dependencies = Dependencies {
+            access: Access::development(([127, 0, 0, 1], 0).into()).unwrap(),
             db: db.db.clone(),
             records: nobody.clone(),
             segmentation: nobody.clone(),

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, builder::RangedU64ValueParser};
-use neurotriage_service_kit::telemetry::TelemetryConfig;
+use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
@@ -74,6 +74,10 @@ pub struct Config {
     /// Where events of referrals go.
     #[command(flatten)]
     pub events: EventsConfig,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub access: AccessConfig,
 
     /// Traces and logs.
     #[command(flatten)]

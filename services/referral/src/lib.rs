@@ -31,7 +31,7 @@ use neurotriage_proto::referral::v1::{
     referral_lifecycle_service_server::{self, ReferralLifecycleServiceServer},
     referral_service_server::{self, ReferralServiceServer},
 };
-use neurotriage_service_kit::server;
+use neurotriage_service_kit::{access::Access, server};
 use sea_orm::DatabaseConnection;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,8 @@ use crate::{
 /// What the service works with.
 #[derive(Clone, Debug)]
 pub struct Dependencies {
+    /// Who may call.
+    pub access: Access,
     /// A migrated database. An empty directory of hospitals is filled with invented ones.
     pub db: DatabaseConnection,
     /// To the records service.
@@ -98,7 +100,7 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { db, records, segmentation, ingestion, ranking, diagnoses, events } =
+    let Dependencies { access, db, records, segmentation, ingestion, ranking, diagnoses, events } =
         dependencies;
     let evidence = EvidenceTable::builtin().context("read evidence table")?;
     let knowledge = Knowledge { evidence, ranking };
@@ -133,9 +135,16 @@ pub async fn run(
         ending.cancel();
     };
     let serving = async {
-        let served =
-            server::serve("neurotriage-referral", listener, routes, names, drain_timeout, shutdown)
-                .await;
+        let served = server::serve(
+            "neurotriage-referral",
+            listener,
+            routes,
+            names,
+            access,
+            drain_timeout,
+            shutdown,
+        )
+        .await;
         stop.cancel();
         served
     };

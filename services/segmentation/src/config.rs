@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, builder::RangedU64ValueParser};
 use neurotriage_network::{DeviceChoice, Mirroring};
-use neurotriage_service_kit::telemetry::TelemetryConfig;
+use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
 use secrecy::SecretString;
 
 use crate::{placement::RegistrationRule, registry::RegistryLimits, training::TrainingSettings};
@@ -79,6 +79,10 @@ pub struct Config {
     /// whose header names no template) or `never`. It takes some seconds.
     #[arg(long, env = "SEGMENTATION_REGISTRATION", default_value = "always")]
     pub registration: RegistrationRule,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub access: AccessConfig,
 
     /// Traces and logs.
     #[command(flatten)]

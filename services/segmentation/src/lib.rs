@@ -28,7 +28,7 @@ use neurotriage_proto::segmentation::v1::{
     segmentation_service_server::{self, SegmentationServiceServer},
     training_service_server::{self, TrainingServiceServer},
 };
-use neurotriage_service_kit::server;
+use neurotriage_service_kit::{access::Access, server};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tonic::{service::Routes, transport::Channel};
@@ -47,6 +47,8 @@ use crate::{
 /// What the service works with.
 #[derive(Debug)]
 pub struct Dependencies {
+    /// Who may call.
+    pub access: Access,
     /// A migrated database.
     pub db: DatabaseConnection,
     /// Where prepared studies are read, and masks and models are kept.
@@ -85,6 +87,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let Dependencies {
+        access,
         db,
         blobs,
         ingestion,
@@ -139,9 +142,16 @@ pub async fn run(
             trainer.begin_stop();
         }
     };
-    let served =
-        server::serve("neurotriage-segmentation", listener, routes, names, drain_timeout, shutdown)
-            .await;
+    let served = server::serve(
+        "neurotriage-segmentation",
+        listener,
+        routes,
+        names,
+        access,
+        drain_timeout,
+        shutdown,
+    )
+    .await;
     if let Some(trainer) = trainer {
         trainer.stopped(drain_timeout).await;
     }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use neurotriage_blobs::BlobStore;
 use neurotriage_segmentation::{Dependencies, StartModel, config::Config};
-use neurotriage_service_kit::{client, database, server, telemetry};
+use neurotriage_service_kit::{access, client, database, server, telemetry};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -17,7 +17,9 @@ async fn main() -> anyhow::Result<()> {
     let blobs = BlobStore::open(&config.blobs_url).context("open blob store")?;
     let ingestion = client::channel(&config.ingestion_endpoint)?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
+    let access = access::open(&config.access, &listener).await?;
     let dependencies = Dependencies {
+        access,
         db,
         blobs,
         ingestion,

@@ -7,6 +7,7 @@ use neurotriage_proto::records::v1::{
     SymptomReport, records_service_client::RecordsServiceClient,
 };
 use neurotriage_records::Dependencies;
+use neurotriage_service_kit::access::Access;
 use neurotriage_testkit::TestDb;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Status, transport::Channel};
@@ -27,7 +28,7 @@ pub(crate) async fn start(db: TestDb) -> anyhow::Result<Harness> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address: SocketAddr = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let dependencies = Dependencies { db: db.db.clone() };
+    let dependencies = Dependencies { access: Access::development(address)?, db: db.db.clone() };
     let server =
         tokio::spawn(neurotriage_records::run(listener, dependencies, DRAIN_TIMEOUT, async move {
             let _ = stopped.await;

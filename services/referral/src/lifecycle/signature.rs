@@ -9,7 +9,7 @@
 
 use std::{fmt, time::Duration};
 
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 use time::OffsetDateTime;

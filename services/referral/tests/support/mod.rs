@@ -5,7 +5,7 @@ use std::time::Duration;
 use neurotriage_referral::{
     Dependencies, Events, diagnosis::DiagnosisLimits, ranking::RankingRules,
 };
-use neurotriage_service_kit::client;
+use neurotriage_service_kit::{access::Access, client};
 use sea_orm::DatabaseConnection;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Channel;
@@ -32,6 +32,7 @@ pub(crate) fn dependencies(
         None => client::channel("http://127.0.0.1:1")?,
     };
     Ok(Dependencies {
+        access: Access::development(([127, 0, 0, 1], 0).into())?,
         db,
         records: others.clone(),
         segmentation: others.clone(),

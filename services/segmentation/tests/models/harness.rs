@@ -28,6 +28,7 @@ use neurotriage_segmentation::{
     Dependencies, StartModel, placement::RegistrationRule, registry::RegistryLimits,
     training::TrainingSettings,
 };
+use neurotriage_service_kit::access::Access;
 use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -126,6 +127,7 @@ impl Ground {
         let address: SocketAddr = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let dependencies = Dependencies {
+            access: Access::development(address)?,
             db: db.clone(),
             blobs: self.blobs.clone(),
             ingestion: self.ingestion.clone(),
