@@ -7,6 +7,7 @@ use prost::Message as _;
 const PROTO_ROOT: &str = "../../proto";
 const PROTO_FILES: &[&str] = &[
     "neurotriage/common/v1/common.proto",
+    "neurotriage/fhir/v1/fhir.proto",
     "neurotriage/ingestion/v1/ingestion.proto",
     "neurotriage/records/v1/records.proto",
     "neurotriage/referral/v1/directory.proto",

@@ -10,3 +10,4 @@ pub mod ingestion;
 pub mod records;
 pub mod referral;
 pub mod segmentation;
+pub mod tenancy;

@@ -73,7 +73,7 @@ async fn run<M: MigratorTrait>(
     command: Command,
 ) -> anyhow::Result<bool> {
     let Some(url) = url else { return Ok(false) };
-    let db = database::connect(&url, CONNECTIONS_MAX)
+    let db = database::connect_without_limits(&url, CONNECTIONS_MAX)
         .await
         .with_context(|| format!("open {name} database"))?;
     match command {

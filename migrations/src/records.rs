@@ -1,5 +1,7 @@
 //! Schema of the records database: patients, what they report, and who wrote when.
 
+mod sealed;
+
 use sea_orm_migration::{
     prelude::*,
     schema::{big_integer, date_null, double_null, json, text, timestamp_with_time_zone, uuid},
@@ -12,7 +14,17 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreatePatient), Box::new(CreateSymptomReport), Box::new(CreateAudit)]
+        vec![
+            Box::new(CreatePatient),
+            Box::new(CreateSymptomReport),
+            Box::new(CreateAudit),
+            Box::new(sealed::ReplaceTables),
+            Box::new(sealed::CreatePatient),
+            Box::new(sealed::CreateEntry),
+            Box::new(sealed::CreateSearchToken),
+            Box::new(sealed::CreateChange),
+            Box::new(sealed::CreateAudit),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

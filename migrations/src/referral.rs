@@ -1,8 +1,10 @@
 //! Schema of the referral database: the hospital directory, the assessments made, the referrals and
 //! their outbox.
 
+mod apart;
 mod diagnosis;
 mod directory;
+mod fhir;
 mod lifecycle;
 
 use sea_orm_migration::{
@@ -25,6 +27,9 @@ impl MigratorTrait for Migrator {
             Box::new(lifecycle::CreateReferral),
             Box::new(lifecycle::CreateReferralEvent),
             Box::new(lifecycle::CreateOutbox),
+            Box::new(apart::KeepAssessmentsApart),
+            Box::new(apart::KeepReferralsApart),
+            Box::new(fhir::IndexPatients),
         ]
     }
 

@@ -8,6 +8,8 @@ use sea_orm_migration::{
     schema::{big_integer, double, double_null, json, text, timestamp_with_time_zone, uuid},
 };
 
+use crate::tenancy;
+
 /// Applies every step in order.
 #[derive(Debug)]
 pub struct Migrator;
@@ -19,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateSegmentation),
             Box::new(models::CreateModel),
             Box::new(training::CreateTrainingRun),
+            Box::new(KeepSegmentationsApart),
         ]
     }
 
@@ -74,5 +77,54 @@ impl MigrationTrait for CreateSegmentation {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table("segmentation").to_owned()).await
+    }
+}
+
+/// Adds the hospital to table `segmentation`, and row-level security by it. Models, promotions and training runs all
+/// hospitals share.
+struct KeepSegmentationsApart;
+
+impl MigrationName for KeepSegmentationsApart {
+    fn name(&self) -> &str {
+        "m20261126_000004_keep_segmentations_apart"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for KeepSegmentationsApart {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        tenancy::add_hospital_id(manager, "segmentation").await?;
+        // An answer from the store is of the hospital that asks.
+        tenancy::replace_index(
+            manager,
+            "segmentation",
+            "uq_segmentation_study_id_weights_sha256",
+            Index::create()
+                .name("uq_segmentation_hospital_id_study_id_weights_sha256")
+                .table("segmentation")
+                .col("hospital_id")
+                .col("study_id")
+                .col("weights_sha256")
+                .unique(),
+        )
+        .await?;
+        tenancy::enable_row_level_security(manager, "segmentation").await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        tenancy::disable_row_level_security(manager, "segmentation").await?;
+        tenancy::replace_index(
+            manager,
+            "segmentation",
+            "uq_segmentation_hospital_id_study_id_weights_sha256",
+            Index::create()
+                .name("uq_segmentation_study_id_weights_sha256")
+                .table("segmentation")
+                .col("study_id")
+                .col("weights_sha256")
+                .unique(),
+        )
+        .await?;
+        tenancy::drop_hospital_column(manager, "segmentation", "hospital_id").await
     }
 }

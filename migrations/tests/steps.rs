@@ -10,14 +10,14 @@ async fn comes_and_goes<M: MigratorTrait>(tables: &[&str]) -> anyhow::Result<()>
             let manager = sea_orm_migration::SchemaManager::new(&db.db);
             assert!(manager.has_table(table).await?, "{table} is missing");
         }
-        M::down(&db.db, None).await?;
+        M::down(&db.service, None).await?;
         for table in tables {
             let manager = sea_orm_migration::SchemaManager::new(&db.db);
             assert!(!manager.has_table(table).await?, "{table} is left over");
         }
-        M::up(&db.db, None).await?;
+        M::up(&db.service, None).await?;
         // Again changes nothing.
-        M::up(&db.db, None).await?;
+        M::up(&db.service, None).await?;
         assert!(M::get_pending_migrations_read_only(&db.db).await?.is_empty());
         db.drop().await?;
     }

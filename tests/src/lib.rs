@@ -2,6 +2,7 @@
 //! look into what services have stored. The flows themselves are in `tests/`.
 
 pub mod database;
+pub mod deployment;
 pub mod programs;
 pub mod segmentation;
 pub mod server;

@@ -24,6 +24,7 @@ use neurotriage_proto::{
 };
 use neurotriage_tests::{
     database::FlowDatabase,
+    deployment::records_keyring,
     programs::program,
     server::{Server, free_ports},
 };
@@ -57,6 +58,7 @@ async fn deploy(database: &FlowDatabase, blobs: &Path) -> Deployment {
         ("SEGMENTATION_ENDPOINT", endpoint(1)),
         ("RECORDS_ENDPOINT", endpoint(2)),
         ("SEGMENTATION_DEVICE", "cpu".to_owned()),
+        ("RECORDS_KEYRING", records_keyring().unwrap()),
     ];
     for name in ["INGESTION", "SEGMENTATION", "RECORDS", "REFERRAL"] {
         let key = match name {
@@ -154,6 +156,7 @@ async fn deployed_services_answer_the_whole_flow_and_drain_at_sigterm() {
         request_id: Uuid::now_v7().to_string(),
         patient_id: Uuid::now_v7().to_string(),
         text: "headache".to_owned(),
+        ..CreateSymptomReportRequest::default()
     };
     let refused = services.records.create_symptom_report(unknown).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound, "{refused:?}");

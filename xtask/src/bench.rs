@@ -1,6 +1,6 @@
 //! Times of the seed network: by the library's layers and, in the same run, by libtorch's own; of a
-//! training step of the default network, in ways that do the same faster; of localisation; and of the
-//! search for hospitals.
+//! training step of the default network, in ways that do the same faster; of localisation; of the
+//! search for hospitals; and of records.
 //!
 //! Each cell of the table is a process of its own, so that its peak of memory is its own too. The
 //! numbers are for reading; no test depends on them.
@@ -40,6 +40,9 @@ pub(crate) enum Task {
     Localise,
     /// The search for the nearest of 20,000 hospitals and their ranking, beside a look at every one.
     Hospitals,
+    /// Get, search and create of patients over gRPC, beside pgbench with the same statements; at 1,000 and 100,000
+    /// patients. Needs the PostgreSQL server.
+    Records,
 }
 
 /// What is timed, and how often.
@@ -103,6 +106,11 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
         program.args(["bench", "--package", "neurotriage-referral", "--profile", "release"]);
         return process::run(program.args(["--bench", "hospitals"]));
     }
+    if arguments.task == Task::Records {
+        let mut program = workspace.cargo();
+        program.args(["bench", "--package", "neurotriage-records", "--profile", "release"]);
+        return process::run(program.args(["--bench", "records"]));
+    }
     let (sides, batches) = cells(arguments)?;
     let libtorch = libtorch::ensure(workspace)?;
     let threads = match arguments.threads {
@@ -121,7 +129,7 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
         Task::Training => ("training", "one training step"),
         Task::Inference => ("inference", "one forward pass"),
         Task::Step => return steps(workspace, &libtorch, arguments, &threads, (&sides, &batches)),
-        Task::Localise | Task::Hospitals => return Ok(()),
+        Task::Localise | Task::Hospitals | Task::Records => return Ok(()),
     };
     println!(
         "{what} of the seed network (3 channels, 16 to 256, 32-bit) on {threads} threads, median \
@@ -250,7 +258,9 @@ const HEAD: &str = "side  batch   ours s  eager s  eager/ours  ours GiB  eager G
 fn cells(arguments: &Arguments) -> Result<(Vec<usize>, Vec<usize>)> {
     let (sides, batches): (&[usize], &[usize]) = match arguments.task {
         Task::Training => (&[64, 128], &[1, 2]),
-        Task::Inference | Task::Step | Task::Localise | Task::Hospitals => (&[128], &[1]),
+        Task::Inference | Task::Step | Task::Localise | Task::Hospitals | Task::Records => {
+            (&[128], &[1])
+        }
     };
     let or = |asked: &[usize], usual: &[usize]| {
         if asked.is_empty() { usual.to_vec() } else { asked.to_vec() }

@@ -7,6 +7,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod fhir;
 mod libtorch;
 mod manifests;
 mod postgres;

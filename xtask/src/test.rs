@@ -1,9 +1,13 @@
-//! The tests, with what they need around them: libtorch and a throwaway Postgres.
+//! The tests, with what they need around them: libtorch, a throwaway Postgres, and validators of what
+//! they leave.
 
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::{libtorch, postgres::Cluster, process, workspace::Workspace};
+use crate::{fhir, libtorch, postgres::Cluster, process, tools, workspace::Workspace};
+
+/// Packages whose tests leave FHIR bundles.
+const FHIR_PACKAGES: [&str; 2] = ["neurotriage-fhir", "neurotriage-referral"];
 
 /// Runs the documentation tests and the tests; `arguments` go to the test runner.
 pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<()> {
@@ -34,6 +38,10 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     }
 
     let mut tests = workspace.cargo();
+    if packages.is_empty() || packages.contains(&"neurotriage-tests") {
+        // The example in Python is run, with the packages it asks for.
+        tests.env("NEUROTRIAGE_PYTHON", tools::tool("python")?);
+    }
     if process::find("cargo-nextest").is_some() {
         tests.args(["nextest", "run", "--release"]);
     } else {
@@ -43,7 +51,11 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         tests.arg("--workspace");
     }
     tests.args(arguments).envs(environment).env("TEST_DATABASE_URL", cluster.url());
-    process::run(&mut tests)
+    process::run(&mut tests)?;
+    if packages.is_empty() || FHIR_PACKAGES.iter().any(|name| packages.contains(name)) {
+        fhir::validate(workspace, arguments.is_empty())?;
+    }
+    Ok(())
 }
 
 /// Returns the packages that `arguments` select by `-p NAME`, `--package NAME` and `--package=NAME`.

@@ -1,5 +1,7 @@
 //! What every RPC needs, and the check that none is forgotten.
 
+#[cfg(test)]
+mod page;
 mod table;
 
 use std::collections::{HashMap, HashSet};

@@ -16,6 +16,8 @@ pub enum Resource {
     Patient,
     /// Symptoms as patients wrote them, with their findings.
     SymptomReport,
+    /// Notes on patients.
+    Note,
     /// MRI studies and their files.
     Study,
     /// Masks and localised lesions.
@@ -36,9 +38,10 @@ pub enum Resource {
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Patient,
         Self::SymptomReport,
+        Self::Note,
         Self::Study,
         Self::Segmentation,
         Self::Model,
@@ -54,6 +57,7 @@ impl Resource {
         match self {
             Self::Patient => "Patient",
             Self::SymptomReport => "SymptomReport",
+            Self::Note => "Note",
             Self::Study => "Study",
             Self::Segmentation => "Segmentation",
             Self::Model => "Model",

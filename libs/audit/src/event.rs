@@ -1,6 +1,9 @@
 //! What happened: who did what to which record, when, why, and from which trace.
 
-use std::fmt::{self, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -8,6 +11,8 @@ use uuid::Uuid;
 /// Longest subject; OpenID Connect allows 255 characters.
 const SUBJECT_BYTES_MAX: usize = 255;
 const TENANT_BYTES_MAX: usize = 64;
+/// Longest code of a purpose.
+const PURPOSE_BYTES_MAX: usize = 32;
 /// Longest detail: some twenty names of fields.
 const DETAIL_BYTES_MAX: usize = 512;
 const KIND_BYTES_MAX: usize = 64;
@@ -22,6 +27,9 @@ pub enum EventError {
     /// The tenant's name is none.
     #[error("tenant must be 1 to 64 of a-z, 0-9, - and _")]
     Tenant,
+    /// The purpose is no code.
+    #[error("purpose of use must be 1 to 32 of A-Z, 0-9, - and _")]
+    Purpose,
     /// The kind of resource is no name.
     #[error("kind of resource must be 1 to 64 of a-z and _")]
     Kind,
@@ -73,7 +81,9 @@ words! {
         /// A record was marked as deleted.
         Delete => "delete",
         /// A mark of deletion was taken back.
-        Restore => "restore",
+        Undelete => "undelete",
+        /// Two records were made one.
+        Merge => "merge",
         /// The content of a record was removed for good.
         Erase => "erase",
         /// Records left the system in a file.
@@ -83,25 +93,33 @@ words! {
     }
 }
 
-words! {
-    /// Why it was done: codes of HL7 v3 PurposeOfUse, as OpenID and FHIR carry them.
-    Purpose {
-        /// Treatment.
-        Treatment => "TREAT",
-        /// Treatment in an emergency, past the usual permission.
-        EmergencyTreatment => "ETREAT",
-        /// The patient asked.
-        PatientRequest => "PATRQT",
-        /// Payment.
-        Payment => "HPAYMT",
-        /// Operation of the hospital.
-        Operations => "HOPERAT",
-        /// Research.
-        Research => "HRESCH",
-        /// Public health.
-        PublicHealth => "PUBHLTH",
-        /// Administration of the system, such as the change of a key.
-        SystemAdministration => "HSYSADMIN",
+/// Why it was done: a code of HL7 v3 PurposeOfUse, such as `TREAT`, as OpenID and FHIR carry them.
+///
+/// Invariant: 1 to 32 of `A-Z`, `0-9`, `-` and `_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purpose(Cow<'static, str>);
+
+impl Purpose {
+    /// Administration of the system, such as the change of a key.
+    pub const SYSTEM_ADMINISTRATION: Self = Self(Cow::Borrowed("HSYSADMIN"));
+    /// The caller did not say. No code of HL7.
+    pub const NOT_STATED: Self = Self(Cow::Borrowed("NOT-STATED"));
+
+    /// Returns the purpose.
+    ///
+    /// # Errors
+    /// [`EventError::Purpose`].
+    pub fn new(code: String) -> Result<Self, EventError> {
+        let allowed = |byte: u8| {
+            byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+        };
+        let right = (1..=PURPOSE_BYTES_MAX).contains(&code.len()) && code.bytes().all(allowed);
+        if right { Ok(Self(Cow::Owned(code))) } else { Err(EventError::Purpose) }
+    }
+
+    /// Returns the code.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -331,13 +349,17 @@ mod tests {
         for &action in Action::ALL {
             assert_eq!(Action::parse(action.as_str()), Some(action));
         }
-        for &purpose in Purpose::ALL {
-            assert_eq!(Purpose::parse(purpose.as_str()), Some(purpose));
-        }
         for &outcome in Outcome::ALL {
             assert_eq!(Outcome::parse(outcome.as_str()), Some(outcome));
         }
-        assert_eq!(Purpose::parse("treat"), None);
+    }
+
+    #[test]
+    fn a_purpose_is_a_short_code() {
+        assert_eq!(Purpose::new("TREAT".to_owned()).unwrap().as_str(), "TREAT");
+        for text in ["", "treat", "CALL MRS", &"A".repeat(33)] {
+            assert_eq!(Purpose::new(text.to_owned()).unwrap_err(), EventError::Purpose, "{text}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn event(number: u64) -> Event {
         actor: Subject::new(format!("staff-{}", number % 3)).unwrap(),
         action: Action::Read,
         resource: Resource::one("patient", Uuid::from_u128(number.into())).unwrap(),
-        purpose: Purpose::Treatment,
+        purpose: Purpose::new("TREAT".to_owned()).unwrap(),
         trace: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736")
             .ok()
             .filter(|_| number.is_multiple_of(2)),

@@ -33,6 +33,11 @@ package!(
     "neurotriage.common.v1"
 );
 package!(
+    /// Records in and out as HL7 FHIR R4.
+    fhir,
+    "neurotriage.fhir.v1"
+);
+package!(
     /// Receiving, checking and preparing MRI studies.
     ingestion,
     "neurotriage.ingestion.v1"

@@ -126,6 +126,11 @@ impl Indexer {
         Ok(Self { keys: keyring.keys(KeyUse::Index)? })
     }
 
+    /// Returns whether rows may hold tokens of several keys.
+    pub fn is_rotating(&self) -> bool {
+        self.keys.all().nth(1).is_some()
+    }
+
     /// Returns the token to store for `value`. `scope` is the tenant.
     ///
     /// # Errors

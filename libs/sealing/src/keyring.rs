@@ -328,6 +328,19 @@ impl Keyring {
         Ok(Zeroizing::new(format!("{key_use}:{id}:active:{}", secret.as_str())))
     }
 
+    /// Returns the text of a keyring with a fresh key of each use, named `id`.
+    ///
+    /// # Errors
+    /// [`KeyringError::Random`].
+    pub fn generate(id: &KeyId) -> Result<Zeroizing<String>, KeyringError> {
+        let mut text = Zeroizing::new(String::new());
+        for key_use in [KeyUse::Seal, KeyUse::Index, KeyUse::Audit] {
+            text.push_str(&Self::new_line(key_use, id)?);
+            text.push('\n');
+        }
+        Ok(text)
+    }
+
     /// Returns the keys of a use.
     ///
     /// # Errors

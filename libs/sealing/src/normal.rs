@@ -10,6 +10,8 @@ pub enum Normal {
     /// Names, identifiers, e-mail addresses: NFKC, case folded, ignorable characters left out,
     /// white space trimmed and runs of it made one space.
     Text,
+    /// The text as it is.
+    Verbatim,
     /// Telephone numbers: the digits, after `+` if it leads. Country codes are not added.
     Phone,
 }
@@ -24,6 +26,7 @@ impl Normal {
                 let twice = folded(&once);
                 Zeroizing::new(twice.split_whitespace().collect::<Vec<_>>().join(" "))
             }
+            Self::Verbatim => Zeroizing::new(text.to_owned()),
             Self::Phone => {
                 let text = Zeroizing::new(text.nfkc().collect::<String>());
                 let plus = if text.trim_start().starts_with('+') { "+" } else { "" };

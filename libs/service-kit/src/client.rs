@@ -3,6 +3,7 @@
 use std::{error::Error as _, str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
+use http::uri::Scheme;
 use neurotriage_access::relay::Relay;
 use neurotriage_domain::{DomainError, ErrorCode};
 use opentelemetry::{global, propagation::Injector};
@@ -10,7 +11,7 @@ use tonic::{
     Code, Request, Status,
     metadata::{MetadataKey, MetadataMap, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Channel, ClientTlsConfig, Endpoint},
 };
 use tonic_types::StatusExt as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -28,15 +29,20 @@ const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 /// Longest piece of another service's message that is repeated.
 const MESSAGE_CHARS_MAX: usize = 256;
 
-/// Returns a channel to `endpoint`, such as `http://records:50053`.
+/// Returns a channel to `endpoint`, such as `http://records:50053`, or `https://…` by the system's root
+/// certificates.
 ///
 /// Connects at the first call and again whenever the connection is lost. Needs a Tokio runtime.
 ///
 /// # Errors
-/// If `endpoint` is not a URL.
+/// If `endpoint` is not a URL, or it is `https` and the system has no root certificates.
 pub fn channel(endpoint: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(endpoint.to_owned())
+    let mut endpoint = Endpoint::from_shared(endpoint.to_owned())
         .with_context(|| format!("read endpoint `{endpoint}`; give http://host:port"))?;
+    if endpoint.uri().scheme() == Some(&Scheme::HTTPS) {
+        let tls = ClientTlsConfig::new().with_native_roots();
+        endpoint = endpoint.tls_config(tls).context("read the system's root certificates")?;
+    }
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -91,6 +97,8 @@ impl Injector for MetadataInjector<'_> {
 /// - unavailable, too slow, cancelled, connection lost: [`ErrorCode::Unavailable`], with a time to try
 ///   again
 /// - no room: [`ErrorCode::ResourceExhausted`], with a time to try again
+/// - the caller unknown, or not allowed to: passed on with the other's message, since the call went out with the
+///   caller's token
 /// - everything else, a refused request among it, is a bug on this side: [`ErrorCode::Internal`]
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -115,11 +123,13 @@ impl Upstream {
             ErrorCode::Unavailable => format!("{service} service does not answer; try again"),
             ErrorCode::ResourceExhausted => format!("{service} service is busy; try again later"),
             ErrorCode::NotFound | ErrorCode::AlreadyExists | ErrorCode::FailedPrecondition => {
-                status.message().chars().take(MESSAGE_CHARS_MAX).collect()
+                beginning(status.message())
+            }
+            ErrorCode::Unauthenticated | ErrorCode::PermissionDenied => {
+                format!("{service} service refused the call: {}", beginning(status.message()))
             }
             ErrorCode::InvalidArgument
-            | ErrorCode::Unauthenticated
-            | ErrorCode::PermissionDenied
+            | ErrorCode::Aborted
             | ErrorCode::DeadlineExceeded
             | ErrorCode::Internal => {
                 format!("{service} service answered {:?} ({reason})", status.code())
@@ -136,6 +146,11 @@ impl Upstream {
     }
 }
 
+/// Returns as much of another service's message as is repeated.
+fn beginning(message: &str) -> String {
+    message.chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
 fn class(code: Code) -> ErrorCode {
     match code {
         Code::NotFound => ErrorCode::NotFound,
@@ -143,11 +158,11 @@ fn class(code: Code) -> ErrorCode {
         Code::FailedPrecondition | Code::Aborted => ErrorCode::FailedPrecondition,
         Code::ResourceExhausted => ErrorCode::ResourceExhausted,
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => ErrorCode::Unavailable,
+        Code::Unauthenticated => ErrorCode::Unauthenticated,
+        Code::PermissionDenied => ErrorCode::PermissionDenied,
         Code::Ok
         | Code::InvalidArgument
         | Code::OutOfRange
-        | Code::PermissionDenied
-        | Code::Unauthenticated
         | Code::Unimplemented
         | Code::Unknown
         | Code::DataLoss
@@ -167,9 +182,10 @@ impl DomainError for Upstream {
             ErrorCode::FailedPrecondition => "UPSTREAM_FAILED_PRECONDITION",
             ErrorCode::ResourceExhausted => "UPSTREAM_BUSY",
             ErrorCode::Unavailable => "UPSTREAM_UNAVAILABLE",
+            ErrorCode::Unauthenticated => "UPSTREAM_UNAUTHENTICATED",
+            ErrorCode::PermissionDenied => "UPSTREAM_PERMISSION_DENIED",
             ErrorCode::InvalidArgument
-            | ErrorCode::Unauthenticated
-            | ErrorCode::PermissionDenied
+            | ErrorCode::Aborted
             | ErrorCode::DeadlineExceeded
             | ErrorCode::Internal => "UPSTREAM_FAILED",
         }
@@ -200,6 +216,13 @@ mod tests {
             (Code::ResourceExhausted, ErrorCode::ResourceExhausted, "UPSTREAM_BUSY", true),
             (Code::Unavailable, ErrorCode::Unavailable, "UPSTREAM_UNAVAILABLE", true),
             (Code::DeadlineExceeded, ErrorCode::Unavailable, "UPSTREAM_UNAVAILABLE", true),
+            (Code::Unauthenticated, ErrorCode::Unauthenticated, "UPSTREAM_UNAUTHENTICATED", false),
+            (
+                Code::PermissionDenied,
+                ErrorCode::PermissionDenied,
+                "UPSTREAM_PERMISSION_DENIED",
+                false,
+            ),
             (Code::InvalidArgument, ErrorCode::Internal, "UPSTREAM_FAILED", false),
             (Code::Unknown, ErrorCode::Internal, "UPSTREAM_FAILED", false),
         ];
@@ -219,6 +242,21 @@ mod tests {
         assert_eq!(error.upstream_reason(), "QUEUE_FULL");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
         assert_eq!(error.to_string(), "segmentation service is busy; try again later");
+    }
+
+    #[test]
+    fn a_refused_caller_learns_who_refused_and_why() {
+        let details = ErrorDetails::with_error_info("SCOPE_MISSING", "access", []);
+        let message = "bearer token lacks a scope for this call; it needs user/Study.r";
+        let status = Status::with_error_details(Code::PermissionDenied, message, details);
+        let error = Upstream::new("ingestion", status);
+        assert_eq!(error.to_string(), format!("ingestion service refused the call: {message}"));
+        let metadata =
+            [("upstream", "ingestion".to_owned()), ("upstreamReason", "SCOPE_MISSING".to_owned())];
+        assert_eq!(error.metadata(), metadata);
+        // From service to service the message does not grow without end.
+        let long = Status::unauthenticated("x".repeat(10_000));
+        assert!(Upstream::new("records", long).to_string().len() < MESSAGE_CHARS_MAX + 64);
     }
 
     #[test]
@@ -250,6 +288,7 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_must_be_a_url() {
         assert!(channel("http://127.0.0.1:1").is_ok());
+        assert!(channel("https://127.0.0.1:1").is_ok());
         assert!(channel("not a url").unwrap_err().to_string().contains("http://host:port"));
     }
 }

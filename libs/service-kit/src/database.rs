@@ -1,11 +1,15 @@
 //! Connections to PostgreSQL and SQLite, by one URL.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use anyhow::{Context as _, bail};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError,
+    sqlx::{Connection as _, PgConnection},
+};
 use sea_orm_migration::MigratorTrait;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::timeout;
 
 const SQLITE_PREFIX: &str = "sqlite://";
 const POSTGRES_PREFIXES: [&str; 2] = ["postgres://", "postgresql://"];
@@ -16,12 +20,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait of a SQLite writer for the writer before it.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle time after which a connection is asked whether it still lives before it is used. Asked at every use, each
+/// call would wait for one answer of the database more.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// Longest wait for that answer; a connection that gives none is closed and another one opened.
+const TEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Statements that one connection keeps prepared. Rows written at once make a statement for each number of them.
+const STATEMENTS_MAX: usize = 256;
+/// What PostgreSQL itself holds sessions of services to: it ends a statement, a wait for a lock, and a transaction
+/// whose service does not go on, such as one that was cut off. Each ends before a caller's patience does.
+const POSTGRES_LIMITS: [(&str, &str); 3] = [
+    ("statement_timeout", "9s"),
+    ("lock_timeout", "8s"),
+    ("idle_in_transaction_session_timeout", "15s"),
+];
 
 /// Opens a pool of at most `connections_max` connections.
 ///
 /// `url` is `postgres://user:password@host/database` or `sqlite://path`. A SQLite file is created
 /// if it is missing (its folder is not), with a write-ahead log and foreign keys enforced; its
 /// path is taken as it stands, without parameters or percent-encoding.
+///
+/// Waits are bounded: 10 s for a connection; PostgreSQL ends a statement after 9 s, a wait for a lock after 8 s
+/// and an idle transaction after 15 s. [`is_away`] knows what comes of it. A server that is stopped or cut off
+/// keeps no such promise: who answers callers limits the time of its own operations too. A connection that is
+/// silent for 2 s as it is given back, or before it is used after 1 s of idleness, is closed.
 ///
 /// # Errors
 /// If the URL is of neither kind, or the database can't be opened. The error does not repeat the
@@ -30,10 +53,46 @@ pub async fn connect(
     url: &SecretString,
     connections_max: u32,
 ) -> anyhow::Result<DatabaseConnection> {
+    open(url, connections_max, &POSTGRES_LIMITS).await
+}
+
+/// As [`connect`], for work that may take long, such as migrations: no limit on statements and transactions.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_without_limits(
+    url: &SecretString,
+    connections_max: u32,
+) -> anyhow::Result<DatabaseConnection> {
+    open(url, connections_max, &[]).await
+}
+
+async fn open(
+    url: &SecretString,
+    connections_max: u32,
+    limits: &'static [(&'static str, &'static str)],
+) -> anyhow::Result<DatabaseConnection> {
     let mut options = if let Some(path) = url.expose_secret().strip_prefix(SQLITE_PREFIX) {
         sqlite(path)?
     } else if POSTGRES_PREFIXES.iter().any(|prefix| url.expose_secret().starts_with(prefix)) {
-        ConnectOptions::new(url.expose_secret())
+        let mut options = ConnectOptions::new(url.expose_secret());
+        options.map_sqlx_postgres_opts(move |postgres| {
+            postgres.options(limits.iter().copied()).statement_cache_capacity(STATEMENTS_MAX)
+        });
+        options.map_sqlx_postgres_pool_opts(|pool| {
+            pool.before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for < TEST_AFTER_IDLE {
+                        Ok(true)
+                    } else {
+                        lives(connection).await
+                    }
+                })
+            })
+            // The driver asks too as a connection comes back, and would wait for ever.
+            .after_release(|connection, _| Box::pin(lives(connection)))
+        });
+        options
     } else {
         bail!("database url is of an unknown kind; give postgres://... or sqlite://path")
     };
@@ -41,9 +100,18 @@ pub async fn connect(
         .max_connections(connections_max.max(1))
         .connect_timeout(CONNECT_TIMEOUT)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
         // Statements would reach the log with every call; spans tell more.
         .sqlx_logging(false);
     Database::connect(options).await.context("connect to database")
+}
+
+/// Asks the server whether it is there. One whose host vanished says nothing, and no error either.
+async fn lives(connection: &mut PgConnection) -> Result<bool, SqlxError> {
+    match timeout(TEST_TIMEOUT, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => Err(SqlxError::Io(io::ErrorKind::TimedOut.into())),
+    }
 }
 
 fn sqlite(path: &str) -> anyhow::Result<ConnectOptions> {
@@ -81,12 +149,142 @@ pub async fn check_schema<M: MigratorTrait>(db: &DatabaseConnection) -> anyhow::
     Ok(())
 }
 
+/// SQLSTATEs of a PostgreSQL server that does not take work now: too many connections, shutting down (by an
+/// administrator, after a crash), starting up; or that did not end it in time: a statement, a wait for a lock, a
+/// transaction that was idle.
+const POSTGRES_AWAY: [&str; 7] = ["53300", "57P01", "57P02", "57P03", "57014", "55P03", "25P03"];
+/// Class of SQLSTATEs that say that the connection failed.
+const POSTGRES_CONNECTION_CLASS: &str = "08";
+/// Result codes of SQLite for a lock that another writer did not let go in time.
+const SQLITE_BUSY: [&str; 2] = ["5", "773"];
+
+/// Returns whether `error` means that the database does not answer now and may later, as opposed to a statement or
+/// a setting that is wrong.
+///
+/// # Source
+/// PostgreSQL 15 documentation, appendix A, "PostgreSQL Error Codes"; SQLite, "Result and Error Codes".
+pub fn is_away(error: &DbErr) -> bool {
+    let (DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) = error else {
+        // Nothing else comes from the driver.
+        return matches!(error, DbErr::ConnectionAcquire(_));
+    };
+    match error {
+        RuntimeErr::SqlxError(error) => is_driver_away(error),
+        RuntimeErr::Internal(_) => false,
+    }
+}
+
+fn is_driver_away(error: &SqlxError) -> bool {
+    let SqlxError::Database(error) = error else {
+        return matches!(error, SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::PoolClosed);
+    };
+    error.code().is_some_and(|code| {
+        let of_connection = code.len() == 5 && code.starts_with(POSTGRES_CONNECTION_CLASS);
+        of_connection
+            || POSTGRES_AWAY.contains(&code.as_ref())
+            || SQLITE_BUSY.contains(&code.as_ref())
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use sea_orm::{ConnectionTrait as _, Statement};
+    use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+    use sea_orm::{
+        ConnAcquireErr, ConnectionTrait as _, Statement,
+        sqlx::error::{DatabaseError, ErrorKind},
+    };
     use sea_orm_migration::prelude::*;
 
     use super::*;
+
+    /// What a server answers, by its code.
+    #[derive(Debug)]
+    struct Answer(&'static str);
+
+    impl fmt::Display for Answer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Answer {}
+
+    impl DatabaseError for Answer {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_told_from_a_bug() {
+        let answer = |code| SqlxError::Database(Box::new(Answer(code)));
+        let reset = || SqlxError::Io(io::ErrorKind::ConnectionReset.into());
+        // (what the row is for, error of the driver, whether the database is away)
+        let table = [
+            ("refused", SqlxError::Io(io::ErrorKind::ConnectionRefused.into()), true),
+            ("closed in the middle", SqlxError::Io(io::ErrorKind::UnexpectedEof.into()), true),
+            ("pool timed out", SqlxError::PoolTimedOut, true),
+            ("pool closed", SqlxError::PoolClosed, true),
+            ("too many connections", answer("53300"), true),
+            ("shut down", answer("57P01"), true),
+            ("crashed beside", answer("57P02"), true),
+            ("starting up", answer("57P03"), true),
+            ("connection failure", answer("08006"), true),
+            ("busy SQLite", answer("5"), true),
+            ("unique key", answer("23505"), false),
+            ("row-level security", answer("42501"), false),
+            ("no such table", answer("42P01"), false),
+            ("wrong password", answer("28P01"), false),
+            ("statement timed out", answer("57014"), true),
+            ("lock not granted in time", answer("55P03"), true),
+            ("transaction was idle for long", answer("25P03"), true),
+            ("SQLite unique key", answer("2067"), false),
+            ("no row", SqlxError::RowNotFound, false),
+            ("broken protocol", SqlxError::Protocol("odd".to_owned()), false),
+        ];
+        for (case, error, away) in table {
+            let error = DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)));
+            assert_eq!(is_away(&error), away, "case: {case}");
+        }
+        assert!(is_away(&DbErr::Conn(RuntimeErr::SqlxError(Arc::new(reset())))));
+        assert!(is_away(&DbErr::Exec(RuntimeErr::SqlxError(Arc::new(reset())))));
+        assert!(is_away(&DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)));
+        assert!(!is_away(&DbErr::RecordNotFound("study".to_owned())));
+        assert!(!is_away(&DbErr::Exec(RuntimeErr::Internal("odd".to_owned()))));
+    }
+
+    #[tokio::test]
+    async fn a_postgres_that_is_not_there_is_away() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut options = ConnectOptions::new(format!("postgres://nobody@127.0.0.1:{port}/none"));
+        options.acquire_timeout(Duration::from_millis(200)).connect_lazy(true);
+        let db = Database::connect(options).await.unwrap();
+        let error = db.execute_unprepared("SELECT 1").await.unwrap_err();
+        assert!(is_away(&error), "{error:?}");
+    }
 
     struct Step;
 

@@ -7,6 +7,8 @@ pub mod access;
 pub mod client;
 pub mod database;
 pub mod deadline;
+mod https;
 pub mod server;
 pub mod status;
 pub mod telemetry;
+pub mod tenant;

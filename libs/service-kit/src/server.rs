@@ -1,10 +1,10 @@
 //! Serving with health, reflection, traces and limits, and ending without cutting calls.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http::{HeaderMap, Response};
-use neurotriage_access::Access;
+use neurotriage_access::{Access, Rules};
 use tokio::{net::TcpListener, signal, sync::oneshot, time::timeout};
 use tonic::{
     service::Routes,
@@ -57,8 +57,9 @@ pub async fn serve(
         health.set_service_status(service_name, ServingStatus::Serving).await;
     }
     let routes = with_reflection(routes)?.add_service(health_service);
+    let rules = Arc::new(Rules::neurotriage());
     let layer = TraceLayer::new_for_grpc()
-        .make_span_with(|request: &http::Request<_>| server_span(request))
+        .make_span_with(move |request: &http::Request<_>| server_span(request, &rules))
         .on_request(())
         .on_response(answered)
         // Errors are logged where they become a status.

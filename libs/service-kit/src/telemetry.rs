@@ -2,15 +2,17 @@
 
 use anyhow::Context as _;
 use clap::Args;
-use opentelemetry::{global, trace::TracerProvider as _};
+use neurotriage_access::{Rules, rules::Decision};
+use opentelemetry::{
+    global,
+    trace::{TraceContextExt as _, TracerProvider as _},
+};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::{
-    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
-};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Where traces go and how much is logged.
 #[derive(Clone, Debug, Args)]
@@ -52,22 +54,21 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
     global::set_text_map_propagator(TraceContextPropagator::new());
     let filter = EnvFilter::try_new(&config.log_filter).context("parse log filter")?;
 
+    let resource = Resource::builder().with_service_name(service).build();
+    let builder = SdkTracerProvider::builder().with_resource(resource);
+    // Without a collector spans go nowhere, but calls still have a trace id: the audit notes it.
     let provider = match &config.otlp_endpoint {
-        None => None,
+        None => builder.build(),
         Some(endpoint) => {
             let exporter = SpanExporter::builder()
                 .with_tonic()
                 .with_endpoint(endpoint)
                 .build()
                 .context("build OTLP exporter")?;
-            let resource = Resource::builder().with_service_name(service).build();
-            let builder = SdkTracerProvider::builder().with_resource(resource);
-            Some(builder.with_batch_exporter(exporter).build())
+            builder.with_batch_exporter(exporter).build()
         }
     };
-    let spans = provider.as_ref().map(|provider| {
-        tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).boxed()
-    });
+    let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
 
     tracing_subscriber::registry()
         .with(spans)
@@ -75,12 +76,25 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         .with(filter)
         .try_init()
         .context("install subscriber")?;
-    Ok(TelemetryGuard(provider))
+    Ok(TelemetryGuard(Some(provider)))
+}
+
+/// Returns the trace id of the current span, 32 hexadecimal digits; nothing outside a trace.
+pub fn trace_id() -> Option<String> {
+    let context = Span::current().context();
+    let span = context.span();
+    let span_context = span.span_context();
+    span_context.is_valid().then(|| span_context.trace_id().to_string())
 }
 
 /// Returns a span for `request` that continues the caller's trace.
-pub(crate) fn server_span<B>(request: &http::Request<B>) -> Span {
-    let method = request.uri().path();
+///
+/// A path that `rules` do not know is not repeated: it may hold anything.
+pub(crate) fn server_span<B>(request: &http::Request<B>, rules: &Rules) -> Span {
+    let method = match rules.decide(request.uri().path()) {
+        Decision::Open | Decision::Ruled(_) => request.uri().path(),
+        Decision::Unknown => "unknown",
+    };
     let span = tracing::info_span!(
         "rpc",
         otel.kind = "server",

@@ -1,8 +1,13 @@
-//! Real databases for tests, each test with its own.
+//! Real databases for tests, each test with its own, and an issuer of tokens.
 //!
 //! SQLite needs nothing. PostgreSQL needs a server at `TEST_DATABASE_URL` (a role that may create
-//! databases, and no database name: `postgres://postgres@127.0.0.1:5432`); `cargo xtask test`
+//! databases and roles, and no database name: `postgres://postgres@127.0.0.1:5432`); `cargo xtask test`
 //! starts one.
+//!
+//! [`issuer`] signs tokens for servers that are to ask for them.
+
+pub mod cluster;
+pub mod issuer;
 
 use anyhow::Context as _;
 use neurotriage_service_kit::database;
@@ -18,9 +23,12 @@ const CONNECTIONS_MAX: u32 = 4;
 /// A migrated database that no other test sees.
 #[derive(Debug)]
 pub struct TestDb {
-    /// Connection to the fresh database.
+    /// Connection for the test itself. On PostgreSQL it is the server's administrator, who sees every row.
     pub db: DatabaseConnection,
-    /// Where the database answers; for tests that start a program of their own.
+    /// Connection for the service under test. On PostgreSQL its role owns the tables and is neither superuser nor
+    /// BYPASSRLS, so that row-level security binds it; on SQLite it is `db`.
+    pub service: DatabaseConnection,
+    /// Where the database answers, as the service's role; for tests that start a program of their own.
     pub url: SecretString,
     home: Home,
 }
@@ -41,11 +49,11 @@ impl TestDb {
         let url = format!("sqlite://{}", folder.path().join("test.sqlite").display());
         let url = SecretString::from(url);
         let db = migrated::<M>(&url).await?;
-        Ok(Self { db, url, home: Home::Sqlite(folder) })
+        Ok(Self { service: db.clone(), db, url, home: Home::Sqlite(folder) })
     }
 
-    /// Creates a PostgreSQL database with the schema of `M`, or returns `None` and says so if
-    /// `TEST_DATABASE_URL` is not set.
+    /// Creates a PostgreSQL database with the schema of `M`, owned by a role of its own, or returns `None` and
+    /// says so if `TEST_DATABASE_URL` is not set.
     ///
     /// # Errors
     /// If the server does not answer or a migration fails.
@@ -54,16 +62,32 @@ impl TestDb {
             eprintln!("skipped postgres: set TEST_DATABASE_URL");
             return Ok(None);
         };
-        let admin = SecretString::from(format!("{server}/postgres"));
-        let admin = database::connect(&admin, 1).await?;
-        let name = format!("neurotriage_test_{}", Uuid::now_v7().simple());
-        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await?;
-        let url = SecretString::from(format!("{server}/{name}"));
-        let db = migrated::<M>(&url).await?;
-        Ok(Some(Self { db, url, home: Home::Postgres { admin, name } }))
+        Self::postgres_at::<M>(&server).await.map(Some)
     }
 
-    /// Removes the database. A test that fails leaves a PostgreSQL database to be looked at.
+    /// Creates a database as [`TestDb::postgres`] does, on the server at `server`.
+    ///
+    /// # Errors
+    /// If the server does not answer or a migration fails.
+    pub async fn postgres_at<M: MigratorTrait>(server: &str) -> anyhow::Result<Self> {
+        let admin = SecretString::from(format!("{server}/postgres"));
+        let admin = database::connect_without_limits(&admin, 1).await?;
+        let name = format!("neurotriage_test_{}", Uuid::now_v7().simple());
+        let password = Uuid::new_v4().simple().to_string();
+        let role = format!(
+            "CREATE ROLE {name} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB PASSWORD '{password}'"
+        );
+        admin.execute_unprepared(&role).await.context("create test role")?;
+        let create = format!("CREATE DATABASE {name} OWNER {name}");
+        admin.execute_unprepared(&create).await.context("create test database")?;
+        let url = SecretString::from(url_of_role(server, &name, &password)?);
+        let service = migrated::<M>(&url).await?;
+        let db = SecretString::from(format!("{server}/{name}"));
+        let db = database::connect_without_limits(&db, CONNECTIONS_MAX).await?;
+        Ok(Self { db, service, url, home: Home::Postgres { admin, name } })
+    }
+
+    /// Removes the database. A test that fails leaves a PostgreSQL database, with its role, to be looked at.
     ///
     /// # Errors
     /// If the database can't be removed.
@@ -72,14 +96,26 @@ impl TestDb {
         match self.home {
             Home::Sqlite(folder) => folder.close().context("remove database folder"),
             Home::Postgres { admin, name } => {
+                self.service.close().await.context("close test database")?;
                 admin
                     .execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)"))
                     .await
                     .context("drop test database")?;
+                admin
+                    .execute_unprepared(&format!("DROP ROLE {name}"))
+                    .await
+                    .context("drop test role")?;
                 admin.close().await.context("close admin connection")
             }
         }
     }
+}
+
+/// Returns the URL of the database of a role's own name, on the server of `server`.
+fn url_of_role(server: &str, role: &str, password: &str) -> anyhow::Result<String> {
+    let (scheme, authority) = server.split_once("://").context("TEST_DATABASE_URL is no URL")?;
+    let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
+    Ok(format!("{scheme}://{role}:{password}@{address}/{role}"))
 }
 
 async fn migrated<M: MigratorTrait>(url: &SecretString) -> anyhow::Result<DatabaseConnection> {

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use neurotriage_blobs::BlobStore;
-use neurotriage_domain::Modality;
+use neurotriage_domain::{Modality, StudyId};
 use neurotriage_proto::{
     CHUNK_BYTES_MAX,
     ingestion::v1::{
@@ -17,12 +17,12 @@ use neurotriage_proto::{
         upload_study_request::Content,
     },
 };
-use neurotriage_service_kit::status::to_status;
+use neurotriage_service_kit::{access::Grant, status::to_status};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_stream::Iter;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::study::{self, FILE_BYTES_MAX, StudyError, StudyStore, Upload, UploadedFile};
+use crate::study::{self, FILE_BYTES_MAX, Study, StudyError, StudyStore, Upload, UploadedFile};
 
 /// `ErrorInfo.domain` of every error this service returns.
 pub const ERROR_DOMAIN: &str = "ingestion.neurotriage.example";
@@ -48,8 +48,13 @@ impl<S> IngestionGrpc<S> {
     }
 }
 
-fn refuse(error: StudyError) -> Status {
-    to_status(ERROR_DOMAIN, error)
+fn refuse(error: impl Into<StudyError>) -> Status {
+    to_status(ERROR_DOMAIN, error.into())
+}
+
+/// Returns how far the call reaches.
+fn grant<T>(request: &Request<T>) -> Result<Grant, Status> {
+    Grant::of(request.extensions()).cloned().map_err(refuse)
 }
 
 type DownloadStream = Iter<std::vec::IntoIter<Result<DownloadVolumeResponse, Status>>>;
@@ -64,8 +69,11 @@ impl<S: StudyStore> IngestionService for IngestionGrpc<S> {
         request: Request<Streaming<UploadStudyRequest>>,
     ) -> Result<Response<UploadStudyResponse>, Status> {
         let _slot = self.uploads.try_acquire().map_err(|_| refuse(StudyError::Busy))?;
-        let upload = receive(request.into_inner()).await?;
-        let study = study::ingest(&self.store, &self.blobs, upload).await.map_err(refuse)?;
+        let grant = grant(&request)?;
+        let hospital_id = grant.hospital_id().map_err(refuse)?;
+        let upload = receive(request.into_inner(), &grant).await?;
+        let study =
+            study::ingest(&self.store, &self.blobs, hospital_id, upload).await.map_err(refuse)?;
         tracing::info!(study_id = %study.study_id, "study stored");
         Ok(Response::new(UploadStudyResponse { study: Some(convert::study(study)) }))
     }
@@ -75,8 +83,9 @@ impl<S: StudyStore> IngestionService for IngestionGrpc<S> {
         &self,
         request: Request<GetStudyRequest>,
     ) -> Result<Response<GetStudyResponse>, Status> {
+        let grant = grant(&request)?;
         let study_id = convert::study_id(&request.get_ref().study_id).map_err(refuse)?;
-        let study = study::get_study(&self.store, study_id).await.map_err(refuse)?;
+        let study = self.study(&grant, study_id).await.map_err(refuse)?;
         Ok(Response::new(GetStudyResponse { study: Some(convert::study(study)) }))
     }
 
@@ -85,11 +94,14 @@ impl<S: StudyStore> IngestionService for IngestionGrpc<S> {
         &self,
         request: Request<ListStudiesRequest>,
     ) -> Result<Response<ListStudiesResponse>, Status> {
+        let grant = grant(&request)?;
+        let hospital_id = grant.hospital_id().map_err(refuse)?;
         let request = request.into_inner();
         let patient_id = convert::patient_id(&request.patient_id).map_err(refuse)?;
+        grant.check_patient(patient_id).map_err(refuse)?;
         let before = convert::page_token(&request.page_token).map_err(refuse)?;
         let (studies, more) =
-            study::list_studies(&self.store, patient_id, request.page_size, before)
+            study::list_studies(&self.store, hospital_id, patient_id, request.page_size, before)
                 .await
                 .map_err(refuse)?;
         let next_page_token = match studies.last() {
@@ -105,15 +117,24 @@ impl<S: StudyStore> IngestionService for IngestionGrpc<S> {
         &self,
         request: Request<DownloadVolumeRequest>,
     ) -> Result<Response<Self::DownloadVolumeStream>, Status> {
+        let grant = grant(&request)?;
         let request = request.into_inner();
         let study_id = convert::study_id(&request.study_id).map_err(refuse)?;
         let modality = convert::modality(request.modality, "modality").map_err(refuse)?;
-        let data = study::read_volume(&self.store, &self.blobs, study_id, modality)
-            .await
-            .map_err(refuse)?;
+        let study = self.study(&grant, study_id).await.map_err(refuse)?;
+        let data = study::read_volume(&self.blobs, &study, modality).await.map_err(refuse)?;
         let pieces: Vec<_> =
             pieces(data).map(|data| Ok(DownloadVolumeResponse { data: data.into() })).collect();
         Ok(Response::new(tokio_stream::iter(pieces)))
+    }
+}
+
+impl<S: StudyStore> IngestionGrpc<S> {
+    /// Returns a study that the call may touch.
+    async fn study(&self, grant: &Grant, study_id: StudyId) -> Result<Study, StudyError> {
+        let study = study::get_study(&self.store, grant.hospital_id()?, study_id).await?;
+        grant.check_patient(study.patient_id)?;
+        Ok(study)
     }
 }
 
@@ -124,19 +145,23 @@ fn pieces(data: Bytes) -> impl Iterator<Item = Bytes> {
         .map(move |i| data.slice(i * CHUNK_BYTES_MAX..data.len().min((i + 1) * CHUNK_BYTES_MAX)))
 }
 
-/// Collects an upload: a header, then each file in chunks.
-async fn receive(stream: Streaming<UploadStudyRequest>) -> Result<Upload, Status> {
-    timeout(UPLOAD_MAX, receive_all(stream)).await.unwrap_or_else(|_| {
+/// Collects an upload: a header, then each file in chunks. Whose it is is checked before any file is taken.
+async fn receive(stream: Streaming<UploadStudyRequest>, grant: &Grant) -> Result<Upload, Status> {
+    timeout(UPLOAD_MAX, receive_all(stream, grant)).await.unwrap_or_else(|_| {
         let text = format!("not complete after {} s", UPLOAD_MAX.as_secs());
         Err(refuse(StudyError::field("chunk", text)))
     })
 }
 
-async fn receive_all(mut stream: Streaming<UploadStudyRequest>) -> Result<Upload, Status> {
+async fn receive_all(
+    mut stream: Streaming<UploadStudyRequest>,
+    grant: &Grant,
+) -> Result<Upload, Status> {
     let Some(Content::Header(header)) = next(&mut stream).await? else {
         return Err(refuse(StudyError::field("header", "send it first, before any chunk")));
     };
     let (request_id, patient_id, accession) = convert::header(header).map_err(refuse)?;
+    grant.check_patient(patient_id).map_err(refuse)?;
     let mut files: [Option<(String, BytesMut)>; 4] = Default::default();
     while let Some(content) = next(&mut stream).await? {
         let Content::Chunk(chunk) = content else {

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use neurotriage_blobs::BlobStore;
 use neurotriage_ingestion::{Dependencies, config::Config};
-use neurotriage_service_kit::{access, database, server, telemetry};
+use neurotriage_service_kit::{access, database, server, telemetry, tenant};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -13,6 +13,7 @@ async fn main() -> anyhow::Result<()> {
     let guard = telemetry::init("neurotriage-ingestion", &config.telemetry)?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::ingestion::Migrator>(&db).await?;
+    tenant::check_role(&db).await?;
     let blobs = BlobStore::open(&config.blobs_url).context("open blob store")?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let access = access::open(&config.access, &listener).await?;

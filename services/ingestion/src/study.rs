@@ -7,9 +7,10 @@ use std::{error::Error, future::Future, time::Duration};
 use bytes::Bytes;
 use neurotriage_blobs::{BlobError, BlobStore};
 use neurotriage_domain::{
-    BlobDigest, DomainError, ErrorCode, FieldViolation, Modality, PatientId, StudyId,
+    BlobDigest, DomainError, ErrorCode, FieldViolation, HospitalId, Modality, PatientId, StudyId,
 };
 use neurotriage_imaging::{ImagingError, NamedImage, Study as ImageStudy, nifti, prepare};
+use neurotriage_service_kit::access::AccessError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -32,6 +33,9 @@ pub const PAGE_SIZE_DEFAULT: u32 = 50;
 
 /// How long a caller waits before it tries again when all upload slots are taken.
 const UPLOAD_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a caller waits before it asks again while the database is away.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// One stored study.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +160,17 @@ pub enum StudyError {
         /// The id.
         request_id: Uuid,
     },
+    /// The caller may not touch it.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The database does not answer; `operation` says what was tried.
+    #[error("database does not answer; try again")]
+    Unavailable {
+        /// What was tried, such as `read study`.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The store failed; `operation` says what was tried.
     #[error("{operation}")]
     Store {
@@ -192,6 +207,8 @@ impl DomainError for StudyError {
             Self::FileTooLarge { .. } | Self::Busy => ErrorCode::ResourceExhausted,
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::RequestReused { .. } => ErrorCode::AlreadyExists,
+            Self::Access(error) => error.code(),
+            Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Store { .. } => ErrorCode::Internal,
             Self::Blob(error) => error.code(),
         }
@@ -205,6 +222,8 @@ impl DomainError for StudyError {
             Self::Busy => "UPLOADS_BUSY",
             Self::NotFound { .. } => "STUDY_NOT_FOUND",
             Self::RequestReused { .. } => "REQUEST_ID_REUSED",
+            Self::Access(error) => error.reason(),
+            Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
             Self::Blob(error) => error.reason(),
         }
@@ -218,36 +237,56 @@ impl DomainError for StudyError {
             | Self::Busy
             | Self::NotFound { .. }
             | Self::RequestReused { .. }
+            | Self::Access(_)
+            | Self::Unavailable { .. }
             | Self::Store { .. }
             | Self::Blob(_) => &[],
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Self::Busy).then_some(UPLOAD_RETRY_AFTER)
+        match self {
+            Self::Busy => Some(UPLOAD_RETRY_AFTER),
+            Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
+            Self::Invalid(_)
+            | Self::Image(_)
+            | Self::FileTooLarge { .. }
+            | Self::NotFound { .. }
+            | Self::RequestReused { .. }
+            | Self::Access(_)
+            | Self::Store { .. }
+            | Self::Blob(_) => None,
+        }
     }
 }
 
-/// Keeps studies.
+/// Keeps studies, each hospital's apart: of another's it knows nothing.
 pub trait StudyStore: Clone + Send + Sync + 'static {
     /// Returns one study.
     fn find(
         &self,
+        hospital_id: &HospitalId,
         study_id: StudyId,
     ) -> impl Future<Output = Result<Option<Study>, StudyError>> + Send;
 
     /// Returns the study that a request made, with its content hash.
     fn find_by_request(
         &self,
+        hospital_id: &HospitalId,
         request_id: Uuid,
     ) -> impl Future<Output = Result<Option<(Study, String)>, StudyError>> + Send;
 
     /// Keeps a study; false if its request id is taken (by a call that ran beside this one).
-    fn insert(&self, study: &NewStudy) -> impl Future<Output = Result<bool, StudyError>> + Send;
+    fn insert(
+        &self,
+        hospital_id: &HospitalId,
+        study: &NewStudy,
+    ) -> impl Future<Output = Result<bool, StudyError>> + Send;
 
     /// Returns at most `limit` studies of a patient with ids below `before`, newest first.
     fn list(
         &self,
+        hospital_id: &HospitalId,
         patient_id: PatientId,
         before: Option<StudyId>,
         limit: u32,
@@ -268,7 +307,7 @@ pub fn content_hash(upload: &Upload) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Checks, prepares and keeps a study. Nothing is kept if any step fails.
+/// Checks, prepares and keeps a study of a hospital. Nothing is kept if any step fails.
 ///
 /// # Errors
 /// [`StudyError::Image`] names the file that is wrong; [`StudyError::RequestReused`] if the request
@@ -276,12 +315,13 @@ pub fn content_hash(upload: &Upload) -> String {
 pub async fn ingest(
     store: &impl StudyStore,
     blobs: &BlobStore,
+    hospital_id: &HospitalId,
     upload: Upload,
 ) -> Result<Study, StudyError> {
     let request_id = upload.request_id;
     let hash_of = upload.clone();
     let content_hash = blocking("hash upload", move || Ok(content_hash(&hash_of))).await?;
-    if let Some(study) = repeated(store, request_id, &content_hash).await? {
+    if let Some(study) = repeated(store, hospital_id, request_id, &content_hash).await? {
         return Ok(study);
     }
 
@@ -311,10 +351,10 @@ pub async fn ingest(
         },
     };
     let new = NewStudy { study, request_id, content_hash };
-    if store.insert(&new).await? {
+    if store.insert(hospital_id, &new).await? {
         return Ok(new.study);
     }
-    match repeated(store, request_id, &new.content_hash).await? {
+    match repeated(store, hospital_id, request_id, &new.content_hash).await? {
         Some(study) => Ok(study),
         None => Err(StudyError::RequestReused { request_id }),
     }
@@ -322,10 +362,11 @@ pub async fn ingest(
 
 async fn repeated(
     store: &impl StudyStore,
+    hospital_id: &HospitalId,
     request_id: Uuid,
     content_hash: &str,
 ) -> Result<Option<Study>, StudyError> {
-    match store.find_by_request(request_id).await? {
+    match store.find_by_request(hospital_id, request_id).await? {
         None => Ok(None),
         Some((study, hash)) if hash == content_hash => Ok(Some(study)),
         Some(_) => Err(StudyError::RequestReused { request_id }),
@@ -369,9 +410,13 @@ async fn blocking<T: Send + 'static>(
 /// Returns one study.
 ///
 /// # Errors
-/// [`StudyError::NotFound`] if there is none; [`StudyError::Store`] if the store fails.
-pub async fn get_study(store: &impl StudyStore, study_id: StudyId) -> Result<Study, StudyError> {
-    store.find(study_id).await?.ok_or(StudyError::NotFound { study_id })
+/// [`StudyError::NotFound`] if the hospital has none; [`StudyError::Store`] if the store fails.
+pub async fn get_study(
+    store: &impl StudyStore,
+    hospital_id: &HospitalId,
+    study_id: StudyId,
+) -> Result<Study, StudyError> {
+    store.find(hospital_id, study_id).await?.ok_or(StudyError::NotFound { study_id })
 }
 
 /// Returns a page of a patient's studies, newest first, and whether more follow.
@@ -380,6 +425,7 @@ pub async fn get_study(store: &impl StudyStore, study_id: StudyId) -> Result<Stu
 /// [`StudyError::Invalid`] if `page_size` is above [`PAGE_SIZE_MAX`].
 pub async fn list_studies(
     store: &impl StudyStore,
+    hospital_id: &HospitalId,
     patient_id: PatientId,
     page_size: u32,
     before: Option<StudyId>,
@@ -388,27 +434,25 @@ pub async fn list_studies(
         return Err(StudyError::field("page_size", format!("at most {PAGE_SIZE_MAX}")));
     }
     let limit = if page_size == 0 { PAGE_SIZE_DEFAULT } else { page_size };
-    let mut studies = store.list(patient_id, before, limit + 1).await?;
+    let mut studies = store.list(hospital_id, patient_id, before, limit + 1).await?;
     let more = studies.len() > limit as usize;
     studies.truncate(limit as usize);
     Ok((studies, more))
 }
 
-/// Returns the bytes of one stored file.
+/// Returns the bytes of one file of a study.
 ///
 /// # Errors
-/// [`StudyError::NotFound`] if there is no such study; [`StudyError::Blob`] if its file is gone.
+/// [`StudyError::NotFound`] if the study has no such file; [`StudyError::Blob`] if it is gone.
 pub async fn read_volume(
-    store: &impl StudyStore,
     blobs: &BlobStore,
-    study_id: StudyId,
+    study: &Study,
     modality: Modality,
 ) -> Result<Bytes, StudyError> {
-    let study = get_study(store, study_id).await?;
     let volume = study
         .volumes
         .iter()
         .find(|volume| volume.modality == modality)
-        .ok_or(StudyError::NotFound { study_id })?;
+        .ok_or(StudyError::NotFound { study_id: study.study_id })?;
     Ok(blobs.get(volume.digest, FILE_BYTES_MAX as u64).await?)
 }

@@ -9,8 +9,11 @@ use neurotriage_segmentation::{config::TrainingConfig, placement::RegistrationRu
 use neurotriage_service_kit::telemetry::{self, TelemetryConfig};
 
 use crate::{
+    fhir_command::{self, FhirCommandArgs},
     hospitals_command::{self, HospitalsCommandArgs},
     model_command::{self, ModelCommandArgs},
+    records_command::{self, RecordsCommandArgs},
+    remote::TokenArgs,
     report::Language,
     services::SEGMENTATION_ENDPOINT,
     training_command::{self, TrainingCommandArgs},
@@ -58,6 +61,10 @@ enum Command {
     Training(TrainingCommandArgs),
     /// Checks, imports, exports, shows and searches the hospitals of a running service.
     Hospitals(HospitalsCommandArgs),
+    /// Makes keys for the records, seals them anew, and verifies their audit.
+    Records(RecordsCommandArgs),
+    /// Exports a patient as a FHIR R4 bundle, and imports bundles, of a running service.
+    Fhir(FhirCommandArgs),
 }
 
 /// What `diagnose` takes.
@@ -143,6 +150,10 @@ pub struct ScoredModelArgs {
     #[arg(long, env = "SEGMENTATION_ENDPOINT", value_name = "URL", default_value = SEGMENTATION_ENDPOINT)]
     pub endpoint: String,
 
+    /// As whom the service is asked.
+    #[command(flatten)]
+    pub token: TokenArgs,
+
     /// Device of the network: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
@@ -215,6 +226,10 @@ pub struct TrainArgs {
     /// Have the segmentation service at this address train, and watch.
     #[arg(long, value_name = "URL", conflicts_with = "resume")]
     pub endpoint: Option<String>,
+
+    /// As whom the service is asked.
+    #[command(flatten)]
+    pub token: TokenArgs,
 }
 
 /// What `evaluate` takes.
@@ -335,6 +350,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Model(args) => model_command::run(&runtime, args),
         Command::Training(args) => training_command::run(&runtime, args),
         Command::Hospitals(args) => hospitals_command::run(&runtime, args),
+        Command::Records(args) => records_command::run(&runtime, args),
+        Command::Fhir(args) => fhir_command::run(&runtime, args),
     };
     outcome.and(guard.shutdown())
 }

@@ -71,6 +71,7 @@ pub async fn diagnose(
     let symptoms = report_symptoms(services, &patient_id, &case.symptoms).await?;
     progress.step("upload");
     let study = upload(services, case, &patient_id, progress).await?;
+    link_study(services, &patient_id, &study.study_id).await?;
     progress.step("segment");
     let segmentation = segment(services, &study.study_id, progress).await?;
     let mask = download_mask(services, &segmentation.segmentation_id).await?;
@@ -103,17 +104,23 @@ pub async fn diagnose(
     Ok(Diagnosis { answers, mask })
 }
 
-async fn create_patient(services: &mut Services, case: &Case) -> anyhow::Result<String> {
+/// Registers the patient of `case` and returns its id.
+///
+/// # Errors
+/// What the service refused.
+pub async fn create_patient(services: &mut Services, case: &Case) -> anyhow::Result<String> {
     let request_id = Uuid::now_v7().to_string();
-    let home = case.home.map(|(latitude_degrees, longitude_degrees)| records::Coordinates {
-        latitude_degrees,
-        longitude_degrees,
+    let address = case.home.map(|(latitude_degrees, longitude_degrees)| records::Address {
+        coordinates: Some(records::Coordinates { latitude_degrees, longitude_degrees }),
+        ..Default::default()
     });
     let patient = records::Patient {
-        medical_record_number: request_id.clone(),
-        issuer: ISSUER.to_owned(),
+        medical_record_numbers: vec![records::MedicalRecordNumber {
+            issuer: ISSUER.to_owned(),
+            number: request_id.clone(),
+        }],
         handedness: case.handedness.into(),
-        home,
+        address,
         ..Default::default()
     };
     let request = records::CreatePatientRequest { request_id, patient: Some(patient) };
@@ -122,7 +129,11 @@ async fn create_patient(services: &mut Services, case: &Case) -> anyhow::Result<
     Ok(created.patient.context("records service sent no patient")?.patient_id)
 }
 
-async fn report_symptoms(
+/// Stores the patient's symptoms.
+///
+/// # Errors
+/// What the service refused.
+pub async fn report_symptoms(
     services: &mut Services,
     patient_id: &str,
     text: &str,
@@ -131,10 +142,28 @@ async fn report_symptoms(
         request_id: Uuid::now_v7().to_string(),
         patient_id: patient_id.to_owned(),
         text: text.to_owned(),
+        reporter: records::Reporter::Patient.into(),
+        ..Default::default()
     };
     let call = services.records.create_symptom_report(within(CALL_TIMEOUT, request));
     let created = answer("store the symptoms", call).await?;
     created.report.context("records service sent no symptom report")
+}
+
+async fn link_study(
+    services: &mut Services,
+    patient_id: &str,
+    study_id: &str,
+) -> anyhow::Result<()> {
+    let request = records::LinkStudyRequest {
+        request_id: Uuid::now_v7().to_string(),
+        patient_id: patient_id.to_owned(),
+        study_id: study_id.to_owned(),
+        ..Default::default()
+    };
+    let call = services.records.link_study(within(CALL_TIMEOUT, request));
+    answer("link the study to the patient", call).await?;
+    Ok(())
 }
 
 /// Uploads the files of `case` as a study of the patient.

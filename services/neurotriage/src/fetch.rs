@@ -10,9 +10,11 @@ use neurotriage_proto::segmentation::v1::{
     ExportModelRequest, export_model_response::Content, model_service_client::ModelServiceClient,
 };
 use tokio::time::timeout;
-use tonic::transport::Channel;
 
-use crate::services::{answer, refused, within};
+use crate::{
+    remote::ServiceChannel,
+    services::{answer, refused, within},
+};
 
 /// How long a model may take to arrive.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(600);
@@ -30,7 +32,7 @@ pub(crate) struct FetchedModel {
 /// # Errors
 /// If the service does not answer or has no such model, or something else arrives.
 pub(crate) async fn fetch(
-    models: &mut ModelServiceClient<Channel>,
+    models: &mut ModelServiceClient<ServiceChannel>,
     model_id: &str,
 ) -> anyhow::Result<FetchedModel> {
     let (card_json, weights) = timeout(FETCH_TIMEOUT, receive(models, model_id))
@@ -41,7 +43,7 @@ pub(crate) async fn fetch(
 
 /// Returns card and weights as they arrive.
 async fn receive(
-    models: &mut ModelServiceClient<Channel>,
+    models: &mut ModelServiceClient<ServiceChannel>,
     model_id: &str,
 ) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
     const ACTION: &str = "export model";

@@ -19,13 +19,12 @@ use neurotriage_proto::{
     },
 };
 use neurotriage_referral::directory::{self, FileForm};
-use neurotriage_service_kit::client;
 use tokio::runtime::Runtime;
-use tonic::transport::Channel;
 
 use crate::{
     cli::coordinates,
     output::{print, write_whole},
+    remote::{self, ServiceChannel, TokenArgs},
     report::plain,
     services::{CALL_TIMEOUT, FILE_TIMEOUT, REFERRAL_ENDPOINT, answer, asking, refused, within},
 };
@@ -42,6 +41,10 @@ pub struct HospitalsCommandArgs {
     /// Where the referral service answers.
     #[arg(long, env = "REFERRAL_ENDPOINT", global = true, default_value = REFERRAL_ENDPOINT)]
     endpoint: String,
+
+    /// As whom.
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -147,12 +150,13 @@ impl Form {
 /// # Errors
 /// If the file can't be read, the service does not answer or refuses, or rows of the file are wrong.
 pub fn run(runtime: &Runtime, args: HospitalsCommandArgs) -> anyhow::Result<()> {
-    let HospitalsCommandArgs { action, endpoint } = args;
+    let HospitalsCommandArgs { action, endpoint, token } = args;
     if let Action::Check { file, form } = &action {
         return check(file, Form::of(*form, file)?);
     }
     runtime.block_on(async {
-        let mut directory = HospitalDirectoryServiceClient::new(client::channel(&endpoint)?);
+        let mut directory =
+            HospitalDirectoryServiceClient::new(remote::connect(&endpoint, &token)?);
         let asked = || asking("referral", &endpoint);
         match action {
             Action::Check { .. } => Ok(()),
@@ -238,7 +242,7 @@ fn check(file: &Path, form: Form) -> anyhow::Result<()> {
 }
 
 async fn import(
-    directory: &mut HospitalDirectoryServiceClient<Channel>,
+    directory: &mut HospitalDirectoryServiceClient<ServiceChannel>,
     header: ImportHospitalsHeader,
     bytes: Vec<u8>,
 ) -> anyhow::Result<ImportHospitalsResponse> {
@@ -251,7 +255,7 @@ async fn import(
 }
 
 async fn export(
-    directory: &mut HospitalDirectoryServiceClient<Channel>,
+    directory: &mut HospitalDirectoryServiceClient<ServiceChannel>,
     form: Form,
 ) -> anyhow::Result<Vec<u8>> {
     const ACTION: &str = "export hospitals";

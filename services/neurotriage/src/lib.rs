@@ -2,7 +2,7 @@
 //!
 //! Each command is a module: [`case`] (`diagnose`), [`up`], [`phantom`], [`train`], [`evaluate`],
 //! [`localise`]. [`suite`] runs the four services in this process; [`diagnose`] talks to them over
-//! gRPC alone, so it works with deployed ones too; [`report`] is what a reader sees.
+//! gRPC alone, so it works with deployed ones too, as whom [`remote`] says; [`report`] is what a reader sees.
 
 pub mod case;
 pub mod cli;
@@ -10,7 +10,9 @@ mod combine;
 pub mod diagnose;
 pub mod evaluate;
 mod fetch;
+pub mod fhir_command;
 pub mod hospitals_command;
+mod keyring;
 pub mod localise;
 mod model;
 pub mod model_command;
@@ -18,6 +20,8 @@ mod outlines;
 mod output;
 pub mod phantom;
 pub mod progress;
+pub mod records_command;
+pub mod remote;
 pub mod report;
 pub mod services;
 mod signal;

@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use neurotriage_network::{DeviceChoice, Model};
 use neurotriage_proto::segmentation::v1::model_service_client::ModelServiceClient;
 use neurotriage_segmentation::{StartModel, registry::ModelId};
-use neurotriage_service_kit::client;
 use tokio::runtime::Runtime;
 
 use crate::{
     cli::{ModelArgs, ScoredModelArgs},
     fetch::fetch,
+    remote,
     suite::SuiteModel,
 };
 
@@ -51,7 +51,7 @@ fn load_from_service(
 ) -> anyhow::Result<Model> {
     let endpoint = &args.endpoint;
     let fetched = runtime.block_on(async {
-        let mut models = ModelServiceClient::new(client::channel(endpoint)?);
+        let mut models = ModelServiceClient::new(remote::connect(endpoint, &args.token)?);
         fetch(&mut models, model_id.as_str()).await
     });
     let fetched = fetched.with_context(|| {

@@ -17,14 +17,13 @@ use neurotriage_proto::{
         import_model_request::Content, model_service_client::ModelServiceClient,
     },
 };
-use neurotriage_service_kit::client;
 use tokio::runtime::Runtime;
-use tonic::transport::Channel;
 
 use crate::{
     combine::{CombineArgs, combine},
     fetch::fetch,
     output::{print, time_text},
+    remote::{self, ServiceChannel, TokenArgs},
     services::{CALL_TIMEOUT, SEGMENTATION_ENDPOINT, answer, asking, within},
 };
 
@@ -53,6 +52,10 @@ pub struct ModelCommandArgs {
         default_value = SEGMENTATION_ENDPOINT
     )]
     endpoint: String,
+
+    /// As whom.
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,9 +105,9 @@ enum Action {
 /// # Errors
 /// If the service does not answer or refuses, or a file can't be read.
 pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
-    let ModelCommandArgs { action, endpoint } = args;
+    let ModelCommandArgs { action, endpoint, token } = args;
     runtime.block_on(async {
-        let mut models = ModelServiceClient::new(client::channel(&endpoint)?);
+        let mut models = ModelServiceClient::new(remote::connect(&endpoint, &token)?);
         let text = match action {
             Action::List => list(&mut models).await,
             Action::Import { folder } => import(&mut models, folder).await,
@@ -119,7 +122,7 @@ pub fn run(runtime: &Runtime, args: ModelCommandArgs) -> anyhow::Result<()> {
     })
 }
 
-type Client = ModelServiceClient<Channel>;
+type Client = ModelServiceClient<ServiceChannel>;
 
 /// Returns every model, and the id of the one that serves.
 async fn all(models: &mut Client) -> anyhow::Result<(Vec<RegisteredModel>, String)> {

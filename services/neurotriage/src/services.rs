@@ -9,9 +9,10 @@ use neurotriage_proto::{
     referral::v1::referral_service_client::ReferralServiceClient,
     segmentation::v1::segmentation_service_client::SegmentationServiceClient,
 };
-use neurotriage_service_kit::client;
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
+
+use crate::remote::{ServiceChannel, TokenArgs, connect};
 
 /// How long a call that only reads or writes rows may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,26 +43,35 @@ pub struct Endpoints {
 #[derive(Clone, Debug)]
 pub struct Services {
     /// Of ingestion.
-    pub ingestion: IngestionServiceClient<Channel>,
+    pub ingestion: IngestionServiceClient<ServiceChannel>,
     /// Of segmentation.
-    pub segmentation: SegmentationServiceClient<Channel>,
+    pub segmentation: SegmentationServiceClient<ServiceChannel>,
     /// Of records.
-    pub records: RecordsServiceClient<Channel>,
+    pub records: RecordsServiceClient<ServiceChannel>,
     /// Of referral.
-    pub referral: ReferralServiceClient<Channel>,
+    pub referral: ReferralServiceClient<ServiceChannel>,
 }
 
 impl Services {
-    /// Returns clients that connect when they are first used.
+    /// Returns clients that connect when they are first used, without a token.
     ///
     /// # Errors
     /// If an endpoint is no URL.
     pub fn connect(endpoints: &Endpoints) -> anyhow::Result<Self> {
+        Self::connect_as(endpoints, &TokenArgs::default())
+    }
+
+    /// As [`Services::connect`], with the token that `token` names.
+    ///
+    /// # Errors
+    /// As [`Services::connect`]; and if there is no token, or it would go over an open line.
+    pub fn connect_as(endpoints: &Endpoints, token: &TokenArgs) -> anyhow::Result<Self> {
+        let to = |endpoint: &str| connect(endpoint, token);
         Ok(Self {
-            ingestion: IngestionServiceClient::new(client::channel(&endpoints.ingestion)?),
-            segmentation: SegmentationServiceClient::new(client::channel(&endpoints.segmentation)?),
-            records: RecordsServiceClient::new(client::channel(&endpoints.records)?),
-            referral: ReferralServiceClient::new(client::channel(&endpoints.referral)?),
+            ingestion: IngestionServiceClient::new(to(&endpoints.ingestion)?),
+            segmentation: SegmentationServiceClient::new(to(&endpoints.segmentation)?),
+            records: RecordsServiceClient::new(to(&endpoints.records)?),
+            referral: ReferralServiceClient::new(to(&endpoints.referral)?),
         })
     }
 }

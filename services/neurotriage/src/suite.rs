@@ -18,8 +18,10 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::services::Endpoints;
+use crate::{keyring, services::Endpoints};
 
+/// Keys of the records, beside their database. Whoever loses them loses the records.
+const RECORDS_KEYRING: &str = "records.keys";
 /// How long the services may take to answer after their start: a slow disk, not a slow network.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long running calls may go on when the suite stops; nobody else calls it.
@@ -107,6 +109,8 @@ impl Suite {
             neurotriage_records::Dependencies {
                 access: access.clone(),
                 db: open::<neurotriage_migrations::records::Migrator>(&data, "records").await?,
+                keyring: keyring::open_or_create(&data.join(RECORDS_KEYRING))?,
+                watchers_max: neurotriage_records::change::WATCHERS_MAX_DEFAULT,
             },
             DRAIN_TIMEOUT,
             stopped(&stop),

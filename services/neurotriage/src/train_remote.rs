@@ -7,14 +7,14 @@ use neurotriage_proto::segmentation::v1::{
     StartTrainingRequest, TrainingRun, TrainingState, WatchTrainingRequest,
     training_service_client::TrainingServiceClient,
 };
-use neurotriage_service_kit::client;
 use tokio::runtime::Runtime;
-use tonic::{Request, transport::Channel};
+use tonic::Request;
 use uuid::Uuid;
 
 use crate::{
     cli::TrainArgs,
     output::print,
+    remote::{self, ServiceChannel},
     services::{CALL_TIMEOUT, answer, asking, refused, within},
     signal::stop_signal,
     train::check_config,
@@ -34,7 +34,7 @@ pub fn run(runtime: &Runtime, args: &TrainArgs, endpoint: &str) -> anyhow::Resul
     let training_file = fs::read_to_string(&args.config).with_context(|| format!("read {path}"))?;
     ensure!(training_file.len() <= FILE_BYTES_MAX, "{path}: larger than {FILE_BYTES_MAX} bytes");
     runtime.block_on(async {
-        let mut trainer = TrainingServiceClient::new(client::channel(endpoint)?);
+        let mut trainer = TrainingServiceClient::new(remote::connect(endpoint, &args.token)?);
         let request =
             StartTrainingRequest { request_id: Uuid::now_v7().to_string(), training_file };
         let started =
@@ -51,7 +51,7 @@ pub fn run(runtime: &Runtime, args: &TrainArgs, endpoint: &str) -> anyhow::Resul
 /// # Errors
 /// If the service refuses or goes away, or the run does not succeed.
 pub(crate) async fn watch(
-    trainer: &mut TrainingServiceClient<Channel>,
+    trainer: &mut TrainingServiceClient<ServiceChannel>,
     training_run_id: &str,
     endpoint: &str,
 ) -> anyhow::Result<()> {

@@ -6,12 +6,11 @@ use neurotriage_proto::segmentation::v1::{
     CancelTrainingRequest, GetTrainingRequest, ListTrainingsRequest, ResumeTrainingRequest,
     TrainingRun, training_service_client::TrainingServiceClient,
 };
-use neurotriage_service_kit::client;
 use tokio::runtime::Runtime;
-use tonic::transport::Channel;
 
 use crate::{
     output::{print, time_text},
+    remote::{self, ServiceChannel, TokenArgs},
     services::{CALL_TIMEOUT, SEGMENTATION_ENDPOINT, answer, asking, within},
     train_remote::{command, line as progress_line, state_word, watch},
 };
@@ -35,6 +34,10 @@ pub struct TrainingCommandArgs {
         default_value = SEGMENTATION_ENDPOINT
     )]
     endpoint: String,
+
+    /// As whom.
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -68,9 +71,9 @@ enum Action {
 /// # Errors
 /// If the service does not answer or refuses, or a run that is watched does not succeed.
 pub fn run(runtime: &Runtime, args: TrainingCommandArgs) -> anyhow::Result<()> {
-    let TrainingCommandArgs { action, endpoint } = args;
+    let TrainingCommandArgs { action, endpoint, token } = args;
     runtime.block_on(async {
-        let mut trainer = TrainingServiceClient::new(client::channel(&endpoint)?);
+        let mut trainer = TrainingServiceClient::new(remote::connect(&endpoint, &token)?);
         let text = match action {
             Action::List => list(&mut trainer).await,
             Action::Show { training_run_id } => show(&mut trainer, training_run_id).await,
@@ -86,7 +89,7 @@ pub fn run(runtime: &Runtime, args: TrainingCommandArgs) -> anyhow::Result<()> {
     })
 }
 
-type Client = TrainingServiceClient<Channel>;
+type Client = TrainingServiceClient<ServiceChannel>;
 
 async fn list(trainer: &mut Client) -> anyhow::Result<String> {
     let mut text = String::new();

@@ -3,9 +3,11 @@
 //! Pure: a lexicon and a text in, findings out. What is not understood is listed, never dropped.
 //!
 //! The text is cut into sentences and clauses; in each clause the longest phrases and patterns of
-//! the lexicon win; then sides, denials and what is left over are worked out. This is matching of
-//! words, not understanding: whoever uses the findings sees the words they were read from.
+//! the lexicon win; then sides, denials, what is said of the findings (onset, course, severity) and
+//! what is left over are worked out. This is matching of words, not understanding: whoever uses the
+//! findings sees the words they were read from.
 
+mod attributes;
 mod english;
 mod korean;
 mod leftover;
@@ -24,6 +26,69 @@ use crate::lexicon::Lexicon;
 /// Longest text that is coded, in characters.
 pub const CODED_CHARS_MAX: usize = 20_000;
 
+/// How fast a finding came on, as written.
+///
+/// Only words of manner ("suddenly", "gradually") and stated spans of development say so: "over
+/// weeks", "within two hours", "developed over the past six months". How long ago it began ("for
+/// three weeks", "since May", "over the past six months" alone, and "over three weeks", which may
+/// mean for longer) says nothing of how fast it came, and a manner or span of a change ("suddenly
+/// got worse") is of the change: there a finding has no onset. In a finding that comes in attacks
+/// it is that of the attacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Onset {
+    /// Within minutes.
+    Sudden,
+    /// Within hours or days.
+    Acute,
+    /// Within weeks.
+    Subacute,
+    /// Over months or longer.
+    Gradual,
+}
+
+/// How a finding has gone on since it began, as written.
+///
+/// When it is worse or better ("in the morning", "with coughing") is no course. A finding that has
+/// gone is still one that was there: it is present, and resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Course {
+    /// It gets worse.
+    Worsening,
+    /// It stays as it is.
+    Stable,
+    /// It gets better.
+    Improving,
+    /// It comes and goes.
+    Fluctuating,
+    /// It has gone.
+    Resolved,
+}
+
+/// How bad a finding is, as written; never inferred from what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Slight.
+    Mild,
+    /// Between mild and severe.
+    Moderate,
+    /// Bad.
+    Severe,
+}
+
+/// Where a finding comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Whoever sent the report coded it.
+    Caller,
+    /// It was read from the text.
+    #[default]
+    Text,
+}
+
 /// One coded finding.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -37,7 +102,20 @@ pub struct Finding {
     pub side: Option<Side>,
     /// False if the text denies it.
     pub present: bool,
-    /// The words it was read from.
+    /// How fast it came on, if the text says so.
+    #[serde(default)]
+    pub onset: Option<Onset>,
+    /// How it has gone on, if the text says so.
+    #[serde(default)]
+    pub course: Option<Course>,
+    /// How bad it is, if the text says so.
+    #[serde(default)]
+    pub severity: Option<Severity>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub origin: Origin,
+    /// The words it was read from, without those of onset, course and severity, which may stand in
+    /// another clause.
     pub matched_text: String,
 }
 
@@ -51,7 +129,8 @@ impl fmt::Debug for Finding {
 /// What was understood of a text.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Coded {
-    /// Findings in the order of the text; the same finding on the same side is listed once.
+    /// Findings in the order of the text; the same finding on the same side is listed once, with
+    /// the first onset, course and severity that the text says of it.
     pub findings: Vec<Finding>,
     /// Pieces of the text that were not understood, in its order.
     pub not_understood: Vec<String>,
@@ -81,7 +160,8 @@ pub fn code(lexicon: &Lexicon, text: &str) -> Coded {
     english::attach_sides(&text, &mut found, lexicon);
     korean::attach_sides(&text, &mut found, lexicon);
     negation::attach(&text, &mut found, lexicon);
-    let not_understood = leftover::pieces(&text, &found, lexicon);
+    let said = attributes::attach(&text, &mut found, lexicon);
+    let not_understood = leftover::pieces(&text, &found, &said, lexicon);
 
     let mut findings: Vec<Finding> = Vec::new();
     for found in &found {
@@ -91,7 +171,10 @@ pub fn code(lexicon: &Lexicon, text: &str) -> Coded {
                 && other.side == found.side
                 && other.present == found.present
         };
-        if findings.iter().any(same) {
+        if let Some(first) = findings.iter_mut().find(|other| same(other)) {
+            first.onset = first.onset.or(found.onset);
+            first.course = first.course.or(found.course);
+            first.severity = first.severity.or(found.severity);
             continue;
         }
         findings.push(Finding {
@@ -100,6 +183,10 @@ pub fn code(lexicon: &Lexicon, text: &str) -> Coded {
             display_name: entry.display_name.clone(),
             side: found.side,
             present: found.present,
+            onset: found.onset,
+            course: found.course,
+            severity: found.severity,
+            origin: Origin::Text,
             matched_text: text.slice(found.span.clone()).to_owned(),
         });
     }

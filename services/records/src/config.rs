@@ -3,12 +3,17 @@
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, ParseIntError},
+    path::PathBuf,
     time::Duration,
 };
 
-use clap::Parser;
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser};
+use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::change::WATCHERS_MAX_DEFAULT;
 
 /// Settings of the records service.
 #[derive(Clone, Debug, Parser)]
@@ -30,6 +35,15 @@ pub struct Config {
     #[arg(long, env = "RECORDS_DATABASE_CONNECTIONS_MAX", default_value = "8")]
     pub database_connections_max: NonZeroU32,
 
+    /// Keys of what is written down about patients.
+    #[command(flatten)]
+    pub keyring: KeyringConfig,
+
+    /// Most callers that watch changes at a time; one more is refused with RESOURCE_EXHAUSTED. Each
+    /// looks at the database every second.
+    #[arg(long, env = "RECORDS_WATCHERS_MAX", default_value_t = WATCHERS_MAX_DEFAULT)]
+    pub watchers_max: usize,
+
     /// Who may call.
     #[command(flatten)]
     pub access: AccessConfig,
@@ -37,6 +51,44 @@ pub struct Config {
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+}
+
+/// Keys of what is written down about patients: a file or the text itself.
+#[derive(Clone, Debug, Args)]
+#[group(id = "keyring", required = true, multiple = false)]
+pub struct KeyringConfig {
+    /// File of keys: `use:id:state:secret` on lines, `use` one of seal, index and audit, one of each
+    /// active. `neurotriage records new-keyring` makes one.
+    #[arg(id = "keyring_file", long = "keyring-file", env = "RECORDS_KEYRING_FILE")]
+    pub file: Option<PathBuf>,
+
+    /// The same as text, lines parted by commas. Never shown.
+    #[arg(id = "keyring_text", long = "keyring", env = "RECORDS_KEYRING", hide_env_values = true)]
+    pub text: Option<SecretString>,
+}
+
+impl KeyringConfig {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// If there are none, or they are not as they must be.
+    pub fn read(&self) -> anyhow::Result<Keyring> {
+        match (&self.file, &self.text) {
+            (Some(file), _) => {
+                let read = Keyring::read(file);
+                let (keyring, warnings) =
+                    read.with_context(|| format!("read keyring {}", file.display()))?;
+                for warning in warnings {
+                    tracing::warn!(%warning, file = %file.display(), "keyring");
+                }
+                Ok(keyring)
+            }
+            (None, Some(text)) => {
+                Keyring::parse(text.expose_secret()).context("read RECORDS_KEYRING")
+            }
+            (None, None) => bail!("no keys are set; set RECORDS_KEYRING_FILE or RECORDS_KEYRING"),
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {
@@ -48,10 +100,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_database_password_is_never_printed() {
+    fn secrets_are_never_printed() {
         let url = "postgres://app:hunter2@db/records";
-        let config = Config::parse_from(["records", "--database-url", url]);
-        assert!(!format!("{config:?}").contains("hunter2"));
+        let keys = "seal:a:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+        let config = Config::parse_from(["records", "--database-url", url, "--keyring", keys]);
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("AQIDBA"), "{shown}");
         assert_eq!(config.drain_timeout, Duration::from_secs(20));
+        assert!(config.keyring.read().is_ok());
+    }
+
+    #[test]
+    fn keys_are_given_in_one_way() {
+        let url = ["records", "--database-url", "sqlite:///x"];
+        let parse = |more: &[&str]| Config::try_parse_from(url.iter().chain(more));
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--keyring", "x", "--keyring-file", "y"]).is_err());
+        let missing = parse(&["--keyring-file", "/nowhere/keys"]).unwrap().keyring.read();
+        assert!(format!("{:#}", missing.unwrap_err()).contains("/nowhere/keys"));
     }
 }

@@ -2,11 +2,19 @@
 
 use std::{error::Error, time::Duration};
 
-use neurotriage_domain::{DomainError, ErrorCode, FieldViolation, PatientId, SymptomReportId};
+use neurotriage_audit::EventError;
+use neurotriage_domain::{DomainError, ErrorCode, FieldViolation, PatientId};
+use neurotriage_service_kit::access::AccessError;
 use uuid::Uuid;
+
+use crate::entry::EntryKind;
 
 /// How long a caller waits before it asks again while the database is away.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Most wrong fields that an answer names. They travel in its headers, of which clients take 16 KB.
+pub const VIOLATIONS_MAX: usize = 32;
+/// How long a caller waits before it tries to watch again.
+const WATCH_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why an operation on records failed. No variant holds patient data.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +23,17 @@ pub enum RecordsError {
     #[error("request has invalid fields; see the field violations")]
     Invalid(Vec<FieldViolation>),
 
+    /// The call may not.
+    #[error(transparent)]
+    Access(AccessError),
+
+    /// The audit can't name who calls or why.
+    #[error("caller can't be named in the audit: {source}; get another token")]
+    Caller {
+        /// What is wrong.
+        source: EventError,
+    },
+
     /// No such patient.
     #[error("patient {patient_id} not found")]
     PatientNotFound {
@@ -22,11 +41,13 @@ pub enum RecordsError {
         patient_id: PatientId,
     },
 
-    /// No such symptom report.
-    #[error("symptom report {symptom_report_id} not found")]
-    SymptomReportNotFound {
-        /// The report asked for.
-        symptom_report_id: SymptomReportId,
+    /// No such entry.
+    #[error("entry {entry_id} not found")]
+    EntryNotFound {
+        /// The kind asked for; none if every kind would do.
+        kind: Option<EntryKind>,
+        /// The entry asked for.
+        entry_id: Uuid,
     },
 
     /// The request id was used for other content.
@@ -38,7 +59,51 @@ pub enum RecordsError {
 
     /// The issuer gave this number to a patient who is registered already.
     #[error("medical record number is registered already for this issuer; look the patient up")]
-    NumberTaken,
+    NumberTaken {
+        /// Who has it.
+        patient_id: PatientId,
+    },
+
+    /// The study belongs to a patient already.
+    #[error("study is linked to a patient already; delete that link first")]
+    StudyLinked {
+        /// To whom.
+        patient_id: PatientId,
+    },
+
+    /// The record changed since the caller read it.
+    #[error("record is at revision {revision}; read it again and decide anew")]
+    Stale {
+        /// The current one.
+        revision: u64,
+    },
+
+    /// The patient is not deleted.
+    #[error("patient {patient_id} is not deleted")]
+    NotDeleted {
+        /// The patient.
+        patient_id: PatientId,
+    },
+
+    /// The duplicate was merged into somebody else.
+    #[error("patient {patient_id} was merged into {into} already")]
+    AlreadyMerged {
+        /// The duplicate.
+        patient_id: PatientId,
+        /// Into whom.
+        into: PatientId,
+    },
+
+    /// As many as allowed watch.
+    #[error("{watchers_max} callers watch already; try again later")]
+    TooManyWatchers {
+        /// How many may.
+        watchers_max: usize,
+    },
+
+    /// The service ends.
+    #[error("the service is shutting down; watch again from the last resume_token")]
+    ShuttingDown,
 
     /// The database does not answer; `operation` says what was tried.
     #[error("database does not answer; try again")]
@@ -64,6 +129,14 @@ impl RecordsError {
     pub fn field(field: &str, description: impl Into<String>) -> Self {
         Self::Invalid(vec![violation(field, description)])
     }
+
+    /// Returns the error of a bug or of data that can't be read.
+    pub(crate) fn store(
+        operation: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Store { operation, source: source.into() }
+    }
 }
 
 /// Returns a wrong field; `description` says what would be right.
@@ -75,11 +148,16 @@ impl DomainError for RecordsError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::InvalidArgument,
-            Self::PatientNotFound { .. } | Self::SymptomReportNotFound { .. } => {
-                ErrorCode::NotFound
+            Self::Access(error) => error.code(),
+            Self::Caller { .. } => ErrorCode::PermissionDenied,
+            Self::PatientNotFound { .. } | Self::EntryNotFound { .. } => ErrorCode::NotFound,
+            Self::RequestReused { .. } | Self::NumberTaken { .. } | Self::StudyLinked { .. } => {
+                ErrorCode::AlreadyExists
             }
-            Self::RequestReused { .. } | Self::NumberTaken => ErrorCode::AlreadyExists,
-            Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::Stale { .. } => ErrorCode::Aborted,
+            Self::NotDeleted { .. } | Self::AlreadyMerged { .. } => ErrorCode::FailedPrecondition,
+            Self::TooManyWatchers { .. } => ErrorCode::ResourceExhausted,
+            Self::ShuttingDown | Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Store { .. } => ErrorCode::Internal,
         }
     }
@@ -87,10 +165,23 @@ impl DomainError for RecordsError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "INVALID_FIELDS",
+            Self::Access(error) => error.reason(),
+            Self::Caller { .. } => "CALLER_NOT_NAMED",
             Self::PatientNotFound { .. } => "PATIENT_NOT_FOUND",
-            Self::SymptomReportNotFound { .. } => "SYMPTOM_REPORT_NOT_FOUND",
+            Self::EntryNotFound { kind, .. } => match kind {
+                Some(EntryKind::SymptomReport) => "SYMPTOM_REPORT_NOT_FOUND",
+                Some(EntryKind::StudyLink) => "STUDY_LINK_NOT_FOUND",
+                Some(EntryKind::Note) => "NOTE_NOT_FOUND",
+                None => "ENTRY_NOT_FOUND",
+            },
             Self::RequestReused { .. } => "REQUEST_ID_REUSED",
-            Self::NumberTaken => "MEDICAL_RECORD_NUMBER_TAKEN",
+            Self::NumberTaken { .. } => "MEDICAL_RECORD_NUMBER_TAKEN",
+            Self::StudyLinked { .. } => "STUDY_LINKED",
+            Self::Stale { .. } => "REVISION_STALE",
+            Self::NotDeleted { .. } => "NOT_DELETED",
+            Self::AlreadyMerged { .. } => "ALREADY_MERGED",
+            Self::TooManyWatchers { .. } => "TOO_MANY_WATCHERS",
+            Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
         }
@@ -98,31 +189,58 @@ impl DomainError for RecordsError {
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::PatientNotFound { patient_id } => vec![("patientId", patient_id.to_string())],
-            Self::SymptomReportNotFound { symptom_report_id } => {
-                vec![("symptomReportId", symptom_report_id.to_string())]
+            Self::Access(error) => error.metadata(),
+            Self::PatientNotFound { patient_id }
+            | Self::NumberTaken { patient_id }
+            | Self::StudyLinked { patient_id }
+            | Self::NotDeleted { patient_id } => vec![("patientId", patient_id.to_string())],
+            Self::EntryNotFound { kind, entry_id } => {
+                let name = match kind {
+                    Some(EntryKind::SymptomReport) => "symptomReportId",
+                    Some(EntryKind::StudyLink | EntryKind::Note) | None => "entryId",
+                };
+                vec![(name, entry_id.to_string())]
             }
             Self::RequestReused { request_id } => vec![("requestId", request_id.to_string())],
+            Self::Stale { revision } => vec![("revision", revision.to_string())],
+            Self::AlreadyMerged { patient_id, into } => {
+                vec![("patientId", patient_id.to_string()), ("mergedInto", into.to_string())]
+            }
+            Self::TooManyWatchers { watchers_max } => {
+                vec![("watchersMax", watchers_max.to_string())]
+            }
             Self::Invalid(_)
-            | Self::NumberTaken
+            | Self::Caller { .. }
+            | Self::ShuttingDown
             | Self::Unavailable { .. }
             | Self::Store { .. } => Vec::new(),
         }
     }
 
     fn field_violations(&self) -> &[FieldViolation] {
-        match self {
-            Self::Invalid(violations) => violations,
-            Self::PatientNotFound { .. }
-            | Self::SymptomReportNotFound { .. }
-            | Self::RequestReused { .. }
-            | Self::NumberTaken
-            | Self::Unavailable { .. }
-            | Self::Store { .. } => &[],
+        if let Self::Invalid(violations) = self {
+            &violations[..violations.len().min(VIOLATIONS_MAX)]
+        } else {
+            &[]
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Self::Unavailable { .. }).then_some(DATABASE_RETRY_AFTER)
+        match self {
+            Self::Access(error) => error.retry_after(),
+            Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
+            Self::TooManyWatchers { .. } | Self::ShuttingDown => Some(WATCH_RETRY_AFTER),
+            Self::Invalid(_)
+            | Self::Caller { .. }
+            | Self::PatientNotFound { .. }
+            | Self::EntryNotFound { .. }
+            | Self::RequestReused { .. }
+            | Self::NumberTaken { .. }
+            | Self::StudyLinked { .. }
+            | Self::Stale { .. }
+            | Self::NotDeleted { .. }
+            | Self::AlreadyMerged { .. }
+            | Self::Store { .. } => None,
+        }
     }
 }

@@ -1,23 +1,29 @@
 //! gRPC face of the service: decode, call one domain function, encode.
 
+mod batch;
 mod convert;
+mod token;
+mod watch;
 
-use std::sync::Arc;
-
-use neurotriage_proto::records::v1::{
-    CreatePatientRequest, CreatePatientResponse, CreateSymptomReportRequest,
-    CreateSymptomReportResponse, GetPatientRequest, GetPatientResponse, GetSymptomReportRequest,
-    GetSymptomReportResponse, ListPatientsRequest, ListPatientsResponse, ListSymptomReportsRequest,
-    ListSymptomReportsResponse, records_service_server::RecordsService,
+use neurotriage_audit::Action;
+use neurotriage_domain::PatientId;
+use neurotriage_proto::records::v1::{self as pb, records_service_server::RecordsService};
+use neurotriage_service_kit::{
+    access::{Grant, Identity},
+    status::to_status,
+    telemetry,
 };
-use neurotriage_service_kit::status::to_status;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::{Span, field::display};
 
+use self::token::{List, Query};
 use crate::{
+    call::Call,
+    change::Watchers,
+    entry::{Note, StudyLink},
     error::RecordsError,
-    lexicon::Lexicon,
-    records::{self, RecordsStore},
+    records::{EntryFilter, Records, RecordsStore, limit},
+    symptoms::Symptoms,
 };
 
 /// `ErrorInfo.domain` of every error this service returns.
@@ -26,14 +32,35 @@ pub const ERROR_DOMAIN: &str = "records.neurotriage.example";
 /// `neurotriage.records.v1.RecordsService` over any [`RecordsStore`].
 #[derive(Debug)]
 pub struct RecordsGrpc<S> {
-    store: S,
-    lexicon: Arc<Lexicon>,
+    records: Records<S>,
+    watchers: Watchers,
 }
 
 impl<S> RecordsGrpc<S> {
-    /// Serves from `store`; symptoms are coded with `lexicon`.
-    pub fn new(store: S, lexicon: Arc<Lexicon>) -> Self {
-        Self { store, lexicon }
+    /// Serves `records`; as many as `watchers` allow may watch.
+    pub fn new(records: Records<S>, watchers: Watchers) -> Self {
+        Self { records, watchers }
+    }
+}
+
+impl<S: RecordsStore> RecordsGrpc<S> {
+    /// Reads the patient that a call is about, and checks that it may touch them.
+    async fn patient(&self, call: &Call, action: Action, text: &str) -> Result<PatientId, Status> {
+        let patient_id = convert::patient_id("patient_id", text).map_err(refuse)?;
+        self.check_patient(call, action, patient_id).await?;
+        Ok(patient_id)
+    }
+
+    /// Checks that a call may touch a patient. One that may not is noted in the audit.
+    async fn check_patient(
+        &self,
+        call: &Call,
+        action: Action,
+        patient_id: PatientId,
+    ) -> Result<(), Status> {
+        Span::current().record("patient_id", display(patient_id));
+        let Err(error) = call.check_patient(patient_id) else { return Ok(()) };
+        Err(refuse(self.records.store().deny(call, action, patient_id, error).await))
     }
 }
 
@@ -41,94 +68,308 @@ fn refuse(error: RecordsError) -> Status {
     to_status(ERROR_DOMAIN, error)
 }
 
+/// Returns who calls, or why the request can't be answered.
+fn call<T>(request: &Request<T>) -> Result<Call, Status> {
+    let grant =
+        Grant::of(request.extensions()).map_err(|error| refuse(RecordsError::Access(error)))?;
+    let identity: &Identity = request.extensions().get().ok_or_else(|| {
+        refuse(RecordsError::Access(neurotriage_service_kit::access::AccessError::CallNotChecked))
+    })?;
+    Call::new(grant, identity, telemetry::trace_id().as_deref()).map_err(refuse)
+}
+
+/// Splits a request into who calls and what is asked for.
+fn open<T>(request: Request<T>) -> Result<(Call, T), Status> {
+    Ok((call(&request)?, request.into_inner()))
+}
+
 // Spans hold ids only, and those only once they are known to be ids.
 #[tonic::async_trait]
 impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
+    type WatchChangesStream = watch::Changes;
+
     #[tracing::instrument(skip_all, fields(patient_id))]
     async fn create_patient(
         &self,
-        request: Request<CreatePatientRequest>,
-    ) -> Result<Response<CreatePatientResponse>, Status> {
-        let (request_id, draft) = convert::create_patient(request.into_inner()).map_err(refuse)?;
+        request: Request<pb::CreatePatientRequest>,
+    ) -> Result<Response<pb::CreatePatientResponse>, Status> {
+        let (call, request) = open(request)?;
+        let (request_id, draft) = convert::patient::create(request).map_err(refuse)?;
         let patient =
-            records::create_patient(&self.store, request_id, draft).await.map_err(refuse)?;
+            self.records.create_patient(&call, request_id, draft).await.map_err(refuse)?;
         Span::current().record("patient_id", display(patient.patient_id));
-        Ok(Response::new(CreatePatientResponse { patient: Some(convert::patient(patient)) }))
+        let patient = Some(convert::patient::message(patient));
+        Ok(Response::new(pb::CreatePatientResponse { patient }))
     }
 
     #[tracing::instrument(skip_all, fields(patient_id))]
     async fn get_patient(
         &self,
-        request: Request<GetPatientRequest>,
-    ) -> Result<Response<GetPatientResponse>, Status> {
-        let patient_id = convert::patient_id(&request.get_ref().patient_id).map_err(refuse)?;
-        Span::current().record("patient_id", display(patient_id));
-        let patient = records::get_patient(&self.store, patient_id).await.map_err(refuse)?;
-        Ok(Response::new(GetPatientResponse { patient: Some(convert::patient(patient)) }))
+        request: Request<pb::GetPatientRequest>,
+    ) -> Result<Response<pb::GetPatientResponse>, Status> {
+        let (call, request) = open(request)?;
+        let patient_id = self.patient(&call, Action::Read, &request.patient_id).await?;
+        let patient = self.records.store().read_patient(&call, patient_id).await.map_err(refuse)?;
+        let patient = Some(convert::patient::message(patient));
+        Ok(Response::new(pb::GetPatientResponse { patient }))
     }
 
     #[tracing::instrument(skip_all)]
     async fn list_patients(
         &self,
-        request: Request<ListPatientsRequest>,
-    ) -> Result<Response<ListPatientsResponse>, Status> {
-        let request = request.into_inner();
-        let before = convert::patients_token(&request.page_token).map_err(refuse)?;
-        let (patients, more) =
-            records::list_patients(&self.store, request.page_size, before).await.map_err(refuse)?;
-        let last = patients.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| convert::next_patients_token(last.patient_id)).unwrap_or_default();
-        let patients = patients.into_iter().map(convert::patient).collect();
-        Ok(Response::new(ListPatientsResponse { patients, next_page_token }))
+        request: Request<pb::ListPatientsRequest>,
+    ) -> Result<Response<pb::ListPatientsResponse>, Status> {
+        let (call, request) = open(request)?;
+        let filter = convert::patient::filter(&request).map_err(refuse)?;
+        let query = Query::new(List::Patients, &call.hospital_id, &filter).map_err(refuse)?;
+        let before = query.read(&request.page_token).map_err(refuse)?;
+        let limit = limit(request.page_size).map_err(refuse)?;
+        let page = self.records.store().list_patients(&call, &filter, before, limit).await;
+        let page = page.map_err(refuse)?;
+        Ok(Response::new(pb::ListPatientsResponse {
+            next_page_token: query.next(page.next),
+            patients: page.items.into_iter().map(convert::patient::message).collect(),
+        }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn search_patients(
+        &self,
+        request: Request<pb::SearchPatientsRequest>,
+    ) -> Result<Response<pb::SearchPatientsResponse>, Status> {
+        let (call, request) = open(request)?;
+        let criteria = convert::patient::criteria(&request).map_err(refuse)?;
+        let query = Query::new(List::Search, &call.hospital_id, &criteria).map_err(refuse)?;
+        let before = query.read(&request.page_token).map_err(refuse)?;
+        let page = self.records.search_patients(&call, &criteria, before, request.page_size).await;
+        let page = page.map_err(refuse)?;
+        Ok(Response::new(pb::SearchPatientsResponse {
+            next_page_token: query.next(page.next),
+            patients: page.items.into_iter().map(convert::patient::message).collect(),
+        }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn update_patient(
+        &self,
+        request: Request<pb::UpdatePatientRequest>,
+    ) -> Result<Response<pb::UpdatePatientResponse>, Status> {
+        let (call, request) = open(request)?;
+        let present = |field| RecordsError::field(field, "must be present");
+        let patient = request.patient.ok_or_else(|| refuse(present("patient")))?;
+        let mask = request.update_mask.ok_or_else(|| refuse(present("update_mask")))?;
+        let patient_id =
+            convert::patient_id("patient.patient_id", &patient.patient_id).map_err(refuse)?;
+        self.check_patient(&call, Action::Update, patient_id).await?;
+        let revision = patient.revision;
+        let draft = convert::patient::draft(patient);
+        let patient = self
+            .records
+            .update_patient(&call, patient_id, revision, &mask.paths, draft)
+            .await
+            .map_err(refuse)?;
+        let patient = Some(convert::patient::message(patient));
+        Ok(Response::new(pb::UpdatePatientResponse { patient }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn delete_patient(
+        &self,
+        request: Request<pb::DeletePatientRequest>,
+    ) -> Result<Response<pb::DeletePatientResponse>, Status> {
+        let (call, request) = open(request)?;
+        let patient_id = self.patient(&call, Action::Delete, &request.patient_id).await?;
+        let store = self.records.store();
+        let revision =
+            store.delete_patient(&call, patient_id, request.revision).await.map_err(refuse)?;
+        Ok(Response::new(pb::DeletePatientResponse { revision }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn undelete_patient(
+        &self,
+        request: Request<pb::UndeletePatientRequest>,
+    ) -> Result<Response<pb::UndeletePatientResponse>, Status> {
+        let (call, request) = open(request)?;
+        let patient_id = self.patient(&call, Action::Undelete, &request.patient_id).await?;
+        let store = self.records.store();
+        let patient =
+            store.undelete_patient(&call, patient_id, request.revision).await.map_err(refuse)?;
+        let patient = Some(convert::patient::message(patient));
+        Ok(Response::new(pb::UndeletePatientResponse { patient }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn erase_patient(
+        &self,
+        request: Request<pb::ErasePatientRequest>,
+    ) -> Result<Response<pb::ErasePatientResponse>, Status> {
+        let (call, request) = open(request)?;
+        let patient_id = self.patient(&call, Action::Erase, &request.patient_id).await?;
+        let entries_erased =
+            self.records.store().erase_patient(&call, patient_id).await.map_err(refuse)?;
+        Ok(Response::new(pb::ErasePatientResponse { entries_erased }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn merge_patients(
+        &self,
+        request: Request<pb::MergePatientsRequest>,
+    ) -> Result<Response<pb::MergePatientsResponse>, Status> {
+        let (call, request) = open(request)?;
+        let merge = convert::patient::merge(&request).map_err(refuse)?;
+        call.check_patient(merge.patient_id).map_err(refuse)?;
+        call.check_patient(merge.duplicate).map_err(refuse)?;
+        Span::current().record("patient_id", display(merge.patient_id));
+        let patient = self.records.merge_patients(&call, merge).await.map_err(refuse)?;
+        let patient = Some(convert::patient::message(patient));
+        Ok(Response::new(pb::MergePatientsResponse { patient }))
     }
 
     #[tracing::instrument(skip_all, fields(patient_id, symptom_report_id))]
     async fn create_symptom_report(
         &self,
-        request: Request<CreateSymptomReportRequest>,
-    ) -> Result<Response<CreateSymptomReportResponse>, Status> {
-        let (request_id, patient_id, text) =
-            convert::create_report(request.into_inner()).map_err(refuse)?;
-        Span::current().record("patient_id", display(patient_id));
-        let report =
-            records::create_report(&self.store, &self.lexicon, request_id, patient_id, text)
-                .await
-                .map_err(refuse)?;
-        Span::current().record("symptom_report_id", display(report.symptom_report_id));
-        Ok(Response::new(CreateSymptomReportResponse { report: Some(convert::report(report)) }))
+        request: Request<pb::CreateSymptomReportRequest>,
+    ) -> Result<Response<pb::CreateSymptomReportResponse>, Status> {
+        let (call, request) = open(request)?;
+        let (new, draft) = convert::entry::create_report(request).map_err(refuse)?;
+        self.check_patient(&call, Action::Create, new.patient_id).await?;
+        let report = self.records.create_report(&call, new, draft).await.map_err(refuse)?;
+        Span::current().record("symptom_report_id", display(report.entry_id));
+        let report = Some(convert::entry::report(report));
+        Ok(Response::new(pb::CreateSymptomReportResponse { report }))
     }
 
     #[tracing::instrument(skip_all, fields(symptom_report_id))]
     async fn get_symptom_report(
         &self,
-        request: Request<GetSymptomReportRequest>,
-    ) -> Result<Response<GetSymptomReportResponse>, Status> {
-        let symptom_report_id =
-            convert::symptom_report_id(&request.get_ref().symptom_report_id).map_err(refuse)?;
-        Span::current().record("symptom_report_id", display(symptom_report_id));
-        let report = records::get_report(&self.store, symptom_report_id).await.map_err(refuse)?;
-        Ok(Response::new(GetSymptomReportResponse { report: Some(convert::report(report)) }))
+        request: Request<pb::GetSymptomReportRequest>,
+    ) -> Result<Response<pb::GetSymptomReportResponse>, Status> {
+        let (call, request) = open(request)?;
+        let id = convert::uuid("symptom_report_id", &request.symptom_report_id).map_err(refuse)?;
+        Span::current().record("symptom_report_id", display(id));
+        let report = self.records.store().read_entry::<Symptoms>(&call, id).await;
+        let report = Some(convert::entry::report(report.map_err(refuse)?));
+        Ok(Response::new(pb::GetSymptomReportResponse { report }))
     }
 
     #[tracing::instrument(skip_all, fields(patient_id))]
     async fn list_symptom_reports(
         &self,
-        request: Request<ListSymptomReportsRequest>,
-    ) -> Result<Response<ListSymptomReportsResponse>, Status> {
-        let request = request.into_inner();
-        let patient_id = convert::patient_id(&request.patient_id).map_err(refuse)?;
-        Span::current().record("patient_id", display(patient_id));
-        let before = convert::reports_token(&request.page_token).map_err(refuse)?;
-        let (reports, more) =
-            records::list_reports(&self.store, patient_id, request.page_size, before)
-                .await
-                .map_err(refuse)?;
-        let last = reports.last().filter(|_| more);
-        let next_page_token = last
-            .map(|last| convert::next_reports_token(last.symptom_report_id))
-            .unwrap_or_default();
-        let reports = reports.into_iter().map(convert::report).collect();
-        Ok(Response::new(ListSymptomReportsResponse { reports, next_page_token }))
+        request: Request<pb::ListSymptomReportsRequest>,
+    ) -> Result<Response<pb::ListSymptomReportsResponse>, Status> {
+        let (call, request) = open(request)?;
+        let patient_id = self.patient(&call, Action::Search, &request.patient_id).await?;
+        let filter = convert::entry::filter(&request).map_err(refuse)?;
+        let filters = (patient_id, &filter);
+        let query = Query::new(List::Reports, &call.hospital_id, &filters).map_err(refuse)?;
+        let before = query.read(&request.page_token).map_err(refuse)?;
+        let limit = limit(request.page_size).map_err(refuse)?;
+        let store = self.records.store();
+        let page = store.list_entries(&call, patient_id, &filter, before, limit).await;
+        let page = page.map_err(refuse)?;
+        Ok(Response::new(pb::ListSymptomReportsResponse {
+            next_page_token: query.next(page.next),
+            reports: page.items.into_iter().map(convert::entry::report).collect(),
+        }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn link_study(
+        &self,
+        request: Request<pb::LinkStudyRequest>,
+    ) -> Result<Response<pb::LinkStudyResponse>, Status> {
+        let (call, request) = open(request)?;
+        let (new, link, unreadable) = convert::entry::link_study(request).map_err(refuse)?;
+        self.check_patient(&call, Action::Create, new.patient_id).await?;
+        let link = self.records.link_study(&call, new, link, unreadable).await.map_err(refuse)?;
+        let link = Some(convert::entry::link(link));
+        Ok(Response::new(pb::LinkStudyResponse { link }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn list_study_links(
+        &self,
+        request: Request<pb::ListStudyLinksRequest>,
+    ) -> Result<Response<pb::ListStudyLinksResponse>, Status> {
+        let (call, request) = open(request)?;
+        let patient_id = self.patient(&call, Action::Search, &request.patient_id).await?;
+        let query = Query::new(List::Links, &call.hospital_id, &patient_id).map_err(refuse)?;
+        let before = query.read(&request.page_token).map_err(refuse)?;
+        let limit = limit(request.page_size).map_err(refuse)?;
+        let (store, all) = (self.records.store(), EntryFilter::default());
+        let page = store.list_entries::<StudyLink>(&call, patient_id, &all, before, limit).await;
+        let page = page.map_err(refuse)?;
+        Ok(Response::new(pb::ListStudyLinksResponse {
+            next_page_token: query.next(page.next),
+            links: page.items.into_iter().map(convert::entry::link).collect(),
+        }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn create_note(
+        &self,
+        request: Request<pb::CreateNoteRequest>,
+    ) -> Result<Response<pb::CreateNoteResponse>, Status> {
+        let (call, request) = open(request)?;
+        let (new, text) = convert::entry::create_note(request).map_err(refuse)?;
+        self.check_patient(&call, Action::Create, new.patient_id).await?;
+        let note = self.records.create_note(&call, new, text).await.map_err(refuse)?;
+        let note = Some(convert::entry::note(note));
+        Ok(Response::new(pb::CreateNoteResponse { note }))
+    }
+
+    #[tracing::instrument(skip_all, fields(patient_id))]
+    async fn list_notes(
+        &self,
+        request: Request<pb::ListNotesRequest>,
+    ) -> Result<Response<pb::ListNotesResponse>, Status> {
+        let (call, request) = open(request)?;
+        let patient_id = self.patient(&call, Action::Search, &request.patient_id).await?;
+        let query = Query::new(List::Notes, &call.hospital_id, &patient_id).map_err(refuse)?;
+        let before = query.read(&request.page_token).map_err(refuse)?;
+        let limit = limit(request.page_size).map_err(refuse)?;
+        let (store, all) = (self.records.store(), EntryFilter::default());
+        let page = store.list_entries::<Note>(&call, patient_id, &all, before, limit).await;
+        let page = page.map_err(refuse)?;
+        Ok(Response::new(pb::ListNotesResponse {
+            next_page_token: query.next(page.next),
+            notes: page.items.into_iter().map(convert::entry::note).collect(),
+        }))
+    }
+
+    #[tracing::instrument(skip_all, fields(entry_id))]
+    async fn delete_entry(
+        &self,
+        request: Request<pb::DeleteEntryRequest>,
+    ) -> Result<Response<pb::DeleteEntryResponse>, Status> {
+        let (call, request) = open(request)?;
+        let entry_id = convert::uuid("entry_id", &request.entry_id).map_err(refuse)?;
+        Span::current().record("entry_id", display(entry_id));
+        let store = self.records.store();
+        let revision =
+            store.delete_entry(&call, entry_id, request.revision).await.map_err(refuse)?;
+        Ok(Response::new(pb::DeleteEntryResponse { revision }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn batch_create(
+        &self,
+        request: Request<Streaming<pb::BatchCreateRequest>>,
+    ) -> Result<Response<pb::BatchCreateResponse>, Status> {
+        let (call, creates) = open(request)?;
+        let results = batch::create(&self.records, &call, creates).await?;
+        Ok(Response::new(pb::BatchCreateResponse { results }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn watch_changes(
+        &self,
+        request: Request<pb::WatchChangesRequest>,
+    ) -> Result<Response<watch::Changes>, Status> {
+        let (call, request) = open(request)?;
+        let changes =
+            watch::begin(self.records.store().clone(), &self.watchers, call, &request).await;
+        Ok(Response::new(changes.map_err(refuse)?))
     }
 }

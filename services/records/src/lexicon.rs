@@ -3,13 +3,14 @@
 //! The lexicon is data (`assets/lexicon/symptoms.toml`, which explains its format); this module
 //! reads it, checks it and lays it out for the matcher. It knows no text and no patient.
 
+pub(crate) mod attributes;
 mod source;
 
 use std::collections::{HashMap, HashSet};
 
 use neurotriage_domain::Side;
 
-use self::source::Source;
+use self::{attributes::AttributeWords, source::Source};
 use crate::coding::words;
 
 /// The lexicon that is built in.
@@ -116,6 +117,8 @@ pub(crate) struct EnglishWords {
     pub(crate) neutral: Vec<Vec<String>>,
     /// Words in a row that say that somebody else is meant.
     pub(crate) others: Vec<Vec<String>>,
+    /// Words that say how a finding came on, goes on and how bad it is.
+    pub(crate) attributes: AttributeWords,
 }
 
 /// Korean stems that are no findings but matter.
@@ -143,6 +146,8 @@ pub(crate) struct KoreanWords {
     pub(crate) others: Vec<String>,
     /// Stems after which a denial denies no finding: "멈추지 않는다".
     pub(crate) persist: Vec<String>,
+    /// Stems that say how a finding came on, goes on and how bad it is.
+    pub(crate) attributes: AttributeWords,
 }
 
 impl Lexicon {
@@ -158,7 +163,8 @@ impl Lexicon {
     ///
     /// # Errors
     /// [`LexiconError::Syntax`] if it is not TOML of the right shape; [`LexiconError::Entry`] if a
-    /// finding is there twice, has no good code, or claims a phrase of another finding.
+    /// finding is there twice, has no good code, or claims a phrase of another finding, or if a
+    /// phrase of onset, course or severity says two things.
     pub fn parse(text: &str) -> Result<Self, LexiconError> {
         let source: Source = toml::from_str(text)?;
         let mut lexicon = Self {
@@ -185,6 +191,7 @@ impl Lexicon {
             });
         }
         lexicon.english_words.known.extend(source.english_vocabulary());
+        lexicon.fill_attributes(&source)?;
         lexicon.fill_english(&source)?;
         lexicon.fill_korean(&source)?;
         Ok(lexicon)
@@ -198,6 +205,19 @@ impl Lexicon {
     /// Returns every finding, in the order of the file.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    fn fill_attributes(&mut self, source: &Source) -> Result<(), LexiconError> {
+        let english = &source.english.attributes;
+        let phrases = english.phrases().flat_map(|phrase| words::plain_words(phrase));
+        self.english_words.known.extend(phrases);
+        let read = |phrase: &str| words::english_words(phrase, &self.english_words);
+        let attributes = english.words(read, ToOwned::to_owned)?;
+        self.english_words.attributes = attributes;
+        let split = |phrase: &str| phrase.split_whitespace().map(ToOwned::to_owned).collect();
+        let letter = |word: &str| word.chars().take(1).collect();
+        self.korean_words.attributes = source.korean.attributes.words(split, letter)?;
+        Ok(())
     }
 
     fn fill_english(&mut self, source: &Source) -> Result<(), LexiconError> {
@@ -334,6 +354,12 @@ mod tests {
                 "[[finding]]\nid='a'\ncode='NT:a'\nname='A'\nkorean=['@side x']",
                 "must begin with a word",
             ),
+            (
+                "two severities",
+                "[english.attributes.severity]\nmild=['x']\nsevere=['x']",
+                "says two things",
+            ),
+            ("no word", "[korean.attributes.onset]\nsudden=[' ']", "has no word"),
             (
                 "unknown key",
                 "[[finding]]\nid='a'\ncode='NT:a'\nname='A'\nfrench=['x']",

@@ -1,16 +1,20 @@
 //! Records: patients and the symptoms they report, kept in a database, served over gRPC.
 //!
-//! `patient`, `symptoms` and `records` hold the rules; `lexicon` and `coding` turn what people
-//! write into coded findings. None of these knows tonic or sea-orm: `store` and `grpc` depend on
+//! `patient`, `entry`, `symptoms`, `search`, `change` and `records` hold the rules; `lexicon` and `coding` turn what
+//! people write into coded findings. None of these knows tonic or sea-orm: `store` and `grpc` depend on
 //! them, never the other way round, and never on each other.
 
+pub mod call;
+pub mod change;
 pub mod coding;
 pub mod config;
+pub mod entry;
 pub mod error;
 pub mod grpc;
 pub mod lexicon;
 pub mod patient;
 pub mod records;
+pub mod search;
 pub mod store;
 pub mod symptoms;
 
@@ -18,12 +22,16 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use neurotriage_proto::records::v1::records_service_server::{RecordsServiceServer, SERVICE_NAME};
-use neurotriage_service_kit::{access::Access, server};
+use neurotriage_sealing::Keyring;
+use neurotriage_service_kit::{access::Access, server, tenant};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{grpc::RecordsGrpc, lexicon::Lexicon, store::SqlRecordsStore};
+use crate::{
+    change::Watchers, grpc::RecordsGrpc, lexicon::Lexicon, records::Records, store::SqlRecordsStore,
+};
 
 /// What the service works with.
 #[derive(Clone, Debug)]
@@ -32,6 +40,10 @@ pub struct Dependencies {
     pub access: Access,
     /// A migrated database.
     pub db: DatabaseConnection,
+    /// Keys that seal what is written down about patients, and sign the audit.
+    pub keyring: Keyring,
+    /// Most callers that watch changes at a time. Each looks at the database every second.
+    pub watchers_max: usize,
 }
 
 /// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
@@ -39,25 +51,27 @@ pub struct Dependencies {
 /// The caller binds the socket: tests pass port 0 and read the address back.
 ///
 /// # Errors
-/// If the built-in lexicon is malformed or the listener fails.
+/// If the built-in lexicon is malformed, a key is missing, or the database or the listener fails.
 pub async fn run(
     listener: TcpListener,
     dependencies: Dependencies,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { access, db } = dependencies;
+    let Dependencies { access, db, keyring, watchers_max } = dependencies;
+    tenant::check_role(&db).await.context("check database role")?;
     let lexicon = Arc::new(Lexicon::built_in().context("load lexicon")?);
-    let service = RecordsGrpc::new(SqlRecordsStore::new(db), lexicon);
+    let store = SqlRecordsStore::new(db, &keyring).context("open keyring")?;
+    let stop = CancellationToken::new();
+    let watchers = Watchers::new(watchers_max, stop.clone());
+    let service = RecordsGrpc::new(Records::new(store, lexicon), watchers);
     let routes = Routes::new(RecordsServiceServer::new(service));
-    server::serve(
-        "neurotriage-records",
-        listener,
-        routes,
-        &[SERVICE_NAME],
-        access,
-        drain_timeout,
-        shutdown,
-    )
-    .await
+    let names = &[SERVICE_NAME];
+    let shutdown = async move {
+        shutdown.await;
+        // Ends the streams of those who watch.
+        stop.cancel();
+    };
+    server::serve("neurotriage-records", listener, routes, names, access, drain_timeout, shutdown)
+        .await
 }

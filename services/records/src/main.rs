@@ -10,13 +10,14 @@ use tokio::net::TcpListener;
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let guard = telemetry::init("neurotriage-records", &config.telemetry)?;
+    let keyring = config.keyring.read()?;
     let db = database::connect(&config.database_url, config.database_connections_max.get()).await?;
     database::check_schema::<neurotriage_migrations::records::Migrator>(&db).await?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let access = access::open(&config.access, &listener).await?;
     let served = neurotriage_records::run(
         listener,
-        Dependencies { access, db },
+        Dependencies { access, db, keyring, watchers_max: config.watchers_max },
         config.drain_timeout,
         server::shutdown_signal(),
     )

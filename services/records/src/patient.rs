@@ -1,29 +1,33 @@
 //! Who a patient is, and what is accepted as one.
 
+mod check;
+mod field;
+
 use std::fmt;
 
 use neurotriage_domain::{FieldViolation, PatientId};
-use serde::Serialize;
-use time::{Date, Duration, OffsetDateTime, macros::format_description};
+use neurotriage_sealing::Normal;
+use serde::{Deserialize, Serialize};
+use time::{Date, OffsetDateTime};
 
-use crate::error::violation;
+pub use self::{
+    check::{
+        ADDRESS_LINES_MAX, CONSENTS_MAX, CONTACT_PERSONS_MAX, CONTACT_POINTS_MAX, ISSUER_CHARS_MAX,
+        LANGUAGES_MAX, LINE_CHARS_MAX, MEDICAL_RECORD_NUMBER_CHARS_MAX, MEDICAL_RECORD_NUMBERS_MAX,
+        NAME_CHARS_MAX, date,
+    },
+    field::PatientField,
+};
+use crate::search::SearchKey;
 
-/// Longest number that a hospital gives a patient, in characters.
-pub const MEDICAL_RECORD_NUMBER_CHARS_MAX: usize = 64;
-/// Longest name of an issuer of numbers, in characters.
-pub const ISSUER_CHARS_MAX: usize = 128;
-/// Longest name of a patient, in characters.
-pub const NAME_CHARS_MAX: usize = 256;
-/// Nobody alive was born before this year.
-const BIRTH_YEAR_MIN: i32 = 1880;
-/// It is tomorrow already where clocks are ahead of UTC.
-const BIRTH_DATE_AHEAD_MAX: Duration = Duration::days(1);
+time::serde::format_description!(pub(crate) iso_date, Date, "[year]-[month]-[day]");
 
 /// Sex recorded for clinical use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sex {
     /// Not recorded.
+    #[default]
     Unspecified,
     /// Female.
     Female,
@@ -34,10 +38,11 @@ pub enum Sex {
 }
 
 /// Hand the patient writes with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Handedness {
     /// Not recorded.
+    #[default]
     Unspecified,
     /// Right-handed.
     Right,
@@ -48,7 +53,7 @@ pub enum Handedness {
 }
 
 /// A place on earth, WGS 84.
-#[derive(Clone, Copy, PartialEq, Serialize)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Coordinates {
     /// Degrees north, -90 to 90.
     pub latitude_degrees: f64,
@@ -56,45 +61,152 @@ pub struct Coordinates {
     pub longitude_degrees: f64,
 }
 
-/// What a caller says about a patient; nothing of it is checked yet.
-#[derive(Clone, Default)]
-pub struct PatientDraft {
-    /// Hospital's own number for the patient.
-    pub medical_record_number: String,
+/// A number that one hospital gave a patient.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MedicalRecordNumber {
     /// Who issued the number.
     pub issuer: String,
+    /// The number; unique with `issuer` within a hospital.
+    pub number: String,
+}
+
+/// Where somebody lives.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Address {
+    /// Street and house.
+    pub lines: Vec<String>,
+    /// City.
+    pub city: String,
+    /// State, province or the like.
+    pub district: String,
+    /// Postal code.
+    pub postal_code: String,
+    /// ISO 3166-1 code of two letters; empty if unknown.
+    pub country: String,
+    /// The place, for distances to hospitals.
+    pub coordinates: Option<Coordinates>,
+}
+
+/// By what somebody is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContactSystem {
+    /// A telephone number.
+    Phone,
+    /// An e-mail address.
+    Email,
+}
+
+/// One way to reach somebody.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactPoint {
+    /// By what.
+    pub system: ContactSystem,
+    /// The number or address.
+    pub value: String,
+}
+
+/// Who somebody is to the patient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relationship {
+    /// Not said.
+    Unspecified,
+    /// Spouse or partner.
+    Partner,
+    /// Parent.
+    Parent,
+    /// Child.
+    Child,
+    /// Brother or sister.
+    Sibling,
+    /// Legal guardian.
+    Guardian,
+    /// Friend, neighbour or another.
+    Other,
+}
+
+/// Somebody to reach about the patient.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactPerson {
+    /// Who they are to the patient.
+    pub relationship: Relationship,
     /// Name as written.
     pub name: String,
-    /// Birth date as `YYYY-MM-DD`; empty if unknown.
-    pub birth_date: String,
-    /// Sex; `None` is a value that this version does not know.
-    pub sex: Option<Sex>,
-    /// Writing hand; `None` is a value that this version does not know.
-    pub handedness: Option<Handedness>,
-    /// Where the patient lives.
-    pub home: Option<Coordinates>,
+    /// How to reach them.
+    pub contact_points: Vec<ContactPoint>,
+}
+
+/// What a consent is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsentScope {
+    /// Analysis of images and symptoms by this software.
+    Analysis,
+    /// Passing records on to a hospital the patient is referred to.
+    Sharing,
+    /// Use in research.
+    Research,
+}
+
+/// What the patient agreed to, or did not.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// What it is about.
+    pub scope: ConsentScope,
+    /// Whether the patient agrees.
+    pub given: bool,
+    /// Day of the decision.
+    #[serde(with = "iso_date")]
+    pub decided_on: Date,
 }
 
 /// What is known of a patient.
 ///
 /// Invariant: every field keeps its limits. [`PatientDetails::check`] is the only way in from a
 /// caller, so holders never check again.
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PatientDetails {
-    /// Hospital's own number for the patient; unique with `issuer`.
-    pub medical_record_number: String,
-    /// Who issued the number.
-    pub issuer: String,
+    /// Numbers that hospitals gave the patient, one at least.
+    pub medical_record_numbers: Vec<MedicalRecordNumber>,
     /// Name as written; may be empty.
     pub name: String,
     /// Birth date, if known.
+    #[serde(with = "iso_date::option")]
     pub birth_date: Option<Date>,
     /// Sex recorded for clinical use.
     pub sex: Sex,
     /// Hand the patient writes with.
     pub handedness: Handedness,
     /// Where the patient lives, if known.
-    pub home: Option<Coordinates>,
+    pub address: Option<Address>,
+    /// How to reach the patient.
+    pub contact_points: Vec<ContactPoint>,
+    /// Whom else to reach.
+    pub contact_persons: Vec<ContactPerson>,
+    /// What the patient agreed to, one of each scope.
+    pub consents: Vec<Consent>,
+    /// Languages to speak with the patient in, best first.
+    pub languages: Vec<String>,
+}
+
+/// What a caller says about a patient: the fields that could be read, and what is wrong with those
+/// that could not. Nothing is checked beyond that.
+#[derive(Clone, Default)]
+pub struct PatientDraft {
+    /// What could be read.
+    pub details: PatientDetails,
+    /// What could not, by path below the patient, such as `birth_date`.
+    pub unreadable: Vec<FieldViolation>,
+}
+
+/// Fields of a patient to replace.
+#[derive(Clone, Debug)]
+pub struct PatientChanges {
+    /// Which.
+    pub fields: Vec<PatientField>,
+    /// By what: checked as far as `fields` go.
+    pub details: PatientDetails,
 }
 
 /// One registered patient.
@@ -106,8 +218,34 @@ pub struct Patient {
     pub revision: u64,
     /// When the patient was registered, UTC.
     pub created_at: OffsetDateTime,
+    /// When the patient was last changed, UTC.
+    pub updated_at: OffsetDateTime,
+    /// When the patient was deleted, UTC.
+    pub deleted_at: Option<OffsetDateTime>,
+    /// Patients who were merged into this one.
+    pub merged_patient_ids: Vec<PatientId>,
     /// What is known.
     pub details: PatientDetails,
+}
+
+impl MedicalRecordNumber {
+    /// Returns whether both are one number: case and width of characters do not count.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = |one: &str, other: &str| Normal::Text.apply(one) == Normal::Text.apply(other);
+        same(&self.issuer, &other.issuer) && same(&self.number, &other.number)
+    }
+}
+
+impl PatientDetails {
+    /// Returns what the patient is found by.
+    pub fn search_keys(&self) -> Vec<SearchKey> {
+        let numbers = self.medical_record_numbers.iter().map(|number| {
+            let MedicalRecordNumber { issuer, number } = number.clone();
+            SearchKey::MedicalRecordNumber { issuer, number }
+        });
+        let name = (!self.name.is_empty()).then(|| SearchKey::Name(self.name.clone()));
+        numbers.chain(name).chain(self.birth_date.map(SearchKey::BirthDate)).collect()
+    }
 }
 
 // Names, numbers, dates of birth and homes stay out of logs: only the id is shown.
@@ -120,173 +258,26 @@ impl fmt::Debug for Patient {
     }
 }
 
-impl fmt::Debug for PatientDetails {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PatientDetails").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for PatientDraft {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PatientDraft").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Coordinates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Coordinates").finish_non_exhaustive()
-    }
-}
-
-impl PatientDetails {
-    /// Returns the details if every field is right; `now` is the moment of the check.
-    ///
-    /// # Errors
-    /// Every wrong field with what would be right, by its path in the request.
-    pub fn check(draft: PatientDraft, now: OffsetDateTime) -> Result<Self, Vec<FieldViolation>> {
-        let mut wrong = Vec::new();
-        let lines = [
-            (
-                "medical_record_number",
-                &draft.medical_record_number,
-                1,
-                MEDICAL_RECORD_NUMBER_CHARS_MAX,
-            ),
-            ("issuer", &draft.issuer, 1, ISSUER_CHARS_MAX),
-            ("name", &draft.name, 0, NAME_CHARS_MAX),
-        ];
-        for (field, value, chars_min, chars_max) in lines {
-            let chars = value.trim().chars().count();
-            if chars < chars_min || chars > chars_max || value.contains(char::is_control) {
-                let text = format!("{chars_min} to {chars_max} characters on one line");
-                wrong.push(violation(&format!("patient.{field}"), text));
+macro_rules! hidden {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
             }
         }
-        let birth_date = birth_date(&draft.birth_date, now).unwrap_or_else(|| {
-            wrong.push(violation("patient.birth_date", "YYYY-MM-DD, not in the future, or empty"));
-            None
-        });
-        if draft.sex.is_none() {
-            wrong.push(violation("patient.sex", "a value of Sex"));
-        }
-        if draft.handedness.is_none() {
-            wrong.push(violation("patient.handedness", "a value of Handedness"));
-        }
-        if let Some(home) = draft.home {
-            if !(-90.0..=90.0).contains(&home.latitude_degrees) {
-                wrong.push(violation("patient.home.latitude_degrees", "-90 to 90"));
-            }
-            if !(-180.0..=180.0).contains(&home.longitude_degrees) {
-                wrong.push(violation("patient.home.longitude_degrees", "-180 to 180"));
-            }
-        }
-        let (true, Some(sex), Some(handedness)) = (wrong.is_empty(), draft.sex, draft.handedness)
-        else {
-            return Err(wrong);
-        };
-        Ok(Self {
-            medical_record_number: draft.medical_record_number.trim().to_owned(),
-            issuer: draft.issuer.trim().to_owned(),
-            name: draft.name.trim().to_owned(),
-            birth_date,
-            sex,
-            handedness,
-            home: draft.home,
-        })
-    }
+    )*};
 }
 
-/// Returns the date, `Some(None)` for an empty text, or `None` if it is wrong.
-fn birth_date(text: &str, now: OffsetDateTime) -> Option<Option<Date>> {
-    if text.is_empty() {
-        return Some(None);
-    }
-    let date = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
-    let latest = now.date().saturating_add(BIRTH_DATE_AHEAD_MAX);
-    (date.year() >= BIRTH_YEAR_MIN && date <= latest).then_some(Some(date))
-}
+hidden!(
+    PatientDetails,
+    PatientDraft,
+    Coordinates,
+    MedicalRecordNumber,
+    Address,
+    ContactPoint,
+    ContactPerson,
+    Consent
+);
 
 #[cfg(test)]
-mod tests {
-    use time::macros::{date, datetime};
-
-    use super::*;
-
-    const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
-
-    fn draft() -> PatientDraft {
-        PatientDraft {
-            medical_record_number: " 12-34 ".to_owned(),
-            issuer: "Sample Hospital".to_owned(),
-            name: "김하나".to_owned(),
-            birth_date: "1960-02-29".to_owned(),
-            sex: Some(Sex::Female),
-            handedness: Some(Handedness::Left),
-            home: Some(Coordinates { latitude_degrees: 37.5, longitude_degrees: 127.0 }),
-        }
-    }
-
-    #[test]
-    fn a_good_draft_becomes_details() {
-        let details = PatientDetails::check(draft(), NOW).unwrap();
-        assert_eq!(details.medical_record_number, "12-34");
-        assert_eq!(details.birth_date, Some(date!(1960 - 02 - 29)));
-        let bare = PatientDraft {
-            medical_record_number: "1".to_owned(),
-            issuer: "i".to_owned(),
-            sex: Some(Sex::Unspecified),
-            handedness: Some(Handedness::Unspecified),
-            ..PatientDraft::default()
-        };
-        assert_eq!(PatientDetails::check(bare, NOW).unwrap().birth_date, None);
-    }
-
-    #[test]
-    fn each_wrong_field_is_named() {
-        type Spoil = fn(&mut PatientDraft);
-        let table: [(&str, Spoil, &str); 14] = [
-            ("no number", |d| d.medical_record_number.clear(), "medical_record_number"),
-            ("blank number", |d| d.medical_record_number = "  ".into(), "medical_record_number"),
-            ("long number", |d| d.medical_record_number = "1".repeat(65), "medical_record_number"),
-            ("no issuer", |d| d.issuer.clear(), "issuer"),
-            ("long issuer", |d| d.issuer = "i".repeat(129), "issuer"),
-            ("long name", |d| d.name = "가".repeat(257), "name"),
-            ("control character", |d| d.name = "a\0b".into(), "name"),
-            ("no such day", |d| d.birth_date = "1961-02-29".into(), "birth_date"),
-            ("other order", |d| d.birth_date = "29.02.1960".into(), "birth_date"),
-            ("future", |d| d.birth_date = "2026-11-24".into(), "birth_date"),
-            ("long ago", |d| d.birth_date = "1879-12-31".into(), "birth_date"),
-            ("unknown sex", |d| d.sex = None, "sex"),
-            ("unknown hand", |d| d.handedness = None, "handedness"),
-            (
-                "not on earth",
-                |d| {
-                    d.home =
-                        Some(Coordinates { latitude_degrees: f64::NAN, longitude_degrees: 0.0 })
-                },
-                "home.latitude_degrees",
-            ),
-        ];
-        for (case, spoil, field) in table {
-            let mut spoiled = draft();
-            spoil(&mut spoiled);
-            let wrong = PatientDetails::check(spoiled, NOW).unwrap_err();
-            let fields: Vec<&str> =
-                wrong.iter().map(|violation| violation.field.as_str()).collect();
-            assert_eq!(fields, [format!("patient.{field}")], "case: {case}");
-        }
-        assert_eq!(PatientDetails::check(PatientDraft::default(), NOW).unwrap_err().len(), 4);
-    }
-
-    #[test]
-    fn debug_shows_no_patient_data() {
-        let details = PatientDetails::check(draft(), NOW).unwrap();
-        // A fixed id: a drawn one may hold the digits of a secret.
-        let patient_id = "0190aaaa-bbbb-7ccc-8ddd-eeeeffffaaaa".parse::<PatientId>().unwrap();
-        let patient = Patient { patient_id, revision: 1, created_at: NOW, details };
-        let shown = format!("{patient:?} {:?} {:?} {:?}", patient.details, draft(), draft().home);
-        for secret in ["김하나", "12-34", "1960", "Sample", "37.5", "127"] {
-            assert!(!shown.contains(secret), "{secret} in {shown}");
-        }
-    }
-}
+mod tests;

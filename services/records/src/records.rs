@@ -1,20 +1,24 @@
-//! What may be done with patients and symptom reports.
+//! What may be done with patients and the entries of their records.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
-use neurotriage_domain::{PatientId, SymptomReportId};
+use neurotriage_audit::Action;
+use neurotriage_domain::{FieldViolation, PatientId};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::{
+    call::Call,
+    change::{Change, Position},
     coding,
+    entry::{Content, Entry, Note, StudyLink},
     error::RecordsError,
     lexicon::Lexicon,
-    patient::{Patient, PatientDetails, PatientDraft},
-    symptoms::{SymptomReport, SymptomText},
+    patient::{Patient, PatientChanges, PatientDetails, PatientDraft, PatientField},
+    search::Criteria,
+    symptoms::{ReportedSymptoms, Symptoms, SymptomsDraft},
 };
 
 /// Rows on a page if the caller does not say.
@@ -25,232 +29,424 @@ pub const PAGE_SIZE_MAX: u32 = 200;
 /// What a create stores, and the request that asked for it.
 #[derive(Clone, Debug)]
 pub struct New<T> {
+    /// Its id.
+    pub id: Uuid,
     /// What is stored.
-    pub record: T,
+    pub content: T,
     /// The request's own id.
     pub request_id: Uuid,
-    /// SHA-256 of everything the request said, in hexadecimal.
-    pub content_hash: String,
+    /// Everything the request said, in one spelling: tells a repetition from other content.
+    pub request: Vec<u8>,
+    /// When, UTC.
+    pub at: OffsetDateTime,
 }
 
-/// What became of a create.
+/// One page.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What is on it; may be less than was asked for, though there is more.
+    pub items: Vec<T>,
+    /// Id after which the next page begins; none on the last.
+    pub next: Option<Uuid>,
+}
+
+/// Which patients are listed. Each bound is met by those who keep it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PatientFilter {
+    /// Registered then or later.
+    pub created_from: Option<OffsetDateTime>,
+    /// Registered before then.
+    pub created_before: Option<OffsetDateTime>,
+    /// Changed then or later.
+    pub updated_from: Option<OffsetDateTime>,
+    /// Deleted ones too.
+    pub show_deleted: bool,
+}
+
+/// Which entries of a patient are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EntryFilter {
+    /// Those with this finding present.
+    pub code: Option<String>,
+    /// Stored then or later.
+    pub created_from: Option<OffsetDateTime>,
+    /// Stored before then.
+    pub created_before: Option<OffsetDateTime>,
+}
+
+/// Two patients to make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insertion {
-    /// It is stored.
-    Stored,
-    /// A value that must be unique is taken.
-    Taken,
-    /// The patient it refers to does not exist.
-    NoPatient,
+pub struct Merge {
+    /// Who remains.
+    pub patient_id: PatientId,
+    /// Revision of the one who remains that the decision rests on.
+    pub revision: u64,
+    /// Who was registered once too often.
+    pub duplicate: PatientId,
+    /// Revision of the duplicate that the decision rests on.
+    pub duplicate_revision: u64,
 }
 
-/// Where records are kept. Every write leaves an audit row in the same transaction.
-pub trait RecordsStore: Send + Sync + 'static {
+/// Where records are kept.
+///
+/// Each operation is one transaction that sees the call's hospital only, and that leaves its audit
+/// entries too. Ids of merged patients stand for the patient who remains.
+pub trait RecordsStore: Clone + Send + Sync + 'static {
+    /// Keeps a patient; if the request was made before, returns what it made.
+    ///
+    /// # Errors
+    /// [`RecordsError::RequestReused`], [`RecordsError::NumberTaken`].
+    fn create_patient(
+        &self,
+        call: &Call,
+        new: &New<PatientDetails>,
+    ) -> impl Future<Output = Result<Patient, RecordsError>> + Send;
+
     /// Returns one patient.
-    fn find_patient(
+    ///
+    /// # Errors
+    /// [`RecordsError::PatientNotFound`].
+    fn read_patient(
         &self,
+        call: &Call,
         patient_id: PatientId,
-    ) -> impl Future<Output = Result<Option<Patient>, RecordsError>> + Send;
+    ) -> impl Future<Output = Result<Patient, RecordsError>> + Send;
 
-    /// Returns the patient that a request made, with its content hash.
-    fn find_patient_by_request(
-        &self,
-        request_id: Uuid,
-    ) -> impl Future<Output = Result<Option<(Patient, String)>, RecordsError>> + Send;
-
-    /// Keeps a patient.
-    fn insert_patient(
-        &self,
-        new: &New<Patient>,
-    ) -> impl Future<Output = Result<Insertion, RecordsError>> + Send;
-
-    /// Returns at most `limit` patients with ids below `before`, newest first.
+    /// Returns patients with ids below `before`, newest first.
     fn list_patients(
         &self,
-        before: Option<PatientId>,
+        call: &Call,
+        filter: &PatientFilter,
+        before: Option<Uuid>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<Patient>, RecordsError>> + Send;
+    ) -> impl Future<Output = Result<Page<Patient>, RecordsError>> + Send;
 
-    /// Returns one symptom report.
-    fn find_report(
+    /// Returns patients who meet the criteria with ids below `before`, newest first.
+    ///
+    /// # Errors
+    /// [`RecordsError::Invalid`] if a name can't be searched for.
+    fn search_patients(
         &self,
-        symptom_report_id: SymptomReportId,
-    ) -> impl Future<Output = Result<Option<SymptomReport>, RecordsError>> + Send;
+        call: &Call,
+        criteria: &Criteria,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Page<Patient>, RecordsError>> + Send;
 
-    /// Returns the report that a request made, with its content hash.
-    fn find_report_by_request(
+    /// Changes a patient.
+    ///
+    /// # Errors
+    /// [`RecordsError::PatientNotFound`], [`RecordsError::Stale`], [`RecordsError::NumberTaken`].
+    fn update_patient(
         &self,
-        request_id: Uuid,
-    ) -> impl Future<Output = Result<Option<(SymptomReport, String)>, RecordsError>> + Send;
-
-    /// Keeps a symptom report.
-    fn insert_report(
-        &self,
-        new: &New<SymptomReport>,
-    ) -> impl Future<Output = Result<Insertion, RecordsError>> + Send;
-
-    /// Returns at most `limit` reports of a patient with ids below `before`, newest first.
-    fn list_reports(
-        &self,
+        call: &Call,
         patient_id: PatientId,
-        before: Option<SymptomReportId>,
+        revision: u64,
+        changes: &PatientChanges,
+    ) -> impl Future<Output = Result<Patient, RecordsError>> + Send;
+
+    /// Hides a patient and all that belongs to them; returns the revision after.
+    ///
+    /// # Errors
+    /// [`RecordsError::PatientNotFound`], [`RecordsError::Stale`].
+    fn delete_patient(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        revision: u64,
+    ) -> impl Future<Output = Result<u64, RecordsError>> + Send;
+
+    /// Brings a deleted patient back.
+    ///
+    /// # Errors
+    /// [`RecordsError::PatientNotFound`], [`RecordsError::Stale`], [`RecordsError::NotDeleted`].
+    fn undelete_patient(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        revision: u64,
+    ) -> impl Future<Output = Result<Patient, RecordsError>> + Send;
+
+    /// Removes the content of a patient and of whom was merged into them; returns how many entries
+    /// were emptied.
+    ///
+    /// # Errors
+    /// [`RecordsError::PatientNotFound`].
+    fn erase_patient(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+    ) -> impl Future<Output = Result<u32, RecordsError>> + Send;
+
+    /// Makes two patients one; returns who remains. Repeated, it does nothing.
+    ///
+    /// # Errors
+    /// [`RecordsError::PatientNotFound`], [`RecordsError::Stale`], [`RecordsError::AlreadyMerged`],
+    /// [`RecordsError::Invalid`] if the one who remains would have too many numbers.
+    fn merge_patients(
+        &self,
+        call: &Call,
+        merge: &Merge,
+    ) -> impl Future<Output = Result<Patient, RecordsError>> + Send;
+
+    /// Keeps an entry of a patient; if the request was made before, returns what it made.
+    ///
+    /// # Errors
+    /// [`RecordsError::PatientNotFound`], [`RecordsError::RequestReused`],
+    /// [`RecordsError::StudyLinked`].
+    fn create_entry<C: Content>(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        new: &New<C>,
+    ) -> impl Future<Output = Result<Entry<C>, RecordsError>> + Send;
+
+    /// Returns one entry, if the call may touch its patient.
+    ///
+    /// # Errors
+    /// [`RecordsError::EntryNotFound`], [`RecordsError::Access`].
+    fn read_entry<C: Content>(
+        &self,
+        call: &Call,
+        entry_id: Uuid,
+    ) -> impl Future<Output = Result<Entry<C>, RecordsError>> + Send;
+
+    /// Returns entries of a patient with ids below `before`, newest first.
+    ///
+    /// # Errors
+    /// [`RecordsError::PatientNotFound`].
+    fn list_entries<C: Content>(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        filter: &EntryFilter,
+        before: Option<Uuid>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<SymptomReport>, RecordsError>> + Send;
+    ) -> impl Future<Output = Result<Page<Entry<C>>, RecordsError>> + Send;
+
+    /// Hides an entry, if the call may touch its patient; returns the revision after.
+    ///
+    /// # Errors
+    /// [`RecordsError::EntryNotFound`], [`RecordsError::Stale`], [`RecordsError::Access`].
+    fn delete_entry(
+        &self,
+        call: &Call,
+        entry_id: Uuid,
+        revision: u64,
+    ) -> impl Future<Output = Result<u64, RecordsError>> + Send;
+
+    /// Notes in the audit that the call may not touch the patient. Returns `error`, or why it could not be noted.
+    fn deny(
+        &self,
+        call: &Call,
+        action: Action,
+        patient_id: PatientId,
+        error: RecordsError,
+    ) -> impl Future<Output = RecordsError> + Send;
+
+    /// Returns where a watch begins that wants what comes from now on. It is the watch's one audit entry.
+    fn begin_watch(
+        &self,
+        call: &Call,
+    ) -> impl Future<Output = Result<Position, RecordsError>> + Send;
+
+    /// Returns at most `limit` changes after `position`, in order.
+    fn changes_after(
+        &self,
+        call: &Call,
+        position: Position,
+        patient_id: Option<PatientId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Change>, RecordsError>> + Send;
 }
 
-/// Registers a patient. The same request again returns the patient it made.
-///
-/// # Errors
-/// [`RecordsError::Invalid`] names wrong fields; [`RecordsError::RequestReused`] if the request id
-/// was used for other content; [`RecordsError::NumberTaken`] if the issuer's number is registered.
-pub async fn create_patient(
-    store: &impl RecordsStore,
-    request_id: Uuid,
-    draft: PatientDraft,
-) -> Result<Patient, RecordsError> {
-    let now = now();
-    let details = PatientDetails::check(draft, now).map_err(RecordsError::Invalid)?;
-    let content_hash = content_hash(&details)?;
-    if let Some(made) = store.find_patient_by_request(request_id).await? {
-        return repeated(made, request_id, &content_hash);
-    }
-    let patient =
-        Patient { patient_id: PatientId::generate(), revision: 1, created_at: now, details };
-    let new = New { record: patient, request_id, content_hash };
-    match store.insert_patient(&new).await? {
-        Insertion::Stored => return Ok(new.record),
-        Insertion::Taken | Insertion::NoPatient => {}
-    }
-    // The same request may have run beside this one.
-    match store.find_patient_by_request(request_id).await? {
-        Some(made) => repeated(made, request_id, &new.content_hash),
-        None => Err(RecordsError::NumberTaken),
-    }
+/// What a create of an entry is made of: the ids that every one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    /// The request's own id.
+    pub request_id: Uuid,
+    /// Whose record.
+    pub patient_id: PatientId,
 }
 
-/// Returns one patient.
-///
-/// # Errors
-/// [`RecordsError::PatientNotFound`] if there is none.
-pub async fn get_patient(
-    store: &impl RecordsStore,
-    patient_id: PatientId,
-) -> Result<Patient, RecordsError> {
-    store.find_patient(patient_id).await?.ok_or(RecordsError::PatientNotFound { patient_id })
+/// The rules over a store. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Records<S> {
+    store: S,
+    lexicon: Arc<Lexicon>,
 }
 
-/// Returns a page of patients, newest first, and whether there are more.
-///
-/// # Errors
-/// [`RecordsError::Invalid`] if `page_size` is above [`PAGE_SIZE_MAX`].
-pub async fn list_patients(
-    store: &impl RecordsStore,
-    page_size: u32,
-    before: Option<PatientId>,
-) -> Result<(Vec<Patient>, bool), RecordsError> {
-    let limit = limit(page_size)?;
-    let patients = store.list_patients(before, limit + 1).await?;
-    Ok(page(patients, limit))
-}
+impl<S: RecordsStore> Records<S> {
+    /// Keeps records in `store`; symptoms are coded with `lexicon`.
+    pub fn new(store: S, lexicon: Arc<Lexicon>) -> Self {
+        Self { store, lexicon }
+    }
 
-/// Codes symptoms and stores them as written. The same request again returns the report it made.
-///
-/// # Errors
-/// [`RecordsError::PatientNotFound`] if there is no such patient; [`RecordsError::RequestReused`]
-/// if the request id was used for other content.
-pub async fn create_report(
-    store: &impl RecordsStore,
-    lexicon: &Arc<Lexicon>,
-    request_id: Uuid,
-    patient_id: PatientId,
-    text: SymptomText,
-) -> Result<SymptomReport, RecordsError> {
-    let content_hash = content_hash(&(patient_id, text.as_str()))?;
-    if let Some(made) = store.find_report_by_request(request_id).await? {
-        return repeated(made, request_id, &content_hash);
+    /// Returns the store, for what has no rule beyond it.
+    pub fn store(&self) -> &S {
+        &self.store
     }
-    let (lexicon_version, lexicon) = (lexicon.version().to_owned(), Arc::clone(lexicon));
-    // A long text takes milliseconds: too long for the runtime's threads.
-    let (text, coded) = spawn_blocking(move || {
-        let coded = coding::code(&lexicon, text.as_str());
-        (text, coded)
-    })
-    .await
-    .map_err(|error| RecordsError::Store { operation: "code text", source: error.into() })?;
-    let report = SymptomReport {
-        symptom_report_id: SymptomReportId::generate(),
-        patient_id,
-        created_at: now(),
-        text: text.as_str().to_owned(),
-        findings: coded.findings,
-        not_understood: coded.not_understood,
-        lexicon_version,
-    };
-    let new = New { record: report, request_id, content_hash };
-    match store.insert_report(&new).await? {
-        Insertion::Stored => return Ok(new.record),
-        Insertion::NoPatient => return Err(RecordsError::PatientNotFound { patient_id }),
-        Insertion::Taken => {}
-    }
-    // The same request ran beside this one.
-    match store.find_report_by_request(request_id).await? {
-        Some(made) => repeated(made, request_id, &new.content_hash),
-        None => Err(RecordsError::RequestReused { request_id }),
-    }
-}
 
-/// Returns one symptom report.
-///
-/// # Errors
-/// [`RecordsError::SymptomReportNotFound`] if there is none.
-pub async fn get_report(
-    store: &impl RecordsStore,
-    symptom_report_id: SymptomReportId,
-) -> Result<SymptomReport, RecordsError> {
-    let report = store.find_report(symptom_report_id).await?;
-    report.ok_or(RecordsError::SymptomReportNotFound { symptom_report_id })
-}
-
-/// Returns a page of a patient's reports, newest first, and whether there are more.
-///
-/// # Errors
-/// [`RecordsError::Invalid`] if `page_size` is above [`PAGE_SIZE_MAX`];
-/// [`RecordsError::PatientNotFound`] if there is no such patient.
-pub async fn list_reports(
-    store: &impl RecordsStore,
-    patient_id: PatientId,
-    page_size: u32,
-    before: Option<SymptomReportId>,
-) -> Result<(Vec<SymptomReport>, bool), RecordsError> {
-    let limit = limit(page_size)?;
-    let reports = store.list_reports(patient_id, before, limit + 1).await?;
-    if reports.is_empty() {
-        get_patient(store, patient_id).await?;
+    /// Registers a patient. The same request again returns the patient it made.
+    ///
+    /// # Errors
+    /// [`RecordsError::Invalid`] names wrong fields; [`RecordsError::RequestReused`] if the request id
+    /// was used for other content; [`RecordsError::NumberTaken`] if an issuer's number is registered.
+    pub async fn create_patient(
+        &self,
+        call: &Call,
+        request_id: Uuid,
+        draft: PatientDraft,
+    ) -> Result<Patient, RecordsError> {
+        let at = now();
+        let content = PatientDetails::check(draft, at).map_err(RecordsError::Invalid)?;
+        let request = request(&content)?;
+        let id = PatientId::generate().as_uuid();
+        self.store.create_patient(call, &New { id, content, request_id, request, at }).await
     }
-    Ok(page(reports, limit))
+
+    /// Changes the fields of a patient that `paths` names.
+    ///
+    /// # Errors
+    /// [`RecordsError::Invalid`] names wrong fields and paths; else as the store's.
+    pub async fn update_patient(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        revision: u64,
+        paths: &[String],
+        draft: PatientDraft,
+    ) -> Result<Patient, RecordsError> {
+        let fields = fields(paths)?;
+        let changes = PatientChanges::check(draft, fields, now()).map_err(RecordsError::Invalid)?;
+        self.store.update_patient(call, patient_id, revision, &changes).await
+    }
+
+    /// Returns patients who meet every criterion.
+    ///
+    /// # Errors
+    /// [`RecordsError::Invalid`] if there is no criterion, or a page is too large.
+    pub async fn search_patients(
+        &self,
+        call: &Call,
+        criteria: &Criteria,
+        before: Option<Uuid>,
+        page_size: u32,
+    ) -> Result<Page<Patient>, RecordsError> {
+        if criteria.is_empty() {
+            let right = "at least one of name_prefix, medical_record_number, birth_date and code";
+            return Err(RecordsError::field("name_prefix", right));
+        }
+        self.store.search_patients(call, criteria, before, limit(page_size)?).await
+    }
+
+    /// Makes two patients one.
+    ///
+    /// # Errors
+    /// [`RecordsError::Invalid`] if they are one already; else as the store's.
+    pub async fn merge_patients(&self, call: &Call, merge: Merge) -> Result<Patient, RecordsError> {
+        if merge.patient_id == merge.duplicate {
+            let right = "another patient than patient_id";
+            return Err(RecordsError::field("duplicate_patient_id", right));
+        }
+        self.store.merge_patients(call, &merge).await
+    }
+
+    /// Codes symptoms and stores them as written. The same request again returns the report it made.
+    ///
+    /// # Errors
+    /// [`RecordsError::Invalid`] names wrong fields; [`RecordsError::PatientNotFound`];
+    /// [`RecordsError::RequestReused`] if the request id was used for other content.
+    pub async fn create_report(
+        &self,
+        call: &Call,
+        new: NewEntry,
+        draft: SymptomsDraft,
+    ) -> Result<Entry<Symptoms>, RecordsError> {
+        let at = now();
+        let reported =
+            ReportedSymptoms::check(draft, &self.lexicon, at).map_err(RecordsError::Invalid)?;
+        let request = request(&(new.patient_id, &reported))?;
+        let lexicon = Arc::clone(&self.lexicon);
+        // A long text takes milliseconds: too long for the runtime's threads.
+        let content = spawn_blocking(move || {
+            let coded = coding::code(&lexicon, reported.text());
+            let version = lexicon.version().to_owned();
+            reported.coded(coded, version, at)
+        })
+        .await
+        .map_err(|error| RecordsError::store("code text", error))?;
+        self.create_entry(call, new, content, request, at).await
+    }
+
+    /// Links a study to a patient. The same request again returns the link it made.
+    ///
+    /// # Errors
+    /// [`RecordsError::Invalid`] names wrong fields; else as the store's.
+    pub async fn link_study(
+        &self,
+        call: &Call,
+        new: NewEntry,
+        link: StudyLink,
+        mut unreadable: Vec<FieldViolation>,
+    ) -> Result<Entry<StudyLink>, RecordsError> {
+        let at = now();
+        let content = match (link.check(at), unreadable.is_empty()) {
+            (Ok(content), true) => content,
+            (Ok(_), false) => return Err(RecordsError::Invalid(unreadable)),
+            (Err(wrong), _) => {
+                unreadable.extend(wrong);
+                return Err(RecordsError::Invalid(unreadable));
+            }
+        };
+        let request = request(&(new.patient_id, &content))?;
+        self.create_entry(call, new, content, request, at).await
+    }
+
+    /// Stores a note on a patient. The same request again returns the note it made.
+    ///
+    /// # Errors
+    /// [`RecordsError::Invalid`] names wrong fields; else as the store's.
+    pub async fn create_note(
+        &self,
+        call: &Call,
+        new: NewEntry,
+        text: String,
+    ) -> Result<Entry<Note>, RecordsError> {
+        let at = now();
+        let content = Note::check(text).map_err(RecordsError::Invalid)?;
+        let request = request(&(new.patient_id, &content))?;
+        self.create_entry(call, new, content, request, at).await
+    }
+
+    async fn create_entry<C: Content>(
+        &self,
+        call: &Call,
+        NewEntry { request_id, patient_id }: NewEntry,
+        content: C,
+        request: Vec<u8>,
+        at: OffsetDateTime,
+    ) -> Result<Entry<C>, RecordsError> {
+        let new = New { id: Uuid::now_v7(), content, request_id, request, at };
+        self.store.create_entry(call, patient_id, &new).await
+    }
 }
 
 /// Databases keep microseconds; what is returned at once must equal what is read later.
-fn now() -> OffsetDateTime {
+pub(crate) fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_microsecond(now.microsecond()).unwrap_or(now)
 }
 
-fn content_hash(content: &impl Serialize) -> Result<String, RecordsError> {
-    let content = serde_json::to_vec(content)
-        .map_err(|error| RecordsError::Store { operation: "hash request", source: error.into() })?;
-    Ok(Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect())
+fn request(content: &impl Serialize) -> Result<Vec<u8>, RecordsError> {
+    serde_json::to_vec(content).map_err(|error| RecordsError::store("encode request", error))
 }
 
-fn repeated<T>(
-    (record, hash): (T, String),
-    request_id: Uuid,
-    content_hash: &str,
-) -> Result<T, RecordsError> {
-    if hash == content_hash { Ok(record) } else { Err(RecordsError::RequestReused { request_id }) }
-}
-
-fn limit(page_size: u32) -> Result<u32, RecordsError> {
+/// Returns how many rows a page may hold.
+///
+/// # Errors
+/// [`RecordsError::Invalid`] above [`PAGE_SIZE_MAX`].
+pub fn limit(page_size: u32) -> Result<u32, RecordsError> {
     match page_size {
         0 => Ok(PAGE_SIZE_DEFAULT),
         1..=PAGE_SIZE_MAX => Ok(page_size),
@@ -258,8 +454,38 @@ fn limit(page_size: u32) -> Result<u32, RecordsError> {
     }
 }
 
-fn page<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    (rows, more)
+fn fields(paths: &[String]) -> Result<Vec<PatientField>, RecordsError> {
+    let known: Option<Vec<PatientField>> =
+        paths.iter().map(|path| PatientField::parse(path)).collect();
+    let distinct = paths.iter().collect::<BTreeSet<_>>().len() == paths.len();
+    match known {
+        Some(fields) if !fields.is_empty() && distinct => Ok(fields),
+        Some(_) | None => {
+            let names = PatientField::ALL.map(PatientField::path).join(", ");
+            Err(RecordsError::field("update_mask", format!("each once and one at least: {names}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_names_fields_that_exist_once() {
+        // (what the row is for, paths, whether it is accepted)
+        let table: [(&str, &[&str], bool); 7] = [
+            ("one", &["name"], true),
+            ("several", &["name", "address"], true),
+            ("none", &[], false),
+            ("twice", &["name", "name"], false),
+            ("unknown", &["nickname"], false),
+            ("part of a field", &["address.city"], false),
+            ("not the caller's to change", &["revision"], false),
+        ];
+        for (case, paths, accepted) in table {
+            let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
+            assert_eq!(fields(&paths).is_ok(), accepted, "case: {case}");
+        }
+    }
 }

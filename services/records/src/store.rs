@@ -1,43 +1,102 @@
 //! Records in a database: PostgreSQL or SQLite.
+//!
+//! Every operation is one [`Unit`](unit::Unit): a transaction that sees one hospital's rows, that writes
+//! what it does, appends to the audit last, and commits. What is written down about patients is sealed
+//! (`vault`); the database sees ids, times and keyed hashes.
 
+pub mod admin;
+mod audit;
+mod changes;
+mod entries;
+mod merge;
+mod patients;
+pub mod queries;
 mod rows;
+mod tokens;
+mod unit;
+mod vault;
 
-use neurotriage_domain::{PatientId, SymptomReportId};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
-    QueryFilter, QueryOrder, QuerySelect, SqlErr, TransactionTrait,
+use std::{
+    collections::HashSet,
+    error::Error,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
-use time::OffsetDateTime;
+
+use neurotriage_audit::Action;
+use neurotriage_domain::{HospitalId, PatientId};
+use neurotriage_sealing::Keyring;
+use neurotriage_service_kit::database;
+use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlErr};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-pub use self::rows::{audit_row, patient_row, symptom_report_row};
+use self::unit::Unit;
+pub use self::{
+    rows::{
+        audit_entry_row, audit_head_row, audit_hospital_row, change_row, entry_row, patient_row,
+        search_token_row,
+    },
+    vault::{Vault, VaultError},
+};
 use crate::{
+    call::Call,
+    change::{Change, Position},
+    entry::{Content, Entry},
     error::RecordsError,
-    patient::Patient,
-    records::{Insertion, New, RecordsStore},
-    symptoms::SymptomReport,
+    patient::{Patient, PatientChanges, PatientDetails},
+    records::{EntryFilter, Merge, New, Page, PatientFilter, RecordsStore},
+    search::Criteria,
 };
 
-/// Who writes, until callers are known.
-const ACTOR_UNKNOWN: &str = "anonymous";
+/// Most bytes of sealed content on a page: what is opened of it stays below the 4 MiB of a message.
+const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longest that an operation may take, waits for a connection and for locks too. A database that is there and silent,
+/// stopped or cut off, ends nothing by itself.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most hospitals whose audit this process remembers to be there.
+const HOSPITALS_MAX: usize = 10_000;
 
-/// [`RecordsStore`] over a connection pool.
+/// [`RecordsStore`] over a connection pool. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SqlRecordsStore {
     db: DatabaseConnection,
+    vault: Arc<Vault>,
+    /// Hospitals whose audit chains are known to be there.
+    provisioned: Arc<Mutex<HashSet<HospitalId>>>,
 }
 
 impl SqlRecordsStore {
-    /// Stores in `db`, which must be migrated.
-    pub fn new(db: DatabaseConnection) -> Self {
-        Self { db }
+    /// Stores in `db`, which must be migrated, with the keys of `keyring`.
+    ///
+    /// # Errors
+    /// If a use of keys has no active one.
+    pub fn new(db: DatabaseConnection, keyring: &Keyring) -> Result<Self, VaultError> {
+        let vault = Arc::new(Vault::new(keyring)?);
+        Ok(Self { db, vault, provisioned: Arc::default() })
+    }
+
+    /// Makes the audit's chains of a hospital at its first call.
+    async fn provision(&self, call: &Call) -> Result<(), RecordsError> {
+        let known = |provisioned: &HashSet<HospitalId>| provisioned.contains(&call.hospital_id);
+        if known(&self.provisioned.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(());
+        }
+        audit::provision(&self.db, &self.vault.signer, &call.hospital_id, call.tenant()?).await?;
+        let mut provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
+        if provisioned.len() >= HOSPITALS_MAX {
+            provisioned.clear();
+        }
+        provisioned.insert(call.hospital_id.clone());
+        Ok(())
     }
 }
 
 fn failed(operation: &'static str) -> impl Fn(DbErr) -> RecordsError {
     move |error| {
-        let away = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_));
-        let source = Box::new(error);
+        let away = database::is_away(&error) || is_deadlock(&error);
+        let source: Box<dyn Error + Send + Sync> = Box::new(error);
         if away {
             RecordsError::Unavailable { operation, source }
         } else {
@@ -46,145 +105,228 @@ fn failed(operation: &'static str) -> impl Fn(DbErr) -> RecordsError {
     }
 }
 
-/// Returns what a refused insert means, or the error if it means nothing to the domain.
-fn insertion(error: DbErr, operation: &'static str) -> Result<Insertion, RecordsError> {
-    match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(_)) => Ok(Insertion::Taken),
-        Some(SqlErr::ForeignKeyConstraintViolation(_)) => Ok(Insertion::NoPatient),
-        _ => Err(failed(operation)(error)),
-    }
+/// Ends `work` when its time is over. What it wrote is rolled back, or committed if it came so far.
+async fn in_time<T>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T, RecordsError>>,
+) -> Result<T, RecordsError> {
+    let late = |source| RecordsError::Unavailable { operation, source: Box::new(source) };
+    timeout(OPERATION_TIMEOUT, work).await.map_err(late)?
 }
 
-async fn audit(
-    transaction: &DatabaseTransaction,
-    action: &'static str,
-    entity_id: Uuid,
-    occurred_at: OffsetDateTime,
-) -> Result<(), RecordsError> {
-    let row = audit_row::ActiveModel {
-        audit_id: Set(Uuid::now_v7()),
-        occurred_at: Set(occurred_at),
-        actor: Set(ACTOR_UNKNOWN.to_owned()),
-        action: Set(action.to_owned()),
-        entity_id: Set(entity_id),
+/// SQLSTATE of a transaction that PostgreSQL ended because it and others waited for each other.
+const POSTGRES_DEADLOCK: &str = "40P01";
+
+/// Returns whether the database ended the transaction so that others may go on: made again, it passes.
+fn is_deadlock(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
+        error
+    else {
+        return false;
     };
-    audit_row::Entity::insert(row)
-        .exec_without_returning(transaction)
-        .await
-        .map_err(failed("write audit row"))?;
-    Ok(())
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == POSTGRES_DEADLOCK)
 }
+
+/// Returns whether a value that must be unique is taken.
+fn is_taken(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+/// A row holds what this version does not understand.
+#[derive(Debug, thiserror::Error)]
+#[error("column {column} holds an unknown value")]
+struct UnknownValue {
+    column: &'static str,
+}
+
+fn unknown(operation: &'static str, column: &'static str) -> RecordsError {
+    RecordsError::store(operation, UnknownValue { column })
+}
+
+/// A thing that must be there is not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Missing(&'static str);
 
 impl RecordsStore for SqlRecordsStore {
-    async fn find_patient(&self, patient_id: PatientId) -> Result<Option<Patient>, RecordsError> {
-        let row = patient_row::Entity::find_by_id(patient_id.as_uuid())
-            .one(&self.db)
-            .await
-            .map_err(failed("read patient"))?;
-        row.map(rows::patient).transpose()
-    }
-
-    async fn find_patient_by_request(
+    async fn create_patient(
         &self,
-        request_id: Uuid,
-    ) -> Result<Option<(Patient, String)>, RecordsError> {
-        let row = patient_row::Entity::find()
-            .filter(patient_row::Column::RequestId.eq(request_id))
-            .one(&self.db)
-            .await
-            .map_err(failed("read patient by request"))?;
-        let Some(row) = row else { return Ok(None) };
-        let content_hash = row.content_hash.clone();
-        Ok(Some((rows::patient(row)?, content_hash)))
+        call: &Call,
+        new: &New<PatientDetails>,
+    ) -> Result<Patient, RecordsError> {
+        in_time("create patient", patients::create(self, call, new)).await
     }
 
-    async fn insert_patient(&self, new: &New<Patient>) -> Result<Insertion, RecordsError> {
-        let row = rows::new_patient(new)?;
-        let transaction = self.db.begin().await.map_err(failed("begin transaction"))?;
-        // The insert comes first: SQLite then waits for the writer before it.
-        if let Err(error) =
-            patient_row::Entity::insert(row).exec_without_returning(&transaction).await
-        {
-            transaction.rollback().await.map_err(failed("roll back transaction"))?;
-            return insertion(error, "write patient");
-        }
-        let patient = &new.record;
-        audit(&transaction, "create_patient", patient.patient_id.as_uuid(), patient.created_at)
-            .await?;
-        transaction.commit().await.map_err(failed("commit patient"))?;
-        Ok(Insertion::Stored)
+    async fn read_patient(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+    ) -> Result<Patient, RecordsError> {
+        in_time("read patient", patients::read(self, call, patient_id)).await
     }
 
     async fn list_patients(
         &self,
-        before: Option<PatientId>,
+        call: &Call,
+        filter: &PatientFilter,
+        before: Option<Uuid>,
         limit: u32,
-    ) -> Result<Vec<Patient>, RecordsError> {
-        let mut query = patient_row::Entity::find()
-            .order_by_desc(patient_row::Column::PatientId)
-            .limit(u64::from(limit));
-        if let Some(before) = before {
-            query = query.filter(patient_row::Column::PatientId.lt(before.as_uuid()));
-        }
-        let found = query.all(&self.db).await.map_err(failed("list patients"))?;
-        found.into_iter().map(rows::patient).collect()
+    ) -> Result<Page<Patient>, RecordsError> {
+        in_time("list patients", patients::list(self, call, filter, before, limit)).await
     }
 
-    async fn find_report(
+    async fn search_patients(
         &self,
-        symptom_report_id: SymptomReportId,
-    ) -> Result<Option<SymptomReport>, RecordsError> {
-        let row = symptom_report_row::Entity::find_by_id(symptom_report_id.as_uuid())
-            .one(&self.db)
-            .await
-            .map_err(failed("read symptom report"))?;
-        row.map(rows::report).transpose()
+        call: &Call,
+        criteria: &Criteria,
+        before: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Page<Patient>, RecordsError> {
+        in_time("search patients", patients::search(self, call, criteria, before, limit)).await
     }
 
-    async fn find_report_by_request(
+    async fn update_patient(
         &self,
-        request_id: Uuid,
-    ) -> Result<Option<(SymptomReport, String)>, RecordsError> {
-        let row = symptom_report_row::Entity::find()
-            .filter(symptom_report_row::Column::RequestId.eq(request_id))
-            .one(&self.db)
-            .await
-            .map_err(failed("read symptom report by request"))?;
-        let Some(row) = row else { return Ok(None) };
-        let content_hash = row.content_hash.clone();
-        Ok(Some((rows::report(row)?, content_hash)))
-    }
-
-    async fn insert_report(&self, new: &New<SymptomReport>) -> Result<Insertion, RecordsError> {
-        let row = rows::new_report(new)?;
-        let transaction = self.db.begin().await.map_err(failed("begin transaction"))?;
-        if let Err(error) =
-            symptom_report_row::Entity::insert(row).exec_without_returning(&transaction).await
-        {
-            transaction.rollback().await.map_err(failed("roll back transaction"))?;
-            return insertion(error, "write symptom report");
-        }
-        let report = &new.record;
-        let entity_id = report.symptom_report_id.as_uuid();
-        audit(&transaction, "create_symptom_report", entity_id, report.created_at).await?;
-        transaction.commit().await.map_err(failed("commit symptom report"))?;
-        Ok(Insertion::Stored)
-    }
-
-    async fn list_reports(
-        &self,
+        call: &Call,
         patient_id: PatientId,
-        before: Option<SymptomReportId>,
+        revision: u64,
+        changes: &PatientChanges,
+    ) -> Result<Patient, RecordsError> {
+        in_time("update patient", patients::update(self, call, patient_id, revision, changes)).await
+    }
+
+    async fn delete_patient(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        revision: u64,
+    ) -> Result<u64, RecordsError> {
+        in_time("delete patient", patients::delete(self, call, patient_id, revision)).await
+    }
+
+    async fn undelete_patient(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        revision: u64,
+    ) -> Result<Patient, RecordsError> {
+        in_time("undelete patient", patients::undelete(self, call, patient_id, revision)).await
+    }
+
+    async fn erase_patient(&self, call: &Call, patient_id: PatientId) -> Result<u32, RecordsError> {
+        in_time("erase patient", merge::erase(self, call, patient_id)).await
+    }
+
+    async fn merge_patients(&self, call: &Call, merge: &Merge) -> Result<Patient, RecordsError> {
+        in_time("merge patients", merge::merge(self, call, merge)).await
+    }
+
+    async fn create_entry<C: Content>(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        new: &New<C>,
+    ) -> Result<Entry<C>, RecordsError> {
+        in_time("create entry", entries::create(self, call, patient_id, new)).await
+    }
+
+    async fn read_entry<C: Content>(
+        &self,
+        call: &Call,
+        entry_id: Uuid,
+    ) -> Result<Entry<C>, RecordsError> {
+        in_time("read entry", entries::read(self, call, entry_id)).await
+    }
+
+    async fn list_entries<C: Content>(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        filter: &EntryFilter,
+        before: Option<Uuid>,
         limit: u32,
-    ) -> Result<Vec<SymptomReport>, RecordsError> {
-        let mut query = symptom_report_row::Entity::find()
-            .filter(symptom_report_row::Column::PatientId.eq(patient_id.as_uuid()))
-            .order_by_desc(symptom_report_row::Column::SymptomReportId)
-            .limit(u64::from(limit));
-        if let Some(before) = before {
-            query = query.filter(symptom_report_row::Column::SymptomReportId.lt(before.as_uuid()));
+    ) -> Result<Page<Entry<C>>, RecordsError> {
+        in_time("list entries", entries::list(self, call, patient_id, filter, before, limit)).await
+    }
+
+    async fn delete_entry(
+        &self,
+        call: &Call,
+        entry_id: Uuid,
+        revision: u64,
+    ) -> Result<u64, RecordsError> {
+        in_time("delete entry", entries::delete(self, call, entry_id, revision)).await
+    }
+
+    async fn deny(
+        &self,
+        call: &Call,
+        action: Action,
+        patient_id: PatientId,
+        error: RecordsError,
+    ) -> RecordsError {
+        match Unit::begin(self, call).await {
+            Ok(unit) => {
+                unit.refuse(action, patients::KIND, Some(patient_id.as_uuid()), error).await
+            }
+            Err(away) => away,
         }
-        let found = query.all(&self.db).await.map_err(failed("list symptom reports"))?;
-        found.into_iter().map(rows::report).collect()
+    }
+
+    async fn begin_watch(&self, call: &Call) -> Result<Position, RecordsError> {
+        in_time("begin watch", changes::begin(self, call)).await
+    }
+
+    async fn changes_after(
+        &self,
+        call: &Call,
+        position: Position,
+        patient_id: Option<PatientId>,
+        limit: u32,
+    ) -> Result<Vec<Change>, RecordsError> {
+        in_time("read changes", changes::after(self, call, position, patient_id, limit)).await
+    }
+}
+
+/// Cuts `rows` of a query for one more than `limit` to a page, and below [`PAGE_BYTES_MAX`]. Returns
+/// whether there is more.
+fn cut<R>(rows: &mut Vec<R>, limit: u32, content: impl Fn(&R) -> usize) -> bool {
+    let mut more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let mut bytes = 0;
+    let fits = rows.iter().position(|row| {
+        let first = bytes == 0;
+        bytes += content(row);
+        bytes > PAGE_BYTES_MAX && !first
+    });
+    if let Some(fits) = fits {
+        rows.truncate(fits);
+        more = true;
+    }
+    more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_keeps_to_rows_and_bytes() {
+        // (what the row is for, bytes of the rows, limit, rows left, whether there is more)
+        let big = PAGE_BYTES_MAX;
+        let table: [(&str, &[usize], u32, usize, bool); 6] = [
+            ("none", &[], 2, 0, false),
+            ("as many as fit", &[1, 1], 2, 2, false),
+            ("one more", &[1, 1, 1], 2, 2, true),
+            ("one that is too big alone", &[big + 1, 1], 2, 1, true),
+            ("too big together", &[big / 2, big / 2 + 1, 1], 3, 1, true),
+            ("too big at the end", &[1, big], 2, 1, true),
+        ];
+        for (case, sizes, limit, left, expected) in table {
+            let mut rows = sizes.to_vec();
+            let more = cut(&mut rows, limit, |size| *size);
+            assert_eq!((rows.len(), more), (left, expected), "case: {case}");
+        }
     }
 }

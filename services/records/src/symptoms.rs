@@ -1,53 +1,91 @@
 //! Symptoms as written, and what was understood of them.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
-use neurotriage_domain::{PatientId, SymptomReportId};
-use time::OffsetDateTime;
+use neurotriage_domain::{FieldViolation, Side};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
 
 use crate::{
-    coding::{CODED_CHARS_MAX, Finding},
-    error::RecordsError,
+    coding::{CODED_CHARS_MAX, Coded, Finding},
+    entry::{Content, EntryKind, has_odd_control},
+    error::violation,
+    lexicon::Lexicon,
+    search::SearchKey,
 };
 
-/// Symptoms of a patient as somebody wrote them.
+/// Most findings that a caller codes.
+pub const FINDINGS_MAX: usize = 100;
+/// Longest name of a finding that the lexicon lacks, in characters.
+const DISPLAY_NAME_CHARS_MAX: usize = 128;
+/// Longest local code behind `NT:`.
+const LOCAL_CODE_CHARS_MAX: usize = 64;
+/// How far the caller's clock may be ahead.
+const CLOCK_AHEAD_MAX: Duration = Duration::minutes(5);
+/// Longest time between what is reported and its report to this service.
+const REPORTED_AGO_MAX: Duration = Duration::days(366 * 120);
+
+/// Who reported symptoms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reporter {
+    /// Not said.
+    #[default]
+    Unspecified,
+    /// The patient.
+    Patient,
+    /// A relative or carer.
+    Relative,
+    /// A clinician.
+    Clinician,
+    /// Another.
+    Other,
+}
+
+/// What a caller reports: the fields that could be read, and what is wrong with those that could
+/// not.
+#[derive(Clone, Default)]
+pub struct SymptomsDraft {
+    /// As written.
+    pub text: String,
+    /// Who reported it.
+    pub reporter: Reporter,
+    /// Findings that the caller coded.
+    pub findings: Vec<Finding>,
+    /// When it was reported.
+    pub reported_at: Option<OffsetDateTime>,
+    /// What could not be read.
+    pub unreadable: Vec<FieldViolation>,
+}
+
+/// Symptoms to store.
 ///
-/// Invariant: 1 to 20,000 characters, not all blank, no NUL.
-#[derive(Clone, PartialEq)]
-pub struct SymptomText(String);
-
-impl SymptomText {
-    /// Returns the text if it keeps the limits.
-    ///
-    /// # Errors
-    /// [`RecordsError::Invalid`] if it is blank, too long or holds a NUL.
-    pub fn check(text: String) -> Result<Self, RecordsError> {
-        let chars = text.chars().count();
-        if text.trim().is_empty() || chars > CODED_CHARS_MAX || text.contains('\0') {
-            let right = format!("1 to {CODED_CHARS_MAX} characters that are not all blank");
-            return Err(RecordsError::field("text", right));
-        }
-        Ok(Self(text))
-    }
-
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// Invariant: at most 20,000 characters, no control characters but line breaks and tabs; a text
+/// that is not blank, or findings; each finding at most once on a side, with a code.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct ReportedSymptoms {
+    /// As written.
+    text: String,
+    /// Who reported it.
+    reporter: Reporter,
+    /// Findings that the caller coded.
+    findings: Vec<Finding>,
+    /// When it was reported.
+    #[serde(with = "time::serde::rfc3339::option")]
+    reported_at: Option<OffsetDateTime>,
 }
 
 /// One report of symptoms.
-#[derive(Clone, PartialEq)]
-pub struct SymptomReport {
-    /// Identifier.
-    pub symptom_report_id: SymptomReportId,
-    /// Whose symptoms.
-    pub patient_id: PatientId,
-    /// When it was stored, UTC.
-    pub created_at: OffsetDateTime,
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Symptoms {
     /// The symptoms as written.
     pub text: String,
-    /// What was understood, in the order of the text.
+    /// Who reported them.
+    pub reporter: Reporter,
+    /// When they were reported, UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub reported_at: OffsetDateTime,
+    /// Findings that the caller coded, then what was understood of the text, in its order.
     pub findings: Vec<Finding>,
     /// Pieces that were not understood, in the order of the text.
     pub not_understood: Vec<String>,
@@ -55,45 +93,178 @@ pub struct SymptomReport {
     pub lexicon_version: String,
 }
 
-// What a patient wrote stays out of logs.
-impl fmt::Debug for SymptomText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SymptomText({} bytes)", self.0.len())
+impl ReportedSymptoms {
+    /// Returns the symptoms if every field is right. Findings get id and name from `lexicon`, if it
+    /// knows their code.
+    ///
+    /// # Errors
+    /// Every wrong field with what would be right.
+    pub fn check(
+        draft: SymptomsDraft,
+        lexicon: &Lexicon,
+        now: OffsetDateTime,
+    ) -> Result<Self, Vec<FieldViolation>> {
+        let SymptomsDraft { text, reporter, mut findings, reported_at, unreadable } = draft;
+        let mut wrong = unreadable;
+        let blank = text.trim().is_empty() && findings.is_empty();
+        if blank || text.chars().count() > CODED_CHARS_MAX || has_odd_control(&text) {
+            let right = format!(
+                "1 to {CODED_CHARS_MAX} characters that are not all blank, with no control characters but line breaks \
+                 and tabs; empty only if there are findings"
+            );
+            wrong.push(violation("text", right));
+        }
+        if findings.len() > FINDINGS_MAX {
+            wrong.push(violation("findings", format!("at most {FINDINGS_MAX}")));
+            findings.clear();
+        }
+        for (at, finding) in findings.iter_mut().enumerate() {
+            check_finding(at, finding, lexicon, &mut wrong);
+        }
+        contradictions(&findings, &mut wrong);
+        let possible = now - REPORTED_AGO_MAX..=now + CLOCK_AHEAD_MAX;
+        if reported_at.is_some_and(|at| !possible.contains(&at)) {
+            wrong.push(violation("reported_at", "a time that is not in the future, or absent"));
+        }
+        if wrong.is_empty() {
+            Ok(Self { text, reporter, findings, reported_at })
+        } else {
+            Err(wrong)
+        }
+    }
+
+    /// Returns the text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the report, with what was understood of the text. What the caller coded wins.
+    pub fn coded(self, coded: Coded, lexicon_version: String, now: OffsetDateTime) -> Symptoms {
+        let Self { text, reporter, mut findings, reported_at } = self;
+        let said = |read: &Finding| {
+            findings.iter().any(|finding| {
+                finding.code == read.code && (finding.side == read.side || read.side.is_none())
+            })
+        };
+        let read: Vec<Finding> = coded.findings.into_iter().filter(|read| !said(read)).collect();
+        findings.extend(read);
+        Symptoms {
+            text,
+            reporter,
+            reported_at: reported_at.unwrap_or(now),
+            findings,
+            not_understood: coded.not_understood,
+            lexicon_version,
+        }
     }
 }
 
-impl fmt::Debug for SymptomReport {
+fn check_finding(
+    at: usize,
+    finding: &mut Finding,
+    lexicon: &Lexicon,
+    wrong: &mut Vec<FieldViolation>,
+) {
+    let known = lexicon.entries().iter().find(|entry| {
+        let same_id = finding.finding_id.is_empty() || entry.finding_id == finding.finding_id;
+        let same_code = finding.code.is_empty() || entry.code == finding.code;
+        same_id && same_code && !(finding.finding_id.is_empty() && finding.code.is_empty())
+    });
+    if let Some(entry) = known {
+        finding.finding_id.clone_from(&entry.finding_id);
+        finding.code.clone_from(&entry.code);
+        finding.display_name.clone_from(&entry.display_name);
+    } else if !finding.finding_id.is_empty() {
+        let right = "a finding of the lexicon that has the code, or empty";
+        wrong.push(violation(&format!("findings[{at}].finding_id"), right));
+    } else {
+        if !is_code(&finding.code) {
+            let right = "an HPO code such as `HP:0001269`, or a local one that begins with `NT:`";
+            wrong.push(violation(&format!("findings[{at}].code"), right));
+        }
+        finding.display_name = finding.display_name.trim().to_owned();
+        let chars = finding.display_name.chars().count();
+        if !(1..=DISPLAY_NAME_CHARS_MAX).contains(&chars)
+            || finding.display_name.contains(char::is_control)
+        {
+            let right = format!("1 to {DISPLAY_NAME_CHARS_MAX} characters on one line");
+            wrong.push(violation(&format!("findings[{at}].display_name"), right));
+        }
+    }
+    let described =
+        finding.onset.is_some() || finding.course.is_some() || finding.severity.is_some();
+    if !finding.present && described {
+        let right = "no onset, course or severity where the finding is denied";
+        wrong.push(violation(&format!("findings[{at}].present"), right));
+    }
+}
+
+fn is_code(code: &str) -> bool {
+    if let Some(number) = code.strip_prefix("HP:") {
+        return number.len() == 7 && number.bytes().all(|byte| byte.is_ascii_digit());
+    }
+    code.strip_prefix("NT:").is_some_and(|local| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        (1..=LOCAL_CODE_CHARS_MAX).contains(&local.len()) && local.bytes().all(allowed)
+    })
+}
+
+/// Names findings that stand there before, and those that contradict one before them.
+fn contradictions(findings: &[Finding], wrong: &mut Vec<FieldViolation>) {
+    let mut seen: HashMap<(&str, Option<Side>), bool> = HashMap::new();
+    for (at, finding) in findings.iter().enumerate() {
+        if finding.code.is_empty() {
+            continue;
+        }
+        let key = (finding.code.as_str(), finding.side);
+        match seen.insert(key, finding.present) {
+            None => {}
+            Some(present) if present == finding.present => {
+                let right = "a code that stands here once for each side";
+                wrong.push(violation(&format!("findings[{at}].code"), right));
+            }
+            Some(_) => {
+                let right = "not both present and denied on the same side";
+                wrong.push(violation(&format!("findings[{at}].present"), right));
+            }
+        }
+    }
+}
+
+impl Content for Symptoms {
+    const KIND: EntryKind = EntryKind::SymptomReport;
+
+    fn search_keys(&self) -> Vec<SearchKey> {
+        let mut codes: Vec<&str> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.present)
+            .map(|finding| finding.code.as_str())
+            .collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes.into_iter().map(|code| SearchKey::Finding(code.to_owned())).collect()
+    }
+}
+
+// What a patient wrote stays out of logs.
+impl fmt::Debug for SymptomsDraft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SymptomReport")
-            .field("symptom_report_id", &self.symptom_report_id)
-            .field("patient_id", &self.patient_id)
-            .finish_non_exhaustive()
+        f.debug_struct("SymptomsDraft").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ReportedSymptoms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReportedSymptoms({} bytes)", self.text.len())
+    }
+}
+
+impl fmt::Debug for Symptoms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Symptoms({} bytes)", self.text.len())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_keeps_its_limits() {
-        // (what the row is for, text, whether it is accepted)
-        let table = [
-            ("plain", "headache".to_owned(), true),
-            ("longest, in characters and not bytes", "가".repeat(20_000), true),
-            ("one more", "가".repeat(20_001), false),
-            ("empty", String::new(), false),
-            ("blank", " \n\t".to_owned(), false),
-            ("NUL", "head\0ache".to_owned(), false),
-        ];
-        for (case, text, accepted) in table {
-            assert_eq!(SymptomText::check(text).is_ok(), accepted, "case: {case}");
-        }
-    }
-
-    #[test]
-    fn debug_shows_no_symptoms() {
-        let text = SymptomText::check("headache".to_owned()).unwrap();
-        assert!(!format!("{text:?}").contains("headache"));
-    }
-}
+mod tests;

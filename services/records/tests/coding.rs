@@ -307,6 +307,12 @@ fn long_and_odd_texts_are_read_to_the_end() {
         "가".repeat(CODED_CHARS_MAX + 1),
         "e\u{301}\u{301}''’’ -- \u{0}\u{200B}🧠 (".repeat(900),
         "' '' 'headache' l'headache’".to_owned(),
+        "sudden severe ".repeat(1_400),
+        "headache within 2 days ".repeat(850),
+        "severe, ".repeat(2_500),
+        "worst headache of my ".repeat(950),
+        "갑자기 심한 ".repeat(2_800),
+        "두통이 3주에 걸쳐 점점 ".repeat(1_400),
     ];
     for text in table {
         let coded = code(&lexicon, &text);
@@ -319,14 +325,89 @@ mod properties {
 
     use super::*;
 
+    const WORDS: [&str; 40] = [
+        "headache",
+        "weakness",
+        "right arm",
+        "left",
+        "vomiting",
+        "seizures",
+        "no",
+        "denies",
+        "not",
+        "sudden",
+        "severe",
+        "mild",
+        "a little",
+        "getting worse",
+        "worst",
+        "of my life",
+        "comes and goes",
+        "better now",
+        "over",
+        "within",
+        "two",
+        "weeks",
+        "days",
+        "progressive",
+        "and",
+        ",",
+        ".",
+        "but",
+        "in the past",
+        "두통이",
+        "구토",
+        "오른팔에 힘이 없고",
+        "갑자기",
+        "심한",
+        "심하지",
+        "않다",
+        "점점",
+        "심해진다",
+        "3주에 걸쳐",
+        "없다",
+    ];
+
+    fn words() -> impl Strategy<Value = String> {
+        proptest::collection::vec(proptest::sample::select(WORDS.as_slice()), 0..14)
+            .prop_map(|words| words.join(" "))
+    }
+
+    fn lexicon() -> &'static Lexicon {
+        static LEXICON: std::sync::OnceLock<Lexicon> = std::sync::OnceLock::new();
+        LEXICON.get_or_init(|| {
+            let Ok(lexicon) = Lexicon::built_in() else { panic!("the built-in lexicon is sound") };
+            lexicon
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
         fn any_text_is_read_without_a_panic(text in "\\PC{0,200}") {
-            let lexicon = Lexicon::built_in().expect("a sound lexicon");
-            let coded = code(&lexicon, &text);
+            let coded = code(lexicon(), &text);
             prop_assert!(coded.findings.len() <= text.chars().count());
+        }
+
+        #[test]
+        fn no_word_is_dropped_and_no_denied_finding_is_described(
+            before in words(), after in words(),
+        ) {
+            let lexicon = lexicon();
+            let text = format!("{before} zzqx {after}");
+            let coded = code(lexicon, &text);
+            prop_assert!(
+                coded.not_understood.iter().any(|piece| piece.contains("zzqx")),
+                "text: {text}"
+            );
+            for piece in &coded.not_understood {
+                prop_assert!(text.contains(piece.as_str()), "text: {text}");
+            }
+            for finding in coded.findings.iter().filter(|finding| !finding.present) {
+                let said = (finding.onset, finding.course, finding.severity);
+                prop_assert_eq!(said, (None, None, None), "text: {}", text);
+            }
         }
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use harness::{fields, patient, reason, start};
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
-    GetPatientRequest, GetSymptomReportRequest, ListPatientsRequest, ListSymptomReportsRequest,
-    records_service_server::SERVICE_NAME,
+    ContactPoint, CreateSymptomReportRequest, Finding, GetPatientRequest, GetSymptomReportRequest,
+    ListPatientsRequest, ListSymptomReportsRequest, Patient, records_service_server::SERVICE_NAME,
 };
+use neurotriage_records::store::patient_row;
 use neurotriage_testkit::{TestDb, databases};
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, EntityTrait as _, PaginatorTrait as _};
 use tokio::time::timeout;
 use tonic::{Code, Request, transport::Channel};
 use tonic_health::pb::{
@@ -79,8 +80,106 @@ async fn a_number_belongs_to_one_patient_of_an_issuer() -> anyhow::Result<()> {
         );
         assert!(!status.message().contains("MRN-1"));
         let mut elsewhere = patient(1);
-        elsewhere.issuer = "Another Hospital".to_owned();
+        elsewhere.medical_record_numbers[0].issuer = "Another Hospital".to_owned();
         harness.create(elsewhere).await?;
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn values_that_are_none_are_named_where_they_stand() -> anyhow::Result<()> {
+    type Spoil = fn(&mut Patient);
+    let patients: [(&str, Spoil, &[&str]); 7] = [
+        ("sex", |p| p.sex = 4, &["sex"]),
+        ("hand", |p| p.handedness = i32::MIN, &["handedness"]),
+        (
+            "second contact",
+            |p| p.contact_points.push(ContactPoint { system: 0, value: "110".to_owned() }),
+            &["contact_points[1].system"],
+        ),
+        (
+            "contact behind one that can't be read",
+            |p| {
+                let point = |system, value: &str| ContactPoint { system, value: value.to_owned() };
+                p.contact_points = vec![point(9, "110"), point(1, "none")];
+            },
+            &["contact_points[0].system"],
+        ),
+        (
+            "person",
+            |p| {
+                p.contact_persons[0].relationship = 7;
+                p.contact_persons[0].contact_points[0].system = 3;
+            },
+            &["contact_persons[0].relationship", "contact_persons[0].contact_points[0].system"],
+        ),
+        (
+            "consent",
+            |p| {
+                p.consents[0].scope = 0;
+                p.consents[0].decided_on = "2026-02-30".to_owned();
+            },
+            &["consents[0].scope", "consents[0].decided_on"],
+        ),
+        ("birth date", |p| p.birth_date = "1960-2-29".to_owned(), &["birth_date"]),
+    ];
+    type SpoilReport = fn(&mut CreateSymptomReportRequest);
+    let reports: [(&str, SpoilReport, &[&str]); 4] = [
+        ("reporter", |r| r.reporter = 5, &["reporter"]),
+        (
+            "finding",
+            |r| {
+                let finding =
+                    Finding { side: 9, onset: 9, course: 9, severity: 9, ..r.findings[0].clone() };
+                r.findings.push(Finding { code: "NT:other".to_owned(), ..finding });
+            },
+            &[
+                "findings[1].side",
+                "findings[1].onset",
+                "findings[1].course",
+                "findings[1].severity",
+            ],
+        ),
+        (
+            "time",
+            |r| r.reported_at = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+            &["reported_at"],
+        ),
+        (
+            "part of a second",
+            |r| r.reported_at = Some(prost_types::Timestamp { seconds: 0, nanos: -1 }),
+            &["reported_at"],
+        ),
+    ];
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        for (case, spoil, wrong) in &patients {
+            let mut spoilt = patient(1);
+            spoil(&mut spoilt);
+            let status = harness.create(spoilt).await.expect_err(case);
+            let wrong: Vec<String> = wrong.iter().map(|field| format!("patient.{field}")).collect();
+            assert_eq!(fields(&status), wrong, "case: {case}");
+        }
+        let patient_id = harness.create(patient(1)).await?.patient_id;
+        let finding = Finding {
+            code: "NT:sample".to_owned(),
+            display_name: "Sample".to_owned(),
+            present: true,
+            ..Finding::default()
+        };
+        for (case, spoil, wrong) in &reports {
+            let mut request = CreateSymptomReportRequest {
+                request_id: Uuid::now_v7().to_string(),
+                patient_id: patient_id.clone(),
+                text: "headache".to_owned(),
+                findings: vec![finding.clone()],
+                ..Default::default()
+            };
+            spoil(&mut request);
+            let status = harness.client.create_symptom_report(request).await.expect_err(case);
+            assert_eq!(fields(&status), *wrong, "case: {case}");
+        }
         harness.stop().await?;
     }
     Ok(())
@@ -96,11 +195,13 @@ async fn wrong_pages_are_refused() -> anyhow::Result<()> {
         ("an id", 0, patient_id.clone(), "page_token"),
     ];
     for (case, page_size, page_token, field) in table {
-        let request = ListPatientsRequest { page_size, page_token: page_token.clone() };
+        let request =
+            ListPatientsRequest { page_size, page_token: page_token.clone(), ..Default::default() };
         let status = harness.client.list_patients(request).await.expect_err(case);
         assert_eq!(fields(&status), [field], "case: {case}");
         let patient_id = patient_id.clone();
-        let request = ListSymptomReportsRequest { patient_id, page_size, page_token };
+        let request =
+            ListSymptomReportsRequest { patient_id, page_size, page_token, ..Default::default() };
         let status = harness.client.list_symptom_reports(request).await.expect_err(case);
         assert_eq!(fields(&status), [field], "case: {case}");
     }
@@ -111,7 +212,7 @@ async fn wrong_pages_are_refused() -> anyhow::Result<()> {
 async fn a_database_that_is_away_asks_to_try_again() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let mut harness = start(db).await?;
-        harness.db.db.clone().close().await?;
+        harness.db.service.clone().close().await?;
         let status = harness.create(patient(1)).await.unwrap_err();
         assert_eq!(
             (status.code(), reason(&status).as_str()),
@@ -131,13 +232,15 @@ async fn a_broken_store_says_nothing_about_itself() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let mut harness = start(db).await?;
         harness.create(patient(1)).await?;
-        harness.db.db.execute_unprepared("DROP TABLE audit").await?;
+        harness.db.db.execute_unprepared("DROP TABLE audit_entry").await?;
         let status = harness.create(patient(2)).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::Internal, "STORE_FAILED"));
         assert_eq!(status.message(), "internal error");
-        // Nothing is stored without its audit row.
-        let page = harness.client.list_patients(ListPatientsRequest::default()).await?;
-        assert_eq!(page.into_inner().patients.len(), 1);
+        // Nothing is stored, and nothing read, without its audit entry.
+        assert_eq!(patient_row::Entity::find().count(&harness.db.db).await?, 1);
+        let status =
+            harness.client.list_patients(ListPatientsRequest::default()).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
         harness.stop().await?;
     }
     Ok(())
@@ -180,6 +283,7 @@ async fn a_call_that_runs_at_shutdown_is_answered() -> anyhow::Result<()> {
         request_id: Uuid::now_v7().to_string(),
         patient_id,
         text: "headache".to_owned(),
+        ..Default::default()
     };
     let call =
         tokio::spawn(async move { client.create_symptom_report(Request::new(request)).await });

@@ -5,9 +5,10 @@
 use std::{error::Error, future::Future, time::Duration};
 
 use neurotriage_domain::{
-    AssessmentId, DomainError, ErrorCode, FieldViolation, PatientId, SegmentationId, StudyId,
-    SymptomReportId,
+    AssessmentId, DomainError, ErrorCode, FieldViolation, HospitalId, PatientId, SegmentationId,
+    StudyId, SymptomReportId,
 };
+use neurotriage_service_kit::access::AccessError;
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -25,6 +26,9 @@ pub const HOSPITALS_MAX: u32 = 50;
 
 /// Hospitals that are ranked if the caller does not say.
 pub const HOSPITALS_DEFAULT: u32 = 5;
+
+/// How long a caller waits before it asks again while the database is away.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Age in years from which a patient is an adult.
 const ADULT_YEARS: i32 = 18;
@@ -186,6 +190,17 @@ pub enum AssessmentError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// The caller may not touch it.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The database does not answer; `operation` says what was tried.
+    #[error("database does not answer; try again")]
+    Unavailable {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The store failed.
     #[error("{operation}")]
     Store {
@@ -206,8 +221,12 @@ fn list(violations: &[FieldViolation]) -> String {
 
 impl From<StoreError> for AssessmentError {
     fn from(error: StoreError) -> Self {
-        let StoreError { operation, source } = error;
-        Self::Store { operation, source }
+        let StoreError { operation, is_away, source } = error;
+        if is_away {
+            Self::Unavailable { operation, source }
+        } else {
+            Self::Store { operation, source }
+        }
     }
 }
 
@@ -227,6 +246,8 @@ impl DomainError for AssessmentError {
             Self::DifferentPatients => ErrorCode::FailedPrecondition,
             Self::RequestReused { .. } => ErrorCode::AlreadyExists,
             Self::Upstream(error) => error.code(),
+            Self::Access(error) => error.code(),
+            Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Malformed { .. } | Self::Store { .. } => ErrorCode::Internal,
         }
     }
@@ -243,6 +264,8 @@ impl DomainError for AssessmentError {
             Self::RequestReused { .. } => "REQUEST_ID_REUSED",
             Self::Upstream(error) => error.reason(),
             Self::Malformed { .. } => "UPSTREAM_MALFORMED",
+            Self::Access(error) => error.reason(),
+            Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
         }
     }
@@ -253,9 +276,11 @@ impl DomainError for AssessmentError {
             Self::Missing { id, .. } => vec![("id", id.to_string())],
             Self::RequestReused { request_id } => vec![("requestId", request_id.to_string())],
             Self::Upstream(error) => error.metadata(),
+            Self::Access(error) => error.metadata(),
             Self::Invalid(_)
             | Self::DifferentPatients
             | Self::Malformed { .. }
+            | Self::Unavailable { .. }
             | Self::Store { .. } => Vec::new(),
         }
     }
@@ -269,6 +294,8 @@ impl DomainError for AssessmentError {
             | Self::RequestReused { .. }
             | Self::Upstream(_)
             | Self::Malformed { .. }
+            | Self::Access(_)
+            | Self::Unavailable { .. }
             | Self::Store { .. } => &[],
         }
     }
@@ -276,6 +303,8 @@ impl DomainError for AssessmentError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Upstream(error) => error.retry_after(),
+            Self::Access(error) => error.retry_after(),
+            Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
             Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::Missing { .. }
@@ -314,28 +343,31 @@ pub trait Sources: Send + Sync + 'static {
     ) -> impl Future<Output = Result<PatientId, AssessmentError>> + Send;
 }
 
-/// Where assessments are kept.
+/// Where assessments are kept, each hospital's apart: of another's it knows nothing.
 pub trait ReferralStore: Send + Sync + 'static {
     /// Returns an assessment; `None` if there is none.
     fn find(
         &self,
+        hospital_id: &HospitalId,
         assessment_id: AssessmentId,
     ) -> impl Future<Output = Result<Option<Assessment>, AssessmentError>> + Send;
 
     /// Returns the assessment that a request made; `None` if it made none.
     fn find_by_request(
         &self,
+        hospital_id: &HospitalId,
         request_id: Uuid,
     ) -> impl Future<Output = Result<Option<Assessment>, AssessmentError>> + Send;
 
     /// Stores an assessment. Returns false if its request already made one.
     fn insert(
         &self,
+        hospital_id: &HospitalId,
         assessment: &Assessment,
     ) -> impl Future<Output = Result<bool, AssessmentError>> + Send;
 }
 
-/// Assesses one patient and stores the answer. A repeated request returns what is stored.
+/// Assesses one patient of a hospital and stores the answer. A repeated request returns what is stored.
 ///
 /// # Errors
 /// [`AssessmentError::Missing`] names what another service lacks;
@@ -345,9 +377,10 @@ pub async fn assess(
     store: &(impl ReferralStore + DirectoryStore),
     sources: &impl Sources,
     knowledge: &Knowledge,
+    hospital_id: &HospitalId,
     request: AssessmentRequest,
 ) -> Result<Assessment, AssessmentError> {
-    if let Some(stored) = stored_answer(store, request).await? {
+    if let Some(stored) = stored_answer(store, hospital_id, request).await? {
         return Ok(stored);
     }
     let (report, segmentation) = tokio::try_join!(
@@ -384,8 +417,8 @@ pub async fn assess(
         },
     };
     // A request that ran at the same time may have been faster: the stored answer is the answer.
-    store.insert(&assessment).await?;
-    match stored_answer(store, request).await? {
+    store.insert(hospital_id, &assessment).await?;
+    match stored_answer(store, hospital_id, request).await? {
         Some(stored) => Ok(stored),
         None => Err(AssessmentError::NotFound { assessment_id: assessment.assessment_id }),
     }
@@ -393,9 +426,10 @@ pub async fn assess(
 
 async fn stored_answer(
     store: &impl ReferralStore,
+    hospital_id: &HospitalId,
     request: AssessmentRequest,
 ) -> Result<Option<Assessment>, AssessmentError> {
-    match store.find_by_request(request.request_id).await? {
+    match store.find_by_request(hospital_id, request.request_id).await? {
         Some(stored) if stored.request == request => Ok(Some(stored)),
         Some(_) => Err(AssessmentError::RequestReused { request_id: request.request_id }),
         None => Ok(None),
@@ -439,12 +473,13 @@ fn age_years(birth: Date, today: Date) -> i32 {
 /// Returns one assessment.
 ///
 /// # Errors
-/// [`AssessmentError::NotFound`] if there is none; [`AssessmentError::Store`].
+/// [`AssessmentError::NotFound`] if the hospital has none; [`AssessmentError::Store`].
 pub async fn get_assessment(
     store: &impl ReferralStore,
+    hospital_id: &HospitalId,
     assessment_id: AssessmentId,
 ) -> Result<Assessment, AssessmentError> {
-    store.find(assessment_id).await?.ok_or(AssessmentError::NotFound { assessment_id })
+    store.find(hospital_id, assessment_id).await?.ok_or(AssessmentError::NotFound { assessment_id })
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use std::{
 };
 
 use neurotriage_domain::{
-    AssessmentId, BlobDigest, DiagnosisId, DomainError as _, ErrorCode, PatientId, SegmentationId,
-    StudyId, SymptomReportId,
+    AssessmentId, BlobDigest, DiagnosisId, DomainError as _, ErrorCode, HospitalId, PatientId,
+    SegmentationId, StudyId, SymptomReportId,
 };
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -215,29 +215,33 @@ pub trait DiagnosisSources: Sources + Sized {
     ) -> impl Future<Output = Result<Marking, AssessmentError>> + Send;
 }
 
-/// Where diagnoses are kept.
+/// Where diagnoses are kept, each hospital's apart.
 pub trait DiagnosisStore: ReferralStore + DirectoryStore {
     /// Returns a diagnosis; `None` if there is none.
     fn find_diagnosis(
         &self,
+        hospital_id: &HospitalId,
         diagnosis_id: DiagnosisId,
     ) -> impl Future<Output = Result<Option<Diagnosis>, AssessmentError>> + Send;
 
     /// Returns the diagnosis that a request began; `None` if it began none.
     fn find_diagnosis_by_request(
         &self,
+        hospital_id: &HospitalId,
         request_id: Uuid,
     ) -> impl Future<Output = Result<Option<Diagnosis>, AssessmentError>> + Send;
 
     /// Stores a diagnosis that was begun. Returns false if its request already began one.
     fn insert_diagnosis(
         &self,
+        hospital_id: &HospitalId,
         diagnosis: &Diagnosis,
     ) -> impl Future<Output = Result<bool, AssessmentError>> + Send;
 
     /// Adds what the image shows, unless it is there already.
     fn add_marking(
         &self,
+        hospital_id: &HospitalId,
         diagnosis_id: DiagnosisId,
         marking: &Marking,
     ) -> impl Future<Output = Result<(), AssessmentError>> + Send;
@@ -245,6 +249,7 @@ pub trait DiagnosisStore: ReferralStore + DirectoryStore {
     /// Adds how it ended, unless it has ended already.
     fn add_ending(
         &self,
+        hospital_id: &HospitalId,
         diagnosis_id: DiagnosisId,
         ending: &Ending,
     ) -> impl Future<Output = Result<(), AssessmentError>> + Send;
@@ -286,7 +291,15 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
         Self { store, sources, knowledge, time_max, slots, running: Running::default() }
     }
 
-    /// Takes a study through the whole path, within `time` if the caller set one.
+    /// Returns whose study it is.
+    ///
+    /// # Errors
+    /// [`DiagnosisError::Assessment`] if it is missing, or ingestion is away.
+    pub async fn patient_of(&self, study_id: StudyId) -> Result<PatientId, DiagnosisError> {
+        Ok(self.sources.study(study_id).await?.patient_id)
+    }
+
+    /// Takes a study of a hospital through the whole path, within `time` if the caller set one.
     ///
     /// A repeated request returns what is stored, or goes on from it. Of several calls for one
     /// request one works and the others watch; when it goes, the next takes over. Dropping the future
@@ -298,13 +311,15 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
     /// or away.
     pub async fn diagnose(
         &self,
+        hospital_id: &HospitalId,
         request: &DiagnosisRequest,
         time: Option<Duration>,
         watch: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Answer, DiagnosisError> {
         let deadline = Instant::now() + time.map_or(self.time_max, |time| time.min(self.time_max));
         let late = || DiagnosisError::DeadlineExceeded { request_id: request.request_id };
-        match timeout_at(deadline.into(), self.answer(request, deadline, watch)).await {
+        match timeout_at(deadline.into(), self.answer(hospital_id, request, deadline, watch)).await
+        {
             Ok(Err(error))
                 if error.code() == ErrorCode::Unavailable && Instant::now() + LATE >= deadline =>
             {
@@ -317,39 +332,50 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
 
     async fn answer(
         &self,
+        hospital_id: &HospitalId,
         request: &DiagnosisRequest,
         deadline: Instant,
         watch: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Answer, DiagnosisError> {
-        if let Some(finished) = self.finished(request).await? {
+        if let Some(finished) = self.finished(hospital_id, request).await? {
             return Ok(finished);
         }
         let _slot = self.slots.try_acquire().map_err(|_| DiagnosisError::Busy)?;
-        let seat = self.running.join(request.request_id);
+        let seat = self.running.join(hospital_id, request.request_id);
         let _turn = seat.turn(watch).await;
         // Whoever had the turn before may have finished.
-        if let Some(finished) = self.finished(request).await? {
+        if let Some(finished) = self.finished(hospital_id, request).await? {
             return Ok(finished);
         }
         let tell = |progress: Progress| {
             watch(progress);
             seat.tell(progress);
         };
-        self.work(request, &self.sources.until(deadline), &tell).await
+        self.work(hospital_id, request, &self.sources.until(deadline), &tell).await
     }
 
     /// Returns the answer if the request has one.
-    async fn finished(&self, request: &DiagnosisRequest) -> Result<Option<Answer>, DiagnosisError> {
-        match self.begun(request).await? {
-            Some(diagnosis) if diagnosis.ending.is_some() => Ok(Some(self.with(diagnosis).await?)),
+    async fn finished(
+        &self,
+        hospital_id: &HospitalId,
+        request: &DiagnosisRequest,
+    ) -> Result<Option<Answer>, DiagnosisError> {
+        match self.begun(hospital_id, request).await? {
+            Some(diagnosis) if diagnosis.ending.is_some() => {
+                Ok(Some(self.with(hospital_id, diagnosis).await?))
+            }
             Some(_) | None => Ok(None),
         }
     }
 
     /// Returns what is stored of the request.
-    async fn begun(&self, request: &DiagnosisRequest) -> Result<Option<Diagnosis>, DiagnosisError> {
+    async fn begun(
+        &self,
+        hospital_id: &HospitalId,
+        request: &DiagnosisRequest,
+    ) -> Result<Option<Diagnosis>, DiagnosisError> {
         let request_id = request.request_id;
-        match self.store.find_diagnosis_by_request(request_id).await? {
+        match self.store.find_diagnosis_by_request(hospital_id, request_id).await? {
             Some(stored) if stored.request == *request => Ok(Some(stored)),
             Some(_) => Err(DiagnosisError::RequestReused { request_id }),
             None => Ok(None),
@@ -357,16 +383,25 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
     }
 
     /// Returns what is stored of a request that was begun before.
-    async fn again(&self, request: &DiagnosisRequest) -> Result<Diagnosis, DiagnosisError> {
+    async fn again(
+        &self,
+        hospital_id: &HospitalId,
+        request: &DiagnosisRequest,
+    ) -> Result<Diagnosis, DiagnosisError> {
         let request_id = request.request_id;
-        self.begun(request).await?.ok_or(DiagnosisError::Vanished { request_id })
+        self.begun(hospital_id, request).await?.ok_or(DiagnosisError::Vanished { request_id })
     }
 
-    async fn with(&self, diagnosis: Diagnosis) -> Result<Answer, DiagnosisError> {
+    async fn with(
+        &self,
+        hospital_id: &HospitalId,
+        diagnosis: Diagnosis,
+    ) -> Result<Answer, DiagnosisError> {
         let assessment = match &diagnosis.ending {
             Some(ending) => {
                 let assessment_id = ending.assessment_id;
-                Some(assessment::get_assessment(&self.store, assessment_id).await?)
+                let store = &self.store;
+                Some(assessment::get_assessment(store, hospital_id, assessment_id).await?)
             }
             None => None,
         };
@@ -376,20 +411,21 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
     /// Does what is not done yet, step by step.
     async fn work(
         &self,
+        hospital_id: &HospitalId,
         request: &DiagnosisRequest,
         sources: &U,
         tell: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Answer, DiagnosisError> {
-        let diagnosis = match self.begun(request).await? {
+        let diagnosis = match self.begun(hospital_id, request).await? {
             Some(begun) => begun,
-            None => self.begin(request, sources).await?,
+            None => self.begin(hospital_id, request, sources).await?,
         };
         let diagnosis_id = diagnosis.diagnosis_id;
         let report = |at: StepProgress| tell(Progress { diagnosis_id, at });
         report(StepProgress { step: Step::Check, done: 1, total: 1 });
         let marking = match diagnosis.marking {
             Some(marking) => marking,
-            None => self.mark(request, diagnosis_id, sources, &report).await?,
+            None => self.mark(hospital_id, request, diagnosis_id, sources, &report).await?,
         };
 
         report(StepProgress { step: Step::Assess, done: 0, total: 1 });
@@ -399,21 +435,23 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
             segmentation_id: marking.segmentation_id,
             hospitals_max: request.hospitals_max,
         };
+        let (store, knowledge) = (&self.store, &self.knowledge);
         let assessment =
-            assessment::assess(&self.store, sources, &self.knowledge, assessment_request).await?;
+            assessment::assess(store, sources, knowledge, hospital_id, assessment_request).await?;
         let ending = Ending {
             assessment_id: assessment.assessment_id,
             finished_at: OffsetDateTime::now_utc(),
             code_version: CODE_VERSION.to_owned(),
         };
-        self.store.add_ending(diagnosis_id, &ending).await?;
+        self.store.add_ending(hospital_id, diagnosis_id, &ending).await?;
         // Another replica may have been faster: the stored answer is the answer.
-        self.with(self.again(request).await?).await
+        self.with(hospital_id, self.again(hospital_id, request).await?).await
     }
 
     /// Looks up study and report and stores that the diagnosis was begun.
     async fn begin(
         &self,
+        hospital_id: &HospitalId,
         request: &DiagnosisRequest,
         sources: &U,
     ) -> Result<Diagnosis, DiagnosisError> {
@@ -439,13 +477,14 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
             ending: None,
         };
         // Another replica may have begun it at the same moment.
-        self.store.insert_diagnosis(&diagnosis).await?;
-        self.again(request).await
+        self.store.insert_diagnosis(hospital_id, &diagnosis).await?;
+        self.again(hospital_id, request).await
     }
 
     /// Segments the study and stores what it shows.
     async fn mark(
         &self,
+        hospital_id: &HospitalId,
         request: &DiagnosisRequest,
         diagnosis_id: DiagnosisId,
         sources: &U,
@@ -457,18 +496,22 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
         let marking = sources.segment_study(request.study_id, tell).await?;
         // Another model may have begun to serve meanwhile.
         check_model(request, &marking.model_id)?;
-        self.store.add_marking(diagnosis_id, &marking).await?;
-        let stored = self.again(request).await?;
+        self.store.add_marking(hospital_id, diagnosis_id, &marking).await?;
+        let stored = self.again(hospital_id, request).await?;
         Ok(stored.marking.unwrap_or(marking))
     }
 
     /// Returns a diagnosis, finished or not.
     ///
     /// # Errors
-    /// [`DiagnosisError::NotFound`] if there is none.
-    pub async fn get(&self, diagnosis_id: DiagnosisId) -> Result<Answer, DiagnosisError> {
-        let found = self.store.find_diagnosis(diagnosis_id).await?;
-        self.with(found.ok_or(DiagnosisError::NotFound { diagnosis_id })?).await
+    /// [`DiagnosisError::NotFound`] if the hospital has none.
+    pub async fn get(
+        &self,
+        hospital_id: &HospitalId,
+        diagnosis_id: DiagnosisId,
+    ) -> Result<Answer, DiagnosisError> {
+        let found = self.store.find_diagnosis(hospital_id, diagnosis_id).await?;
+        self.with(hospital_id, found.ok_or(DiagnosisError::NotFound { diagnosis_id })?).await
     }
 }
 

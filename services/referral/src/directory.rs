@@ -149,10 +149,12 @@ impl Snapshot {
 
 /// The database failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation}")]
+#[error("{}", if *.is_away { "database does not answer; try again" } else { *.operation })]
 pub struct StoreError {
     /// What was tried.
     pub operation: &'static str,
+    /// Whether the database does not answer, and may later.
+    pub is_away: bool,
     /// Why it failed.
     pub source: Box<dyn Error + Send + Sync>,
 }
@@ -239,6 +241,7 @@ impl DomainError for DirectoryError {
             Self::Full { .. } | Self::Export(_) => ErrorCode::FailedPrecondition,
             Self::Busy => ErrorCode::ResourceExhausted,
             Self::Contended => ErrorCode::Unavailable,
+            Self::Store(StoreError { is_away: true, .. }) => ErrorCode::Unavailable,
             Self::Store(_) => ErrorCode::Internal,
         }
     }
@@ -253,6 +256,7 @@ impl DomainError for DirectoryError {
             Self::Export(_) => "DIRECTORY_NOT_EXPORTABLE",
             Self::Busy => "IMPORTS_BUSY",
             Self::Contended => "DIRECTORY_CONTENDED",
+            Self::Store(StoreError { is_away: true, .. }) => "DATABASE_UNAVAILABLE",
             Self::Store(_) => "STORE_FAILED",
         }
     }
@@ -287,7 +291,9 @@ impl DomainError for DirectoryError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy | Self::Contended => Some(RETRY_AFTER),
+            Self::Busy | Self::Contended | Self::Store(StoreError { is_away: true, .. }) => {
+                Some(RETRY_AFTER)
+            }
             Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::Csv(_)
@@ -327,7 +333,7 @@ pub fn read(form: FileForm, bytes: &[u8]) -> Result<ReadFile, DirectoryError> {
             Ok(ReadFile { hospitals, refused: refused.collect(), passed_over: Vec::new() })
         }
         FileForm::FhirBundle => {
-            let fhir_form::BundleImport { hospitals, refused, passed_over } =
+            let fhir_form::BundleImport { hospitals, refused, passed_over, places: _ } =
                 fhir_form::import(bytes)?;
             let refused = refused.into_iter().map(|entry| Refusal {
                 place: place(entry.index, entry.full_url.as_deref()),

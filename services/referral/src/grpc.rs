@@ -3,13 +3,18 @@
 mod convert;
 pub mod diagnosis;
 mod directory;
+pub mod fhir;
 pub mod lifecycle;
 
+use neurotriage_domain::HospitalId;
 use neurotriage_proto::referral::v1::{
     AssessRequest, AssessResponse, GetAssessmentRequest, GetAssessmentResponse,
     referral_service_server::ReferralService,
 };
-use neurotriage_service_kit::status::to_status;
+use neurotriage_service_kit::{
+    access::{AccessError, Grant, Reach},
+    status::to_status,
+};
 use tonic::{Request, Response, Status};
 
 pub use self::directory::DirectoryGrpc;
@@ -36,8 +41,20 @@ impl<S, U> ReferralGrpc<S, U> {
     }
 }
 
-fn refuse(error: AssessmentError) -> Status {
-    to_status(ERROR_DOMAIN, error)
+fn refuse(error: impl Into<AssessmentError>) -> Status {
+    to_status(ERROR_DOMAIN, error.into())
+}
+
+/// Returns how far the call reaches, and the hospital whose data it may touch.
+fn reach<T>(request: &Request<T>) -> Result<(Grant, HospitalId), AccessError> {
+    let grant = Grant::of(request.extensions())?;
+    Ok((grant.clone(), grant.hospital_id()?.clone()))
+}
+
+/// Returns true of a call that may touch one patient only: it pays for looking up whose data it asks for before
+/// anything is done.
+fn is_kept_to_patient(grant: &Grant) -> bool {
+    matches!(grant.reach(), Reach::Patient(..))
 }
 
 #[tonic::async_trait]
@@ -47,10 +64,17 @@ impl<S: ReferralStore + DirectoryStore, U: Sources> ReferralService for Referral
         &self,
         request: Request<AssessRequest>,
     ) -> Result<Response<AssessResponse>, Status> {
+        let (grant, hospital_id) = reach(&request).map_err(refuse)?;
         let request = convert::assessment_request(&request.into_inner()).map_err(refuse)?;
-        let assessment = assessment::assess(&self.store, &self.sources, &self.knowledge, request)
+        let Self { store, sources, knowledge } = self;
+        if is_kept_to_patient(&grant) {
+            let report = sources.symptom_report(request.symptom_report_id).await.map_err(refuse)?;
+            grant.check_patient(report.patient_id).map_err(refuse)?;
+        }
+        let assessment = assessment::assess(store, sources, knowledge, &hospital_id, request)
             .await
             .map_err(refuse)?;
+        grant.check_patient(assessment.patient_id).map_err(refuse)?;
         tracing::info!(
             assessment_id = %assessment.assessment_id,
             verdict = ?assessment.findings.comparison.verdict,
@@ -65,10 +89,13 @@ impl<S: ReferralStore + DirectoryStore, U: Sources> ReferralService for Referral
         &self,
         request: Request<GetAssessmentRequest>,
     ) -> Result<Response<GetAssessmentResponse>, Status> {
+        let (grant, hospital_id) = reach(&request).map_err(refuse)?;
         let assessment_id =
             convert::assessment_id(&request.get_ref().assessment_id).map_err(refuse)?;
-        let assessment =
-            assessment::get_assessment(&self.store, assessment_id).await.map_err(refuse)?;
+        let assessment = assessment::get_assessment(&self.store, &hospital_id, assessment_id)
+            .await
+            .map_err(refuse)?;
+        grant.check_patient(assessment.patient_id).map_err(refuse)?;
         let assessment = Some(convert::assessment(assessment));
         Ok(Response::new(GetAssessmentResponse { assessment }))
     }

@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod diagnosis;
 pub mod directory;
 pub mod evidence;
+pub mod fhir;
 pub mod growth;
 pub mod grpc;
 pub mod hospital;
@@ -25,6 +26,7 @@ pub mod upstream;
 use std::{future::Future, time::Duration};
 
 use anyhow::Context as _;
+use neurotriage_proto::fhir::v1::fhir_service_server::{self, FhirServiceServer};
 use neurotriage_proto::referral::v1::{
     diagnosis_service_server::{self, DiagnosisServiceServer},
     hospital_directory_service_server::{self, HospitalDirectoryServiceServer},
@@ -42,7 +44,11 @@ use crate::{
     delivery::Delivery,
     diagnosis::{Diagnoser, DiagnosisLimits},
     evidence::EvidenceTable,
-    grpc::{DirectoryGrpc, ReferralGrpc, diagnosis::DiagnosisGrpc, lifecycle::LifecycleGrpc},
+    fhir::export::Exporter,
+    grpc::{
+        DirectoryGrpc, ReferralGrpc, diagnosis::DiagnosisGrpc, fhir::FhirGrpc,
+        lifecycle::LifecycleGrpc,
+    },
     lifecycle::{Lifecycle, Posting, expiry},
     ranking::RankingRules,
     store::{SqlReferralStore, lifecycle::SqlLifecycleStore},
@@ -114,6 +120,11 @@ pub async fn run(
         );
     }
     let sources = GrpcSources::new(records, segmentation, ingestion);
+    let exporter = Exporter {
+        store: store.clone(),
+        lifecycle: SqlLifecycleStore::new(db.clone()),
+        sources: sources.clone(),
+    };
     let (lifecycle, stop, workers) = start_lifecycle(db, events);
     let directory = DirectoryGrpc::new(store.clone());
     let diagnoser = Diagnoser::new(store.clone(), sources.clone(), knowledge.clone(), diagnoses);
@@ -121,12 +132,14 @@ pub async fn run(
     let routes = Routes::new(ReferralServiceServer::new(referral))
         .add_service(HospitalDirectoryServiceServer::new(directory))
         .add_service(DiagnosisServiceServer::new(DiagnosisGrpc::new(diagnoser)))
-        .add_service(ReferralLifecycleServiceServer::new(LifecycleGrpc::new(lifecycle)));
+        .add_service(ReferralLifecycleServiceServer::new(LifecycleGrpc::new(lifecycle)))
+        .add_service(FhirServiceServer::new(FhirGrpc::new(exporter)));
     let names = &[
         referral_service_server::SERVICE_NAME,
         hospital_directory_service_server::SERVICE_NAME,
         diagnosis_service_server::SERVICE_NAME,
         referral_lifecycle_service_server::SERVICE_NAME,
+        fhir_service_server::SERVICE_NAME,
     ];
     let ending = stop.clone();
     let shutdown = async move {

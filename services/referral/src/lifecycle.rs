@@ -16,7 +16,7 @@ pub mod watch;
 
 use std::sync::Arc;
 
-use neurotriage_domain::{AssessmentId, EventId, HospitalId, ReferralId};
+use neurotriage_domain::{AssessmentId, EventId, HospitalId, PatientId, ReferralId};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ use self::{
     referral::{
         Action, Actor, ActorId, Event, Move, MoveKind, Referral, Role, Status, Terms, stored_time,
     },
-    store::{DeadLetter, DeadPlace, LifecycleStore, Listed, Posted},
+    store::{DeadLetter, DeadPlace, Due, LifecycleStore, Listed, Posted},
     watch::{Watch, Watched},
 };
 
@@ -70,6 +70,34 @@ pub struct Draft {
     pub referrer_id: ActorId,
     /// Until when the hospital can answer.
     pub deadline_at: Option<OffsetDateTime>,
+}
+
+/// The hospital that calls.
+///
+/// A referral belongs to two hospitals: who acts as the referrer must be of the one that made it, who acts as the
+/// hospital must be the one it goes to. Others see nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// The hospital.
+    pub hospital_id: HospitalId,
+    /// It acts for the receivers of its own referrals too: the one developer of a service without tokens plays both.
+    pub plays_receivers: bool,
+}
+
+impl Party {
+    /// Fails if the party may not act as `role` on what `terms` say.
+    fn check_side(&self, terms: &Terms, role: Role) -> Result<(), LifecycleError> {
+        let is_sender = self.hospital_id == terms.sender_hospital_id;
+        let is_side = match role {
+            Role::Referrer => is_sender,
+            Role::Hospital => {
+                self.hospital_id == terms.hospital_id || (self.plays_receivers && is_sender)
+            }
+            Role::System => false,
+        };
+        let referral_id = terms.referral_id;
+        if is_side { Ok(()) } else { Err(LifecycleError::OtherSide { referral_id, role }) }
+    }
 }
 
 /// A move, by whom and on what.
@@ -154,15 +182,32 @@ impl<S: LifecycleStore> Lifecycle<S> {
         &self.changes
     }
 
-    /// Creates a referral as a draft. A repeated request returns what it made, as it is now.
+    /// Returns whom an assessment of the hospital is of.
+    ///
+    /// # Errors
+    /// [`LifecycleError::AssessmentNotFound`]; [`LifecycleError::Store`].
+    pub async fn patient_of_assessment(
+        &self,
+        hospital_id: &HospitalId,
+        assessment_id: AssessmentId,
+    ) -> Result<PatientId, LifecycleError> {
+        let patient_id = self.store.patient_of_assessment(hospital_id, assessment_id).await?;
+        patient_id.ok_or(LifecycleError::AssessmentNotFound { assessment_id })
+    }
+
+    /// Creates a referral by a hospital as a draft. A repeated request returns what it made, as it is now.
     ///
     /// # Errors
     /// [`LifecycleError::RequestReused`]; [`LifecycleError::DeadlineInPast`];
     /// [`LifecycleError::AssessmentNotFound`]; [`LifecycleError::HospitalNotFound`];
     /// [`LifecycleError::HospitalClosed`]; [`LifecycleError::Store`].
-    pub async fn create(&self, draft: Draft) -> Result<Referral, LifecycleError> {
+    pub async fn create(
+        &self,
+        sender_hospital_id: &HospitalId,
+        draft: Draft,
+    ) -> Result<Referral, LifecycleError> {
         let draft = Draft { deadline_at: draft.deadline_at.map(stored_time), ..draft };
-        if let Some(stored) = self.created_by(&draft).await? {
+        if let Some(stored) = self.created_by(sender_hospital_id, &draft).await? {
             return Ok(stored);
         }
         let created_at = now();
@@ -170,11 +215,7 @@ impl<S: LifecycleStore> Lifecycle<S> {
             return Err(LifecycleError::DeadlineInPast);
         }
         let assessment_id = draft.assessment_id;
-        let patient_id = self
-            .store
-            .patient_of_assessment(assessment_id)
-            .await?
-            .ok_or(LifecycleError::AssessmentNotFound { assessment_id })?;
+        let patient_id = self.patient_of_assessment(sender_hospital_id, assessment_id).await?;
         let hospital_id = draft.hospital_id.clone();
         match self.store.hospital_accepts(&hospital_id).await? {
             Some(true) => {}
@@ -186,6 +227,7 @@ impl<S: LifecycleStore> Lifecycle<S> {
             request_id: draft.request_id,
             patient_id,
             assessment_id,
+            sender_hospital_id: sender_hospital_id.clone(),
             hospital_id,
             referrer_id: draft.referrer_id.clone(),
             created_at,
@@ -198,12 +240,19 @@ impl<S: LifecycleStore> Lifecycle<S> {
         }
         // The same request at the same moment was faster.
         let referral_id = referral.terms().referral_id;
-        self.created_by(&draft).await?.ok_or(LifecycleError::Contended { referral_id })
+        self.created_by(sender_hospital_id, &draft)
+            .await?
+            .ok_or(LifecycleError::Contended { referral_id })
     }
 
-    async fn created_by(&self, draft: &Draft) -> Result<Option<Referral>, LifecycleError> {
+    async fn created_by(
+        &self,
+        sender_hospital_id: &HospitalId,
+        draft: &Draft,
+    ) -> Result<Option<Referral>, LifecycleError> {
         let request_id = draft.request_id;
-        let Some(stored) = self.store.find_by_request(request_id).await? else { return Ok(None) };
+        let stored = self.store.find_by_request(sender_hospital_id, request_id).await?;
+        let Some(stored) = stored else { return Ok(None) };
         let terms = stored.terms();
         let same = terms.assessment_id == draft.assessment_id
             && terms.hospital_id == draft.hospital_id
@@ -216,15 +265,28 @@ impl<S: LifecycleStore> Lifecycle<S> {
     /// returns what it returned the first time.
     ///
     /// # Errors
-    /// [`LifecycleError::NotFound`]; [`LifecycleError::Move`]; [`LifecycleError::Contended`];
-    /// [`LifecycleError::Store`].
+    /// [`LifecycleError::NotFound`]; [`LifecycleError::OtherSide`]; [`LifecycleError::Move`];
+    /// [`LifecycleError::Contended`]; [`LifecycleError::Store`].
     pub async fn make_move(
         &self,
+        party: &Party,
         request: MoveRequest,
+    ) -> Result<(Referral, Event), LifecycleError> {
+        let role = request.actor.role;
+        self.move_if(&party.hospital_id, request, |terms| party.check_side(terms, role)).await
+    }
+
+    /// Makes a move in the name of a hospital that is a party, if `check` has nothing against it.
+    async fn move_if(
+        &self,
+        hospital_id: &HospitalId,
+        request: MoveRequest,
+        check: impl Fn(&Terms) -> Result<(), LifecycleError>,
     ) -> Result<(Referral, Event), LifecycleError> {
         let referral_id = request.referral_id;
         for _ in 0..COMMIT_TRIES_MAX {
-            let referral = self.get(referral_id).await?;
+            let referral = self.get(hospital_id, referral_id).await?;
+            check(referral.terms())?;
             let MoveRequest { expected_revision, actor, request, .. } = request.clone();
             let (moved, event) = referral.apply(request, expected_revision, actor, now())?;
             if event.revision <= referral.status().revision {
@@ -232,7 +294,7 @@ impl<S: LifecycleStore> Lifecycle<S> {
                 return Ok((moved, event));
             }
             let letter = self.letter(&moved, &event)?;
-            if self.store.commit(&moved, &event, letter.as_ref()).await? {
+            if self.store.commit(hospital_id, &moved, &event, letter.as_ref()).await? {
                 self.tell(&moved);
                 return Ok((moved, event));
             }
@@ -259,41 +321,49 @@ impl<S: LifecycleStore> Lifecycle<S> {
         self.changes.tell(Changed { referral_id: *referral_id, hospital_id: hospital_id.clone() });
     }
 
-    /// Returns a referral.
+    /// Returns a referral that the hospital is a party to. The receiver knows of none that was never sent.
     ///
     /// # Errors
     /// [`LifecycleError::NotFound`]; [`LifecycleError::Store`].
-    pub async fn get(&self, referral_id: ReferralId) -> Result<Referral, LifecycleError> {
-        self.store.find(referral_id).await?.ok_or(LifecycleError::NotFound { referral_id })
+    pub async fn get(
+        &self,
+        hospital_id: &HospitalId,
+        referral_id: ReferralId,
+    ) -> Result<Referral, LifecycleError> {
+        let found = self.store.find(hospital_id, referral_id).await?;
+        found.ok_or(LifecycleError::NotFound { referral_id })
     }
 
     /// Returns a referral and what `role` may do with it now.
     ///
     /// # Errors
-    /// [`LifecycleError::NotFound`]; [`LifecycleError::Store`].
+    /// [`LifecycleError::NotFound`]; [`LifecycleError::OtherSide`]; [`LifecycleError::Store`].
     pub async fn get_with_moves(
         &self,
+        party: &Party,
         referral_id: ReferralId,
         role: Role,
     ) -> Result<(Referral, Vec<MoveKind>), LifecycleError> {
-        let referral = self.get(referral_id).await?;
+        let referral = self.get(&party.hospital_id, referral_id).await?;
+        party.check_side(referral.terms(), role)?;
         let legal = referral.legal_moves(role, now());
         Ok((referral, legal))
     }
 
-    /// Returns a page of referrals in one of `states` (all if empty), newest first, those older
+    /// Returns a page of the hospital's referrals, sent and received, in one of `states` (all if empty), newest first, those older
     /// than `before`, and whether there are more.
     ///
     /// # Errors
     /// [`LifecycleError::Store`].
     pub async fn list(
         &self,
+        hospital_id: &HospitalId,
         listed: &Listed,
         states: &[referral::State],
         before: Option<ReferralId>,
         limit: u32,
     ) -> Result<(Vec<(Terms, Status)>, bool), LifecycleError> {
-        let mut referrals = self.store.list(listed, states, before, limit + 1).await?;
+        let mut referrals = self.store.list(hospital_id, listed, states, before, limit + 1).await?;
         let more = cut(&mut referrals, limit);
         Ok((referrals, more))
     }
@@ -305,33 +375,39 @@ impl<S: LifecycleStore> Lifecycle<S> {
     /// [`LifecycleError::NotFound`]; [`LifecycleError::Store`].
     pub async fn events(
         &self,
+        hospital_id: &HospitalId,
         referral_id: ReferralId,
         after_sequence: u64,
         limit: u32,
     ) -> Result<(Vec<EventEnvelope>, bool), LifecycleError> {
-        let mut events = self.store.events(referral_id, after_sequence, limit + 1).await?;
+        let mut events =
+            self.store.events(hospital_id, referral_id, after_sequence, limit + 1).await?;
         if events.is_empty() {
             // Nothing new, or no such referral.
-            self.get(referral_id).await?;
+            self.get(hospital_id, referral_id).await?;
         }
         let more = cut(&mut events, limit);
         Ok((events, more))
     }
 
-    /// Begins to watch. What happens after this returns is seen.
+    /// Begins to watch for a hospital, which sees what it is a party to. What happens after this returns is seen.
     ///
     /// # Errors
     /// [`LifecycleError::NotFound`]; [`LifecycleError::HospitalNotFound`];
     /// [`LifecycleError::TooManyWatchers`]; [`LifecycleError::WatchOverrun`];
     /// [`LifecycleError::Store`].
-    pub async fn watch(&self, watched: Watched) -> Result<Watch<S>, LifecycleError> {
+    pub async fn watch(
+        &self,
+        watcher: &HospitalId,
+        watched: Watched,
+    ) -> Result<Watch<S>, LifecycleError> {
         let watchers_max = self.watchers_max;
         let place = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| LifecycleError::TooManyWatchers { watchers_max })?;
         match &watched {
             Watched::Referral { referral_id, .. } => {
-                self.get(*referral_id).await?;
+                self.get(watcher, *referral_id).await?;
             }
             Watched::Hospital(hospital_id) => {
                 if self.store.hospital_accepts(hospital_id).await?.is_none() {
@@ -341,63 +417,83 @@ impl<S: LifecycleStore> Lifecycle<S> {
             }
         }
         let listener = self.changes.listen();
-        Watch::begin(self.store.clone(), watched, listener, self.stop.clone(), place).await
+        Watch::begin(
+            self.store.clone(),
+            watcher.clone(),
+            watched,
+            listener,
+            self.stop.clone(),
+            place,
+        )
+        .await
     }
 
-    /// Returns a page of dead letters, longest dead first, those after `after`, and whether there are
+    /// Returns a page of dead letters of the hospital's referrals, sent and received, to `receiver` alone if it is
+    /// given, longest dead first, those after `after`, and whether there are
     /// more.
     ///
     /// # Errors
     /// [`LifecycleError::Store`].
     pub async fn dead_letters(
         &self,
-        hospital_id: Option<&HospitalId>,
+        hospital_id: &HospitalId,
+        receiver: Option<&HospitalId>,
         after: Option<DeadPlace>,
         limit: u32,
     ) -> Result<(Vec<DeadLetter>, bool), LifecycleError> {
-        let mut letters = self.store.dead_letters(hospital_id, after, limit + 1).await?;
+        let mut letters = self.store.dead_letters(hospital_id, receiver, after, limit + 1).await?;
         let more = cut(&mut letters, limit);
         Ok((letters, more))
     }
 
-    /// Lets a dead letter go. Repeated, it does nothing.
+    /// Lets a dead letter of one of the hospital's referrals go. Repeated, it does nothing.
     ///
     /// # Errors
     /// [`LifecycleError::EventNotFound`]; [`LifecycleError::NotDead`]; [`LifecycleError::Store`].
-    pub async fn release(&self, request: ReleaseRequest) -> Result<Posted, LifecycleError> {
+    pub async fn release(
+        &self,
+        hospital_id: &HospitalId,
+        request: ReleaseRequest,
+    ) -> Result<Posted, LifecycleError> {
         let ReleaseRequest { event_id, release, dead_at } = request;
         let dead_at = stored_time(dead_at);
-        let posted = self.posted(event_id).await?;
+        let posted = self.posted(hospital_id, event_id).await?;
         if posted.row.was_released(release, dead_at) {
             return Ok(posted);
         }
-        if !self.store.release(&posted.row, release, dead_at, now()).await? {
+        if !self.store.release(hospital_id, &posted.row, release, dead_at, now()).await? {
             // Somebody was faster: with the same, or with something else.
-            let posted = self.posted(event_id).await?;
+            let posted = self.posted(hospital_id, event_id).await?;
             if !posted.row.was_released(release, dead_at) {
                 return Err(LifecycleError::NotDead { event_id });
             }
             return Ok(posted);
         }
         // Wakes the worker; nobody else is concerned.
-        let referral = self.get(posted.row.referral_id).await?;
+        let referral = self.get(hospital_id, posted.row.referral_id).await?;
         self.tell(&referral);
         Ok(posted)
     }
 
-    async fn posted(&self, event_id: EventId) -> Result<Posted, LifecycleError> {
-        self.store.posted(event_id).await?.ok_or(LifecycleError::EventNotFound { event_id })
+    async fn posted(
+        &self,
+        hospital_id: &HospitalId,
+        event_id: EventId,
+    ) -> Result<Posted, LifecycleError> {
+        let found = self.store.posted(hospital_id, event_id).await?;
+        found.ok_or(LifecycleError::EventNotFound { event_id })
     }
 
-    /// Closes at most `limit` referrals whose deadline has passed. Returns how many it closed.
+    /// Closes at most `limit` referrals of all hospitals whose deadline has passed, each in the name of the one that
+    /// sent it. Returns how many it closed.
     ///
     /// # Errors
     /// The last error, after the others were tried.
     pub async fn expire(&self, limit: u32) -> Result<usize, LifecycleError> {
         let mut closed = 0;
         let mut failed = None;
-        for referral_id in self.store.due(now(), limit).await? {
-            match self.expire_one(referral_id).await {
+        for due in self.store.due(now(), limit).await? {
+            match self.expire_one(due).await {
                 Ok(()) => closed += 1,
                 // Somebody moved it in between.
                 Err(LifecycleError::Move(_)) => {}
@@ -407,8 +503,10 @@ impl<S: LifecycleStore> Lifecycle<S> {
         failed.map_or(Ok(closed), Err)
     }
 
-    async fn expire_one(&self, referral_id: ReferralId) -> Result<(), LifecycleError> {
-        let expected_revision = self.get(referral_id).await?.status().revision;
+    async fn expire_one(&self, due: Due) -> Result<(), LifecycleError> {
+        let Due { referral_id, sender_hospital_id } = due;
+        let referral = self.get(&sender_hospital_id, referral_id).await?;
+        let expected_revision = referral.status().revision;
         let request_id = Uuid::new_v5(&referral_id.as_uuid(), EXPIRE_REQUEST);
         let request = MoveRequest {
             referral_id,
@@ -416,7 +514,7 @@ impl<S: LifecycleStore> Lifecycle<S> {
             actor: Actor { role: Role::System, id: ActorId::system() },
             request: Move { request_id, action: Action::Expire },
         };
-        self.make_move(request).await?;
+        self.move_if(&sender_hospital_id, request, |_| Ok(())).await?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use neurotriage_referral::{Dependencies, Events, config::Config};
-use neurotriage_service_kit::{access, client, database, server, telemetry};
+use neurotriage_service_kit::{access, client, database, server, telemetry, tenant};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -12,6 +12,7 @@ async fn main() -> anyhow::Result<()> {
     let guard = telemetry::init("neurotriage-referral", &config.telemetry)?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::referral::Migrator>(&db).await?;
+    tenant::check_role(&db).await?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let access = access::open(&config.access, &listener).await?;
     let dependencies = Dependencies {

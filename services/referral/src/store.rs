@@ -1,6 +1,7 @@
 //! Assessments and hospitals in a database: PostgreSQL or SQLite.
 
 pub mod diagnosis;
+mod fhir;
 mod hospitals;
 pub mod lifecycle;
 
@@ -9,9 +10,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use neurotriage_domain::AssessmentId;
+use neurotriage_domain::{AssessmentId, HospitalId};
+use neurotriage_service_kit::{
+    database::is_away,
+    tenant::{self, Mode},
+};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, SqlErr,
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
+    QueryFilter, SqlErr,
 };
 use uuid::Uuid;
 
@@ -34,6 +40,7 @@ pub mod assessment_row {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub assessment_id: Uuid,
+        pub hospital_id: String,
         pub request_id: Uuid,
         pub patient_id: Uuid,
         pub symptom_report_id: Uuid,
@@ -47,6 +54,9 @@ pub mod assessment_row {
 }
 
 /// [`ReferralStore`] and [`DirectoryStore`](crate::directory::DirectoryStore) over a connection pool.
+///
+/// Each operation on assessments and diagnoses is one transaction of its hospital, and its queries name the hospital
+/// too.
 #[derive(Clone, Debug)]
 pub struct SqlReferralStore {
     db: DatabaseConnection,
@@ -60,7 +70,33 @@ pub struct SqlReferralStore {
 fn failed<E: Error + Send + Sync + 'static>(
     operation: &'static str,
 ) -> impl Fn(E) -> AssessmentError {
-    move |source| AssessmentError::Store { operation, source: Box::new(source) }
+    move |error| {
+        let source: Box<dyn Error + Send + Sync> = Box::new(error);
+        if source.downcast_ref().is_some_and(is_away) {
+            AssessmentError::Unavailable { operation, source }
+        } else {
+            AssessmentError::Store { operation, source }
+        }
+    }
+}
+
+async fn commit(transaction: DatabaseTransaction) -> Result<(), AssessmentError> {
+    transaction.commit().await.map_err(failed("commit transaction"))
+}
+
+/// Ends a transaction that inserted one row. Returns false, with everything taken back, if its request made one
+/// before.
+async fn end_insert<T>(
+    transaction: DatabaseTransaction,
+    inserted: Result<T, DbErr>,
+    operation: &'static str,
+) -> Result<bool, AssessmentError> {
+    let Err(error) = inserted else { return commit(transaction).await.map(|()| true) };
+    if let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err() {
+        transaction.rollback().await.map_err(failed("roll back transaction"))?;
+        return Ok(false);
+    }
+    Err(failed(operation)(error))
 }
 
 impl SqlReferralStore {
@@ -68,37 +104,58 @@ impl SqlReferralStore {
     pub fn new(db: DatabaseConnection) -> Self {
         Self { db, directory: Arc::default(), reading: Arc::default() }
     }
+
+    async fn begin(
+        &self,
+        hospital_id: &HospitalId,
+        mode: Mode,
+    ) -> Result<DatabaseTransaction, AssessmentError> {
+        tenant::begin(&self.db, hospital_id, mode).await.map_err(failed("begin transaction"))
+    }
 }
 
 impl ReferralStore for SqlReferralStore {
     async fn find(
         &self,
+        hospital_id: &HospitalId,
         assessment_id: AssessmentId,
     ) -> Result<Option<Assessment>, AssessmentError> {
+        let transaction = self.begin(hospital_id, Mode::Read).await?;
         let row = assessment_row::Entity::find_by_id(assessment_id.as_uuid())
-            .one(&self.db)
+            .filter(assessment_row::Column::HospitalId.eq(hospital_id.as_str()))
+            .one(&transaction)
             .await
             .map_err(failed("read assessment"))?;
+        commit(transaction).await?;
         row.map(assessment_from_row).transpose()
     }
 
     async fn find_by_request(
         &self,
+        hospital_id: &HospitalId,
         request_id: Uuid,
     ) -> Result<Option<Assessment>, AssessmentError> {
+        let transaction = self.begin(hospital_id, Mode::Read).await?;
         let row = assessment_row::Entity::find()
+            .filter(assessment_row::Column::HospitalId.eq(hospital_id.as_str()))
             .filter(assessment_row::Column::RequestId.eq(request_id))
-            .one(&self.db)
+            .one(&transaction)
             .await
             .map_err(failed("read assessment by request"))?;
+        commit(transaction).await?;
         row.map(assessment_from_row).transpose()
     }
 
-    async fn insert(&self, assessment: &Assessment) -> Result<bool, AssessmentError> {
+    async fn insert(
+        &self,
+        hospital_id: &HospitalId,
+        assessment: &Assessment,
+    ) -> Result<bool, AssessmentError> {
         let content =
             serde_json::to_value(&assessment.findings).map_err(failed("encode assessment row"))?;
         let row = assessment_row::ActiveModel {
             assessment_id: Set(assessment.assessment_id.as_uuid()),
+            hospital_id: Set(hospital_id.to_string()),
             request_id: Set(assessment.request.request_id),
             patient_id: Set(assessment.patient_id.as_uuid()),
             symptom_report_id: Set(assessment.request.symptom_report_id.as_uuid()),
@@ -107,13 +164,10 @@ impl ReferralStore for SqlReferralStore {
             created_at: Set(assessment.created_at),
             content: Set(content),
         };
-        match assessment_row::Entity::insert(row).exec_without_returning(&self.db).await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.sql_err() {
-                Some(SqlErr::UniqueConstraintViolation(_)) => Ok(false),
-                _ => Err(failed("write assessment")(error)),
-            },
-        }
+        let transaction = self.begin(hospital_id, Mode::Write).await?;
+        let inserted =
+            assessment_row::Entity::insert(row).exec_without_returning(&transaction).await;
+        end_insert(transaction, inserted, "write assessment").await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod convert;
 mod diagnosis;
+mod fhir;
 
 use std::time::{Duration, Instant};
 

@@ -34,7 +34,7 @@ struct Harness {
 }
 
 async fn start(db: TestDb) -> anyhow::Result<Harness> {
-    let served = support::serve(support::dependencies(db.db.clone(), None)?).await?;
+    let served = support::serve(support::dependencies(db.service.clone(), None)?).await?;
     let client = Client::connect(served.endpoint.clone()).await?;
     Ok(Harness { client, db, served })
 }
@@ -132,7 +132,7 @@ async fn hospitals_come_in_pages_by_id() -> anyhow::Result<()> {
 #[tokio::test]
 async fn only_an_empty_directory_is_filled() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
-        let store = SqlReferralStore::new(db.db.clone());
+        let store = SqlReferralStore::new(db.service.clone());
         let sample = hospital::sample()?;
         assert_eq!(store.fill_empty_directory(&sample[..1]).await?, 1);
         assert_eq!(store.fill_empty_directory(&sample).await?, 0);
@@ -329,7 +329,7 @@ async fn a_write_for_an_older_revision_is_refused_and_every_replica_sees_the_new
     for db in databases::<Migrator>().await? {
         let sample = hospital::sample()?;
         let (one, other) =
-            (SqlReferralStore::new(db.db.clone()), SqlReferralStore::new(db.db.clone()));
+            (SqlReferralStore::new(db.service.clone()), SqlReferralStore::new(db.service.clone()));
         let empty = one.snapshot().await?;
         assert_eq!((empty.revision, other.snapshot().await?.hospitals().len()), (0, 0));
         assert_eq!(one.write(0, sample[..2].to_vec()).await?, Written::At(1));
@@ -346,7 +346,7 @@ async fn a_write_for_an_older_revision_is_refused_and_every_replica_sees_the_new
 async fn after_a_write_the_directory_is_read_once_for_all_who_wait() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let (one, other) =
-            (SqlReferralStore::new(db.db.clone()), SqlReferralStore::new(db.db.clone()));
+            (SqlReferralStore::new(db.service.clone()), SqlReferralStore::new(db.service.clone()));
         one.write(0, hospital::sample()?).await?;
         let waiting: Vec<_> = (0..16)
             .map(|_| {
@@ -370,9 +370,9 @@ async fn after_a_write_the_directory_is_read_once_for_all_who_wait() -> anyhow::
 #[tokio::test]
 async fn the_schema_goes_down_and_up_again() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
-        Migrator::down(&db.db, None).await?;
-        Migrator::up(&db.db, None).await?;
-        let store = SqlReferralStore::new(db.db.clone());
+        Migrator::down(&db.service, None).await?;
+        Migrator::up(&db.service, None).await?;
+        let store = SqlReferralStore::new(db.service.clone());
         assert_eq!(store.snapshot().await?.revision, 0);
         drop(store);
         db.drop().await?;

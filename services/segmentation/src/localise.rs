@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use neurotriage_anatomy::{Localisation, LocaliseOptions, SpaceRule, localise};
-use neurotriage_domain::{Modality, StudyId};
+use neurotriage_domain::{HospitalId, Modality, StudyId};
 use neurotriage_imaging::{Image, Mask, nifti};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     engine::ToPlace,
     placement::Place,
-    segmentation::{
-        MASK_BYTES_MAX, SegmentationError, SegmentationStore, Segmenter, StudySource, blocking,
-    },
+    segmentation::{SegmentationError, SegmentationStore, Segmenter, StudySource, blocking},
 };
 
 /// A file that was sent.
@@ -50,6 +48,7 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
     /// [`SegmentationError::QueueFull`], or a failure of a store.
     pub async fn localise(
         &self,
+        hospital_id: &HospitalId,
         input: LocaliseInput,
         slot: OwnedSemaphorePermit,
     ) -> Result<Localisation, SegmentationError> {
@@ -57,7 +56,7 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         let LocaliseInput { study_id, mask, image } = input;
         let mask = match (mask, study_id) {
             (Some(file), _) => read_mask(file).await?,
-            (None, Some(study_id)) => self.mask_of(study_id).await?,
+            (None, Some(study_id)) => self.mask_of(hospital_id, study_id).await?,
             (None, None) => {
                 return Err(SegmentationError::field("content", "send a study_id, a mask or both"));
             }
@@ -91,11 +90,15 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
     }
 
     /// Returns the stored mask of a study by the model that serves.
-    async fn mask_of(&self, study_id: StudyId) -> Result<Mask, SegmentationError> {
+    async fn mask_of(
+        &self,
+        hospital_id: &HospitalId,
+        study_id: StudyId,
+    ) -> Result<Mask, SegmentationError> {
         let weights_sha256 = self.engine.serving().card().weights_sha256.to_string();
-        let known = self.store.find_by_study(study_id, &weights_sha256).await?;
+        let known = self.store.find_by_study(hospital_id, study_id, &weights_sha256).await?;
         let known = known.ok_or(SegmentationError::NotSegmented { study_id })?;
-        let data = self.blobs.get(known.mask.digest, MASK_BYTES_MAX as u64).await?;
+        let data = self.mask(&known).await?;
         read_mask(SentFile { name: "stored mask".to_owned(), data }).await
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use neurotriage_blobs::BlobStore;
 use neurotriage_segmentation::{Dependencies, StartModel, config::Config};
-use neurotriage_service_kit::{access, client, database, server, telemetry};
+use neurotriage_service_kit::{access, client, database, server, telemetry, tenant};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -14,6 +14,7 @@ async fn main() -> anyhow::Result<()> {
     let model = StartModel::named(config.model.as_deref())?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::segmentation::Migrator>(&db).await?;
+    tenant::check_role(&db).await?;
     let blobs = BlobStore::open(&config.blobs_url).context("open blob store")?;
     let ingestion = client::channel(&config.ingestion_endpoint)?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;

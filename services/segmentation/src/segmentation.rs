@@ -9,10 +9,12 @@ use bytes::Bytes;
 use neurotriage_anatomy::{AnatomyError, Localisation, LocaliseOptions, localise};
 use neurotriage_blobs::{BlobError, BlobStore};
 use neurotriage_domain::{
-    BlobDigest, DomainError, ErrorCode, FieldViolation, SegmentationId, StudyId,
+    BlobDigest, DomainError, ErrorCode, FieldViolation, HospitalId, PatientId, SegmentationId,
+    StudyId,
 };
 use neurotriage_imaging::{ImagingError, nifti, prepare::Prepared};
 use neurotriage_network::{Mirroring, NetworkError};
+use neurotriage_service_kit::access::AccessError;
 use time::OffsetDateTime;
 
 use crate::{
@@ -30,6 +32,9 @@ pub const MASK_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// How long a caller waits before it tries again when the queue is full: about one study.
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a caller waits before it asks again while the database is away.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// A study's mask and what it shows.
 #[derive(Clone, Debug)]
@@ -68,6 +73,8 @@ pub struct StoredMask {
 /// Where a prepared study lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreparedStudy {
+    /// Whose study it is.
+    pub patient_id: PatientId,
     /// Its content in the blob store.
     pub digest: BlobDigest,
     /// Preprocessing profile.
@@ -150,6 +157,17 @@ pub enum SegmentationError {
     /// The network failed.
     #[error("run network")]
     Engine(#[source] EngineError),
+    /// The caller may not touch it.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The database does not answer; `operation` says what was tried.
+    #[error("database does not answer; try again")]
+    Unavailable {
+        /// What was tried, such as `read segmentation`.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The store failed; `operation` says what was tried.
     #[error("{operation}")]
     Store {
@@ -199,7 +217,8 @@ impl DomainError for SegmentationError {
             Self::NotFound { .. } | Self::NotSegmented { .. } => ErrorCode::NotFound,
             Self::ProfileMismatch { .. } => ErrorCode::FailedPrecondition,
             Self::QueueFull | Self::Busy => ErrorCode::ResourceExhausted,
-            Self::Cancelled => ErrorCode::Unavailable,
+            Self::Cancelled | Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::Access(error) => error.code(),
             Self::Upstream(error) => error.code(),
             Self::Engine(EngineError::Stopped) => ErrorCode::Unavailable,
             Self::Engine(_) | Self::Store { .. } => ErrorCode::Internal,
@@ -220,6 +239,8 @@ impl DomainError for SegmentationError {
             Self::Cancelled => "CANCELLED",
             Self::Upstream(error) => error.reason(),
             Self::Engine(_) => "NETWORK_FAILED",
+            Self::Access(error) => error.reason(),
+            Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
             Self::Blob(error) => error.reason(),
         }
@@ -229,25 +250,43 @@ impl DomainError for SegmentationError {
         if let Self::Invalid(violations) = self { violations } else { &[] }
     }
 
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        if let Self::Upstream(error) = self { error.metadata() } else { Vec::new() }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
-        if let Self::Upstream(error) = self {
-            return error.retry_after();
+        match self {
+            Self::Upstream(error) => error.retry_after(),
+            Self::QueueFull | Self::Busy => Some(QUEUE_RETRY_AFTER),
+            Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
+            Self::Invalid(_)
+            | Self::Image(_)
+            | Self::Anatomy(_)
+            | Self::NotFound { .. }
+            | Self::NotSegmented { .. }
+            | Self::ProfileMismatch { .. }
+            | Self::Cancelled
+            | Self::Engine(_)
+            | Self::Access(_)
+            | Self::Store { .. }
+            | Self::Blob(_) => None,
         }
-        matches!(self, Self::QueueFull | Self::Busy).then_some(QUEUE_RETRY_AFTER)
     }
 }
 
-/// Keeps segmentations.
+/// Keeps segmentations, each hospital's apart: of another's it knows nothing.
 pub trait SegmentationStore: Clone + Send + Sync + 'static {
     /// Returns one segmentation.
     fn find(
         &self,
+        hospital_id: &HospitalId,
         segmentation_id: SegmentationId,
     ) -> impl Future<Output = Result<Option<Segmentation>, SegmentationError>> + Send;
 
     /// Returns the segmentation of a study by the model with these weights.
     fn find_by_study(
         &self,
+        hospital_id: &HospitalId,
         study_id: StudyId,
         weights_sha256: &str,
     ) -> impl Future<Output = Result<Option<Segmentation>, SegmentationError>> + Send;
@@ -255,13 +294,14 @@ pub trait SegmentationStore: Clone + Send + Sync + 'static {
     /// Keeps a segmentation; false if the study has one by the same model already.
     fn insert(
         &self,
+        hospital_id: &HospitalId,
         segmentation: &Segmentation,
     ) -> impl Future<Output = Result<bool, SegmentationError>> + Send;
 }
 
 /// Knows where prepared studies lie.
 pub trait StudySource: Clone + Send + Sync + 'static {
-    /// Returns where one prepared study lies.
+    /// Returns where one prepared study lies, if the caller may know.
     fn prepared(
         &self,
         study_id: StudyId,
@@ -286,9 +326,9 @@ pub struct Segmenter<S, I> {
 }
 
 impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
-    /// Segments a study, localises what is found, stores the result.
+    /// Segments a study of a hospital, localises what is found, stores the result.
     ///
-    /// A study already segmented by the same weights is answered from the store. Dropping the
+    /// A study already segmented for the hospital by the same weights is answered from the store. Dropping the
     /// future cancels the network's work.
     ///
     /// # Errors
@@ -297,13 +337,16 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
     /// the network or a store.
     pub async fn segment_study(
         &self,
+        hospital_id: &HospitalId,
         study_id: StudyId,
         progress: Arc<dyn Fn(Progress) + Send + Sync>,
     ) -> Result<Segmentation, SegmentationError> {
         // One model for the whole call: another may begin to serve meanwhile.
         let model = self.engine.serving();
         let weights_sha256 = model.card().weights_sha256.to_string();
-        if let Some(known) = self.store.find_by_study(study_id, &weights_sha256).await? {
+        if let Some(known) =
+            self.store.find_by_study(hospital_id, study_id, &weights_sha256).await?
+        {
             return Ok(known);
         }
         let source = self.studies.prepared(study_id).await?;
@@ -337,11 +380,11 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
             certainty: Some(described.certainty),
             inference: described.elapsed,
         };
-        if self.store.insert(&segmentation).await? {
+        if self.store.insert(hospital_id, &segmentation).await? {
             return Ok(segmentation);
         }
         // Another call finished the same study first: its result is the one that counts.
-        let known = self.store.find_by_study(study_id, &weights_sha256).await?;
+        let known = self.store.find_by_study(hospital_id, study_id, &weights_sha256).await?;
         Ok(known.unwrap_or(segmentation))
     }
 
@@ -356,26 +399,34 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         blocking("read prepared study", move || Ok(Prepared::from_bytes(&bytes)?)).await
     }
 
+    /// Returns whose study it is, as ingestion says: no patient is kept here.
+    ///
+    /// # Errors
+    /// [`SegmentationError::Upstream`] if the caller may not know.
+    pub async fn patient_of(&self, study_id: StudyId) -> Result<PatientId, SegmentationError> {
+        Ok(self.studies.prepared(study_id).await?.patient_id)
+    }
+
     /// Returns one segmentation.
     ///
     /// # Errors
-    /// [`SegmentationError::NotFound`] if there is none.
+    /// [`SegmentationError::NotFound`] if the hospital has none.
     pub async fn get(
         &self,
+        hospital_id: &HospitalId,
         segmentation_id: SegmentationId,
     ) -> Result<Segmentation, SegmentationError> {
         self.store
-            .find(segmentation_id)
+            .find(hospital_id, segmentation_id)
             .await?
             .ok_or(SegmentationError::NotFound { segmentation_id })
     }
 
-    /// Returns the mask file (`.nii.gz`).
+    /// Returns the mask file (`.nii.gz`) of a segmentation.
     ///
     /// # Errors
-    /// [`SegmentationError::NotFound`] if there is no such segmentation.
-    pub async fn mask(&self, segmentation_id: SegmentationId) -> Result<Bytes, SegmentationError> {
-        let segmentation = self.get(segmentation_id).await?;
+    /// [`SegmentationError::Blob`] if it is gone.
+    pub async fn mask(&self, segmentation: &Segmentation) -> Result<Bytes, SegmentationError> {
         Ok(self.blobs.get(segmentation.mask.digest, MASK_BYTES_MAX as u64).await?)
     }
 }

@@ -6,9 +6,14 @@ pub mod training;
 use std::{error::Error, time::Duration};
 
 use neurotriage_anatomy::Localisation;
-use neurotriage_domain::{SegmentationId, StudyId};
+use neurotriage_domain::{HospitalId, SegmentationId, StudyId};
+use neurotriage_service_kit::{
+    database::is_away,
+    tenant::{self, Mode},
+};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, SqlErr,
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait,
+    QueryFilter, SqlErr,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +44,7 @@ pub mod segmentation_row {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub segmentation_id: Uuid,
+        pub hospital_id: String,
         pub study_id: Uuid,
         pub model_id: String,
         pub weights_sha256: String,
@@ -54,6 +60,8 @@ pub mod segmentation_row {
 }
 
 /// [`SegmentationStore`] over a connection pool.
+///
+/// Each operation is one transaction of its hospital, and its queries name the hospital too.
 #[derive(Clone, Debug)]
 pub struct SqlSegmentationStore {
     db: DatabaseConnection,
@@ -64,41 +72,72 @@ impl SqlSegmentationStore {
     pub fn new(db: DatabaseConnection) -> Self {
         Self { db }
     }
+
+    async fn begin(
+        &self,
+        hospital_id: &HospitalId,
+        mode: Mode,
+    ) -> Result<DatabaseTransaction, SegmentationError> {
+        tenant::begin(&self.db, hospital_id, mode).await.map_err(failed("begin transaction"))
+    }
 }
 
 fn failed<E: Error + Send + Sync + 'static>(
     operation: &'static str,
 ) -> impl Fn(E) -> SegmentationError {
-    move |source| SegmentationError::Store { operation, source: Box::new(source) }
+    move |error| {
+        let source: Box<dyn Error + Send + Sync> = Box::new(error);
+        if source.downcast_ref().is_some_and(is_away) {
+            SegmentationError::Unavailable { operation, source }
+        } else {
+            SegmentationError::Store { operation, source }
+        }
+    }
+}
+
+async fn commit(transaction: DatabaseTransaction) -> Result<(), SegmentationError> {
+    transaction.commit().await.map_err(failed("commit transaction"))
 }
 
 impl SegmentationStore for SqlSegmentationStore {
     async fn find(
         &self,
+        hospital_id: &HospitalId,
         segmentation_id: SegmentationId,
     ) -> Result<Option<Segmentation>, SegmentationError> {
+        let transaction = self.begin(hospital_id, Mode::Read).await?;
         let row = segmentation_row::Entity::find_by_id(segmentation_id.as_uuid())
-            .one(&self.db)
+            .filter(segmentation_row::Column::HospitalId.eq(hospital_id.as_str()))
+            .one(&transaction)
             .await
             .map_err(failed("read segmentation"))?;
+        commit(transaction).await?;
         row.map(from_row).transpose()
     }
 
     async fn find_by_study(
         &self,
+        hospital_id: &HospitalId,
         study_id: StudyId,
         weights_sha256: &str,
     ) -> Result<Option<Segmentation>, SegmentationError> {
+        let transaction = self.begin(hospital_id, Mode::Read).await?;
         let row = segmentation_row::Entity::find()
+            .filter(segmentation_row::Column::HospitalId.eq(hospital_id.as_str()))
             .filter(segmentation_row::Column::StudyId.eq(study_id.as_uuid()))
             .filter(segmentation_row::Column::WeightsSha256.eq(weights_sha256))
-            .one(&self.db)
+            .one(&transaction)
             .await
             .map_err(failed("read segmentation of study"))?;
+        commit(transaction).await?;
         row.map(from_row).transpose()
     }
 
-    async fn insert(&self, segmentation: &Segmentation) -> Result<bool, SegmentationError> {
+    async fn insert(
+        &self,
+        hospital_id: &HospitalId,
+        segmentation: &Segmentation,
+    ) -> Result<bool, SegmentationError> {
         let stored = StoredLocalisation {
             localisation: segmentation.localisation.clone(),
             certainty: segmentation.certainty.clone(),
@@ -109,6 +148,7 @@ impl SegmentationStore for SqlSegmentationStore {
             .map_err(failed("encode segmentation row"))?;
         let row = segmentation_row::ActiveModel {
             segmentation_id: Set(segmentation.segmentation_id.as_uuid()),
+            hospital_id: Set(hospital_id.to_string()),
             study_id: Set(segmentation.study_id.as_uuid()),
             model_id: Set(segmentation.model_id.clone()),
             weights_sha256: Set(segmentation.weights_sha256.clone()),
@@ -119,10 +159,16 @@ impl SegmentationStore for SqlSegmentationStore {
             uncertainty: Set(segmentation.uncertainty),
             inference_seconds: Set(segmentation.inference.as_secs_f64()),
         };
-        match segmentation_row::Entity::insert(row).exec_without_returning(&self.db).await {
-            Ok(_) => Ok(true),
+        let transaction = self.begin(hospital_id, Mode::Write).await?;
+        let written =
+            segmentation_row::Entity::insert(row).exec_without_returning(&transaction).await;
+        match written {
+            Ok(_) => commit(transaction).await.map(|()| true),
             Err(error) => match error.sql_err() {
-                Some(SqlErr::UniqueConstraintViolation(_)) => Ok(false),
+                Some(SqlErr::UniqueConstraintViolation(_)) => {
+                    transaction.rollback().await.map_err(failed("roll back transaction"))?;
+                    Ok(false)
+                }
                 _ => Err(failed("write segmentation")(error)),
             },
         }

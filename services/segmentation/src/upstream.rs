@@ -35,15 +35,16 @@ impl StudySource for IngestionClient {
         let response = client.get_study(request).await.map_err(|status| {
             SegmentationError::Upstream(Box::new(Upstream::new("ingestion", status)))
         })?;
-        let prepared = response.into_inner().study.and_then(|study| study.prepared);
-        let parsed = prepared.and_then(|prepared| {
+        let parsed = response.into_inner().study.and_then(|study| {
+            let patient_id = study.patient_id.parse().ok()?;
+            let prepared = study.prepared?;
             let digest = prepared.blob?.digest.parse().ok()?;
             let (profile, profile_version) = (prepared.profile, prepared.profile_version);
-            Some(PreparedStudy { digest, profile, profile_version })
+            Some(PreparedStudy { patient_id, digest, profile, profile_version })
         });
         parsed.ok_or_else(|| SegmentationError::Store {
             operation: "read the answer of the ingestion service",
-            source: "study without a prepared object".into(),
+            source: "study without a patient or a prepared object".into(),
         })
     }
 }

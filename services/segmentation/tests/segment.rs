@@ -12,7 +12,9 @@ use bytes::Bytes;
 use ndarray::Array3;
 use neurotriage_anatomy::{LocaliseOptions, localise};
 use neurotriage_blobs::BlobStore;
-use neurotriage_domain::{BlobDigest, DomainError as _, Modality, SegmentationId, StudyId};
+use neurotriage_domain::{
+    BlobDigest, DomainError as _, HospitalId, Modality, PatientId, SegmentationId, StudyId,
+};
 use neurotriage_imaging::{Affine, Image, NamedImage, Prepared, Study, nifti, prepare};
 use neurotriage_migrations::segmentation::Migrator;
 use neurotriage_network::{DeviceChoice, Mirroring, Model, ModelCard, NetworkConfig};
@@ -31,6 +33,10 @@ use tokio::task::JoinHandle;
 
 /// Longest wait for another thread.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+fn hospital() -> HospitalId {
+    "north-lake".parse().expect("an id")
+}
 
 fn model() -> Model {
     let network = NetworkConfig::residual(&[4, 8]);
@@ -157,6 +163,7 @@ struct Studies {
 impl StudySource for Studies {
     async fn prepared(&self, _study_id: StudyId) -> Result<PreparedStudy, SegmentationError> {
         Ok(PreparedStudy {
+            patient_id: PatientId::generate(),
             digest: self.digest,
             profile: "whole".to_owned(),
             profile_version: self.profile_version,
@@ -186,19 +193,20 @@ async fn a_study_is_segmented_once_and_its_mask_has_the_geometry_of_the_files() 
 {
     for db in databases::<Migrator>().await? {
         let folder = tempfile::tempdir()?;
-        let segmenter = segmenter(&db.db, &folder, 1).await?;
+        let segmenter = segmenter(&db.service, &folder, 1).await?;
         let study_id = StudyId::generate();
         let steps = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&steps);
         let progress = Arc::new(move |progress: Progress| {
             seen.lock().expect("lock").push(progress.step);
         });
-        let first = segmenter.segment_study(study_id, progress).await?;
+        let first = segmenter.segment_study(&hospital(), study_id, progress).await?;
         let mut told = steps.lock().expect("lock").clone();
         told.dedup();
         assert_eq!(told, [Step::Queue, Step::Segment, Step::Localise, Step::Store]);
 
-        let again = segmenter.segment_study(study_id, Arc::new(|_| panic!("no work"))).await?;
+        let again =
+            segmenter.segment_study(&hospital(), study_id, Arc::new(|_| panic!("no work"))).await?;
         assert_eq!(again.segmentation_id, first.segmentation_id);
         assert_eq!(again.localisation, first.localisation);
         assert_eq!(again.certainty, first.certainty);
@@ -209,7 +217,7 @@ async fn a_study_is_segmented_once_and_its_mask_has_the_geometry_of_the_files() 
         assert!(certainty.reasons.iter().any(foreign), "{:?}", certainty.reasons);
         assert_eq!(certainty.lesions.len(), first.localisation.lesions.len());
 
-        let mask = segmenter.mask(first.segmentation_id).await?;
+        let mask = segmenter.mask(&first).await?;
         let mask = nifti::read_mask(&mask, "mask.nii.gz")?;
         assert_eq!((mask.shape(), mask.affine), ([40, 44, 36], Affine::brats()));
         db.drop().await?;
@@ -221,8 +229,9 @@ async fn a_study_is_segmented_once_and_its_mask_has_the_geometry_of_the_files() 
 async fn a_row_of_before_outcomes_reads_and_one_of_a_later_version_too() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let folder = tempfile::tempdir()?;
-        let segmenter = segmenter(&db.db, &folder, 1).await?;
-        let stored = segmenter.segment_study(StudyId::generate(), Arc::new(|_| {})).await?;
+        let segmenter = segmenter(&db.service, &folder, 1).await?;
+        let stored =
+            segmenter.segment_study(&hospital(), StudyId::generate(), Arc::new(|_| {})).await?;
         let id = stored.segmentation_id;
         let change = async |change: &dyn Fn(&mut serde_json::Value)| -> anyhow::Result<()> {
             let row = segmentation_row::Entity::find_by_id(id.as_uuid()).one(&db.db).await?;
@@ -235,12 +244,12 @@ async fn a_row_of_before_outcomes_reads_and_one_of_a_later_version_too() -> anyh
             Ok(())
         };
         change(&|json| json["certainty"]["of_a_later_version"] = 1.into()).await?;
-        assert_eq!(segmenter.get(id).await?.certainty, stored.certainty);
+        assert_eq!(segmenter.get(&hospital(), id).await?.certainty, stored.certainty);
         change(&|json| {
             json.as_object_mut().and_then(|json| json.remove("certainty")).expect("was there");
         })
         .await?;
-        let old = segmenter.get(id).await?;
+        let old = segmenter.get(&hospital(), id).await?;
         assert_eq!((old.certainty, old.localisation), (None, stored.localisation));
         db.drop().await?;
     }
@@ -301,12 +310,13 @@ async fn mirror_images_are_what_the_ticket_asks_for() -> anyhow::Result<()> {
 async fn a_study_of_another_profile_is_refused() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let folder = tempfile::tempdir()?;
-        let segmenter = segmenter(&db.db, &folder, 2).await?;
-        let error = segmenter.segment_study(StudyId::generate(), Arc::new(|_| {})).await;
+        let segmenter = segmenter(&db.service, &folder, 2).await?;
+        let error =
+            segmenter.segment_study(&hospital(), StudyId::generate(), Arc::new(|_| {})).await;
         let error = error.unwrap_err();
         assert_eq!(error.reason(), "PROFILE_MISMATCH");
         assert!(error.to_string().contains("whole/2"), "{error}");
-        let unknown = segmenter.get(SegmentationId::generate()).await.unwrap_err();
+        let unknown = segmenter.get(&hospital(), SegmentationId::generate()).await.unwrap_err();
         assert_eq!(unknown.reason(), "SEGMENTATION_NOT_FOUND");
         db.drop().await?;
     }

@@ -14,8 +14,9 @@ const FOREIGN_SETTINGS: [&str; 1] = ["HOME"];
 /// Returns every variable that a program of the workspace reads by `env = "NAME"`.
 pub(super) fn settings_known(root: &Path) -> Result<BTreeSet<String>> {
     let mut known = BTreeSet::new();
-    let mut folders =
-        vec![root.join("services"), root.join("libs/service-kit"), root.join("migrations")];
+    let mut folders = ["services", "libs/access", "libs/service-kit", "migrations"]
+        .map(|folder| root.join(folder))
+        .to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
             let path = entry?.path();
@@ -64,6 +65,9 @@ fn workload(object: &Value, objects: &[Value], settings: &BTreeSet<String>) -> V
         .chain(templates.iter().map(|claim| text(claim, "/metadata/name")))
         .collect();
     for volume in items(pod, "/volumes") {
+        if at(volume, "/configMap/optional").as_bool() == Some(true) {
+            continue;
+        }
         for (path, kind) in [
             ("/configMap/name", "ConfigMap"),
             ("/secret/secretName", "Secret"),
@@ -138,6 +142,32 @@ fn container_problems(
         }
     }
     problems.extend(endpoints(container, objects));
+    if is_ours(container) {
+        problems.extend(access(container, objects));
+    }
+    problems
+}
+
+/// A server that other machines reach does not start unless it knows whose tokens to take.
+fn access(container: &Value, objects: &[Value]) -> Vec<String> {
+    let names = variables(container, objects);
+    let sets = |name: &str| names.iter().any(|set| set == name);
+    if !names.iter().any(|name| name.ends_with("_LISTEN")) {
+        return Vec::new();
+    }
+    // A set without any Secret leaves issuer and keys to whoever deploys it, too.
+    let is_complete = objects.iter().any(|object| text(object, "/kind") == "Secret");
+    let mut problems = Vec::new();
+    for name in ["ACCESS_AUDIENCE", "ACCESS_ISSUER"] {
+        if !sets(name) && (is_complete || name == "ACCESS_AUDIENCE") {
+            problems.push(format!("serves without {name}"));
+        }
+    }
+    let sources = ["ACCESS_JWKS_FILE", "ACCESS_JWKS_URL"].into_iter().filter(|name| sets(name));
+    let count = sources.count();
+    if count > 1 || (count == 0 && is_complete) {
+        problems.push("serves without one of ACCESS_JWKS_FILE and ACCESS_JWKS_URL".to_owned());
+    }
     problems
 }
 

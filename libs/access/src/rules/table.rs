@@ -18,6 +18,16 @@ pub(super) const SERVICES: &[ServiceRules<'static>] = &[
             ("CreatePatient", Owner::Hospital, &[may(Resource::Patient, Action::Create)]),
             ("GetPatient", Owner::Patient, &[may(Resource::Patient, Action::Read)]),
             ("ListPatients", Owner::Hospital, &[may(Resource::Patient, Action::Search)]),
+            ("SearchPatients", Owner::Hospital, &[may(Resource::Patient, Action::Search)]),
+            ("UpdatePatient", Owner::Patient, &[may(Resource::Patient, Action::Update)]),
+            ("DeletePatient", Owner::Patient, &[may(Resource::Patient, Action::Delete)]),
+            ("UndeletePatient", Owner::Hospital, &[may(Resource::Patient, Action::Delete)]),
+            ("ErasePatient", Owner::Hospital, &[may(Resource::Patient, Action::Delete)]),
+            (
+                "MergePatients",
+                Owner::Hospital,
+                &[may(Resource::Patient, Action::Update), may(Resource::Patient, Action::Delete)],
+            ),
             (
                 "CreateSymptomReport",
                 Owner::Patient,
@@ -25,6 +35,35 @@ pub(super) const SERVICES: &[ServiceRules<'static>] = &[
             ),
             ("GetSymptomReport", Owner::Patient, &[may(Resource::SymptomReport, Action::Read)]),
             ("ListSymptomReports", Owner::Patient, &[may(Resource::SymptomReport, Action::Search)]),
+            ("LinkStudy", Owner::Patient, &[may(Resource::Study, Action::Create)]),
+            ("ListStudyLinks", Owner::Patient, &[may(Resource::Study, Action::Search)]),
+            ("CreateNote", Owner::Patient, &[may(Resource::Note, Action::Create)]),
+            ("ListNotes", Owner::Patient, &[may(Resource::Note, Action::Search)]),
+            // A report, a link or a note: which of them is known only once it was read.
+            (
+                "DeleteEntry",
+                Owner::Patient,
+                &[
+                    may(Resource::SymptomReport, Action::Delete),
+                    may(Resource::Study, Action::Delete),
+                    may(Resource::Note, Action::Delete),
+                ],
+            ),
+            (
+                "BatchCreate",
+                Owner::Hospital,
+                &[
+                    may(Resource::Patient, Action::Create),
+                    may(Resource::SymptomReport, Action::Create),
+                    may(Resource::Study, Action::Create),
+                    may(Resource::Note, Action::Create),
+                ],
+            ),
+            (
+                "WatchChanges",
+                Owner::Hospital,
+                &[may(Resource::Patient, Action::Read), may(Resource::SymptomReport, Action::Read)],
+            ),
         ],
     ),
     (
@@ -113,6 +152,33 @@ pub(super) const SERVICES: &[ServiceRules<'static>] = &[
             ("WatchEvents", Owner::Hospital, &[may(Resource::Referral, Action::Read)]),
             ("ListDeadLetters", Owner::Hospital, &[may(Resource::Referral, Action::Search)]),
             ("ReleaseDeadLetter", Owner::Hospital, &[may(Resource::Referral, Action::Update)]),
+        ],
+    ),
+    (
+        "neurotriage.fhir.v1.FhirService",
+        &[
+            // Gives out what the services keep of a patient, each of which checks its own.
+            (
+                "ExportPatient",
+                Owner::Patient,
+                &[
+                    may(Resource::Patient, Action::Read),
+                    may(Resource::SymptomReport, Action::Read),
+                    may(Resource::Study, Action::Read),
+                    may(Resource::Segmentation, Action::Read),
+                    may(Resource::Assessment, Action::Read),
+                    may(Resource::Referral, Action::Read),
+                ],
+            ),
+            // Hospitals in the bundle need the rights on the directory, which the handler looks for.
+            (
+                "ImportBundle",
+                Owner::Hospital,
+                &[
+                    may(Resource::Patient, Action::Create),
+                    may(Resource::SymptomReport, Action::Create),
+                ],
+            ),
         ],
     ),
     (

@@ -18,12 +18,13 @@ use issuer::{HOSPITAL, Issuer, PATIENT, claims, nothing, with};
 use neurotriage_access::{Access, SetupError};
 use neurotriage_proto::{
     ingestion::v1::{
-        DownloadVolumeRequest, UploadStudyRequest, ingestion_service_client::IngestionServiceClient,
+        DownloadVolumeRequest, GetStudyRequest, GetStudyResponse, ListStudiesRequest,
+        UploadStudyRequest, ingestion_service_client::IngestionServiceClient,
     },
-    records::v1::{
-        CreatePatientRequest, CreateSymptomReportRequest, GetPatientRequest, GetPatientResponse,
-        GetSymptomReportRequest, ListPatientsRequest, ListSymptomReportsRequest,
-        records_service_client::RecordsServiceClient,
+    referral::v1::{
+        AssessRequest, GetAssessmentRequest, ListReferralsRequest,
+        referral_lifecycle_service_client::ReferralLifecycleServiceClient,
+        referral_service_client::ReferralServiceClient,
     },
 };
 use prost::Message as _;
@@ -46,13 +47,13 @@ fn as_caller<T>(token: &str, message: T) -> Request<T> {
     request
 }
 
-async fn get_patient(
+async fn get_study(
     address: SocketAddr,
     token: &str,
-    patient_id: &str,
-) -> Result<Response<GetPatientResponse>, Status> {
-    let request = GetPatientRequest { patient_id: patient_id.to_owned() };
-    RecordsServiceClient::new(channel(address)).get_patient(as_caller(token, request)).await
+    study_id: &str,
+) -> Result<Response<GetStudyResponse>, Status> {
+    let request = GetStudyRequest { study_id: study_id.to_owned() };
+    IngestionServiceClient::new(channel(address)).get_study(as_caller(token, request)).await
 }
 
 #[tokio::test]
@@ -60,20 +61,20 @@ async fn a_good_token_opens_what_its_scopes_say() {
     let issuer = Issuer::start();
     let services = Services::default();
     let address = services.clone().serve(issuer.access().await).await;
-    let answer = get_patient(address, &issuer.token("user/Patient.rs"), PATIENT).await.unwrap();
-    let patient = answer.into_inner().patient.unwrap();
-    assert_eq!((patient.name.as_str(), patient.issuer.as_str()), ("user-7", HOSPITAL));
+    let answer = get_study(address, &issuer.token("user/Study.rs"), PATIENT).await.unwrap();
+    let study = answer.into_inner().study.unwrap();
+    assert_eq!((study.accession.as_str(), study.study_id.as_str()), ("user-7", HOSPITAL));
 
-    let mut client = RecordsServiceClient::new(channel(address));
+    let mut client = IngestionServiceClient::new(channel(address));
     let reader = issuer.token("user/*.read");
-    client.list_patients(as_caller(&reader, ListPatientsRequest::default())).await.unwrap();
+    client.list_studies(as_caller(&reader, ListStudiesRequest::default())).await.unwrap();
     assert_eq!(services.handled(), 2);
-    let request = as_caller(&reader, CreatePatientRequest::default());
-    let status = client.create_patient(request).await.unwrap_err();
+    let request = as_caller(&reader, tokio_stream::empty::<UploadStudyRequest>());
+    let status = client.upload_study(request).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     let info = status.get_details_error_info().unwrap();
     assert_eq!((info.reason.as_str(), info.domain.as_str()), ("SCOPE_MISSING", "test.example"));
-    assert_eq!(info.metadata["neededScope"], "user/Patient.c");
+    assert_eq!(info.metadata["neededScope"], "user/Study.c");
     assert_eq!(services.handled(), 2, "the handler was not asked");
 }
 
@@ -82,7 +83,7 @@ async fn a_call_is_refused_with_its_reason_before_the_handler() {
     let issuer = Issuer::start();
     let services = Services::default();
     let address = services.clone().serve(issuer.access().await).await;
-    let scopes = "user/Patient.r";
+    let scopes = "user/Study.r";
     let good = || claims(scopes);
     let signed = |claim: &str, value: Value| issuer.sign(&with(good(), claim, value));
     let no_hospital = signed("hospital_id", Value::Null);
@@ -99,12 +100,12 @@ async fn a_call_is_refused_with_its_reason_before_the_handler() {
         ("no scope", issuer.token("openid"), PermissionDenied, "SCOPE_MISSING"),
     ];
     for (case, token, code, reason) in table {
-        let refused = refusal(get_patient(address, &token, PATIENT).await);
+        let refused = refusal(get_study(address, &token, PATIENT).await);
         assert_eq!(refused, (code, reason.to_owned()), "case: {case}");
     }
 
-    let mut client = RecordsServiceClient::new(channel(address));
-    let bare = client.get_patient(GetPatientRequest::default()).await;
+    let mut client = IngestionServiceClient::new(channel(address));
+    let bare = client.get_study(GetStudyRequest::default()).await;
     assert_eq!(refusal(bare), (Unauthenticated, "TOKEN_MISSING".to_owned()));
     assert_eq!(services.handled(), 0);
 }
@@ -115,30 +116,30 @@ async fn a_patients_token_is_kept_to_that_patient() {
     let services = Services::default();
     let address = services.clone().serve(issuer.access().await).await;
     let token = issuer.token("patient/*.read");
-    let own = get_patient(address, &token, PATIENT).await.unwrap().into_inner();
-    assert_eq!(own.patient.unwrap().patient_id, PATIENT);
-    let other = get_patient(address, &token, "01890a5d-ac96-774b-bcce-111111111111").await;
+    let own = get_study(address, &token, PATIENT).await.unwrap().into_inner();
+    assert_eq!(own.study.unwrap().patient_id, PATIENT);
+    let other = get_study(address, &token, "01890a5d-ac96-774b-bcce-111111111111").await;
     assert_eq!(refusal(other), (Code::PermissionDenied, "OTHER_PATIENT".to_owned()));
 
     // What a handler answers without its check is withheld, even of the right patient.
     let withheld = (Code::Internal, "PATIENT_NOT_CHECKED".to_owned());
-    assert_eq!(refusal(get_patient(address, &token, FORGOTTEN).await), withheld);
-    let mut client = RecordsServiceClient::new(channel(address));
-    let list = as_caller(&token, ListSymptomReportsRequest::default());
-    assert_eq!(refusal(client.list_symptom_reports(list).await), withheld);
+    assert_eq!(refusal(get_study(address, &token, FORGOTTEN).await), withheld);
+    let mut client = IngestionServiceClient::new(channel(address));
+    let list = as_caller(&token, ListStudiesRequest::default());
+    assert_eq!(refusal(client.list_studies(list).await), withheld);
     // An error gives nothing out, and stays what it is.
-    let error = as_caller(&token, GetSymptomReportRequest::default());
-    let status = client.get_symptom_report(error).await.unwrap_err();
+    let error = as_caller(&token, GetAssessmentRequest::default());
+    let mut referral = ReferralServiceClient::new(channel(address));
+    let status = referral.get_assessment(error).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     // Calls over several patients are not for one of them.
-    let handled = services.handled();
-    let all = client.list_patients(as_caller(&token, ListPatientsRequest::default())).await;
+    let list = as_caller(&token, ListReferralsRequest::default());
+    let all = ReferralLifecycleServiceClient::new(channel(address)).list_referrals(list).await;
     assert_eq!(refusal(all), (Code::PermissionDenied, "SCOPE_MISSING".to_owned()));
-    assert_eq!(services.handled(), handled);
 
     // A caller of the whole hospital needs no such check.
-    let wide = issuer.token("user/Patient.r");
-    get_patient(address, &wide, FORGOTTEN).await.unwrap();
+    let wide = issuer.token("user/Study.r");
+    get_study(address, &wide, FORGOTTEN).await.unwrap();
 }
 
 #[tokio::test]
@@ -165,9 +166,10 @@ async fn probes_need_no_token_and_unknown_calls_are_refused() {
 
     let mut grpc = tonic::client::Grpc::new(channel(address));
     grpc.ready().await.unwrap();
-    let path = http::uri::PathAndQuery::from_static("/neurotriage.records.v1.RecordsService/New");
-    let codec = tonic_prost::ProstCodec::<GetPatientRequest, GetPatientResponse>::default();
-    let request = as_caller(&issuer.token("system/*.cruds"), GetPatientRequest::default());
+    let path =
+        http::uri::PathAndQuery::from_static("/neurotriage.ingestion.v1.IngestionService/New");
+    let codec = tonic_prost::ProstCodec::<GetStudyRequest, GetStudyResponse>::default();
+    let request = as_caller(&issuer.token("system/*.cruds"), GetStudyRequest::default());
     let unknown = grpc.unary(request, path, codec).await;
     assert_eq!(refusal(unknown), (Code::PermissionDenied, "RPC_WITHOUT_RULE".to_owned()));
 }
@@ -178,23 +180,22 @@ async fn what_one_service_asks_another_it_asks_for_its_caller() {
     let other = Services::default().serve(issuer.access().await).await;
     let asking = Services { other: Some(other), ..Services::default() };
     let address = asking.serve(issuer.access().await).await;
-    let patient_id = || PATIENT.to_owned();
-    let report = || CreateSymptomReportRequest { patient_id: patient_id(), ..Default::default() };
-    let mut records = RecordsServiceClient::new(channel(address));
-    let token = issuer.token("user/SymptomReport.c user/Study.r user/Patient.r");
-    let answer = records.create_symptom_report(as_caller(&token, report())).await.unwrap();
-    assert_eq!(answer.into_inner().report.unwrap().text, "user-7");
+    let assess = || AssessRequest { segmentation_id: PATIENT.to_owned(), ..Default::default() };
+    let mut referral = ReferralServiceClient::new(channel(address));
+    let token = issuer.token("user/Assessment.c user/Study.r");
+    let answer = referral.assess(as_caller(&token, assess())).await.unwrap();
+    assert_eq!(answer.into_inner().assessment.unwrap().patient_id, "user-7");
 
     // From a task that outlives the handler.
     let mut ingestion = IngestionServiceClient::new(channel(address));
-    let request = DownloadVolumeRequest { study_id: patient_id(), ..Default::default() };
+    let request = DownloadVolumeRequest { study_id: PATIENT.to_owned(), ..Default::default() };
     let answer = ingestion.download_volume(as_caller(&token, request)).await.unwrap();
     let piece = answer.into_inner().message().await.unwrap().unwrap();
     assert_eq!(piece.data, b"user-7");
 
     // It may do there what it may do itself, and no more.
-    let token = issuer.token("user/SymptomReport.c");
-    let refused = records.create_symptom_report(as_caller(&token, report())).await;
+    let token = issuer.token("user/Assessment.c");
+    let refused = referral.assess(as_caller(&token, assess())).await;
     assert_eq!(refusal(refused), (Code::PermissionDenied, "SCOPE_MISSING".to_owned()));
 }
 
@@ -204,14 +205,14 @@ async fn the_developer_needs_no_token_but_comes_directly() {
     let access = Access::from_settings(&nothing(), listen, None).await.unwrap();
     let services = Services::default();
     let address = services.clone().serve(access).await;
-    let mut client = RecordsServiceClient::new(channel(address));
-    let request = || GetPatientRequest { patient_id: PATIENT.to_owned() };
-    let patient = client.get_patient(request()).await.unwrap().into_inner().patient.unwrap();
-    assert_eq!((patient.name.as_str(), patient.issuer.as_str()), ("developer", "development"));
+    let mut client = IngestionServiceClient::new(channel(address));
+    let request = || GetStudyRequest { study_id: PATIENT.to_owned() };
+    let study = client.get_study(request()).await.unwrap().into_inner().study.unwrap();
+    assert_eq!((study.accession.as_str(), study.study_id.as_str()), ("developer", "development"));
     for header in ["x-forwarded-for", "forwarded", "via"] {
         let mut proxied = Request::new(request());
         proxied.metadata_mut().insert(header, "192.0.2.7".parse().unwrap());
-        let refused = refusal(client.get_patient(proxied).await);
+        let refused = refusal(client.get_study(proxied).await);
         let expected = (Code::PermissionDenied, "PROXIED_WITHOUT_TOKENS".to_owned());
         assert_eq!(refused, expected, "header: {header}");
     }

@@ -1,6 +1,7 @@
-//! A records service that answers with what it was told of its caller, and an ingestion service.
+//! An ingestion service that answers with what it was told of its caller, and a referral service that asks it.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -16,16 +17,13 @@ use neurotriage_domain::{DomainError, ErrorCode};
 use neurotriage_proto::{
     ingestion::v1::{
         DownloadVolumeRequest, DownloadVolumeResponse, GetStudyRequest, GetStudyResponse,
-        ListStudiesRequest, ListStudiesResponse, UploadStudyRequest, UploadStudyResponse,
+        ListStudiesRequest, ListStudiesResponse, Study, UploadStudyRequest, UploadStudyResponse,
+        ingestion_service_client::IngestionServiceClient,
         ingestion_service_server::{IngestionService, IngestionServiceServer},
     },
-    records::v1::{
-        CreatePatientRequest, CreatePatientResponse, CreateSymptomReportRequest,
-        CreateSymptomReportResponse, GetPatientRequest, GetPatientResponse,
-        GetSymptomReportRequest, GetSymptomReportResponse, ListPatientsRequest,
-        ListPatientsResponse, ListSymptomReportsRequest, ListSymptomReportsResponse, Patient,
-        records_service_client::RecordsServiceClient,
-        records_service_server::{RecordsService, RecordsServiceServer},
+    referral::v1::{
+        AssessRequest, AssessResponse, Assessment, GetAssessmentRequest, GetAssessmentResponse,
+        referral_service_server::{ReferralService, ReferralServiceServer},
     },
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -42,7 +40,7 @@ pub(crate) fn to_status(error: AccessError) -> Status {
     ];
     let code = known.iter().find(|(class, _)| *class == error.code());
     let code = code.map_or(Code::Internal, |(_, code)| *code);
-    let metadata: std::collections::HashMap<String, String> =
+    let metadata: HashMap<String, String> =
         error.metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let details = ErrorDetails::with_error_info(error.reason(), "test.example", metadata);
     Status::with_error_details(code, error.to_string(), details)
@@ -60,7 +58,7 @@ pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, S
 pub(crate) struct Services {
     /// Handlers that began.
     pub(crate) handled: Arc<AtomicUsize>,
-    /// The records service that some handlers ask.
+    /// The ingestion service that some handlers ask.
     pub(crate) other: Option<SocketAddr>,
 }
 
@@ -72,7 +70,7 @@ impl Services {
         let (_, health) = tonic_health::server::health_reporter();
         let server = tonic::transport::Server::builder()
             .layer(access.into_layer(to_status))
-            .add_service(RecordsServiceServer::new(self.clone()))
+            .add_service(ReferralServiceServer::new(self.clone()))
             .add_service(IngestionServiceServer::new(self))
             .add_service(health)
             .serve_with_incoming(TcpListenerStream::new(listener));
@@ -88,12 +86,12 @@ impl Services {
         self.handled.load(Ordering::SeqCst)
     }
 
-    /// Asks the other service for the patient, as the caller.
-    async fn ask_other(&self, patient_id: String) -> Result<String, Status> {
+    /// Asks the other service who calls it, as the caller.
+    async fn ask_other(&self, study_id: String) -> Result<String, Status> {
         let channel = channel(self.other.unwrap());
-        let mut client = RecordsServiceClient::with_interceptor(channel, Relay);
-        let answer = client.get_patient(GetPatientRequest { patient_id }).await?;
-        Ok(answer.into_inner().patient.unwrap().name)
+        let mut client = IngestionServiceClient::with_interceptor(channel, Relay);
+        let answer = client.get_study(GetStudyRequest { study_id }).await?;
+        Ok(answer.into_inner().study.unwrap().accession)
     }
 }
 
@@ -101,74 +99,8 @@ pub(crate) fn channel(address: SocketAddr) -> Channel {
     Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
-/// The id of a patient for whom the handler forgets its check.
+/// A study for which the handler forgets to check the patient.
 pub(crate) const FORGOTTEN: &str = "01890a5d-ac96-774b-bcce-000000000000";
-
-#[tonic::async_trait]
-impl RecordsService for Services {
-    async fn create_patient(
-        &self,
-        _: Request<CreatePatientRequest>,
-    ) -> Result<Response<CreatePatientResponse>, Status> {
-        self.note();
-        Ok(Response::new(Default::default()))
-    }
-
-    /// Answers with the caller's subject and hospital in place of the patient's name and issuer.
-    async fn get_patient(
-        &self,
-        request: Request<GetPatientRequest>,
-    ) -> Result<Response<GetPatientResponse>, Status> {
-        self.note();
-        let grant = Grant::of(request.extensions()).map_err(to_status)?;
-        let patient_id = request.get_ref().patient_id.clone();
-        if patient_id != FORGOTTEN {
-            grant.check_patient(patient_id.parse().unwrap()).map_err(to_status)?;
-        }
-        let identity: &Identity = request.extensions().get().unwrap();
-        let patient = Patient {
-            patient_id,
-            name: identity.subject.clone(),
-            issuer: grant.hospital_id().map_err(to_status)?.to_string(),
-            ..Patient::default()
-        };
-        Ok(Response::new(GetPatientResponse { patient: Some(patient) }))
-    }
-
-    async fn list_patients(
-        &self,
-        _: Request<ListPatientsRequest>,
-    ) -> Result<Response<ListPatientsResponse>, Status> {
-        self.note();
-        Ok(Response::new(Default::default()))
-    }
-
-    /// Asks the other service who calls it.
-    async fn create_symptom_report(
-        &self,
-        request: Request<CreateSymptomReportRequest>,
-    ) -> Result<Response<CreateSymptomReportResponse>, Status> {
-        let subject = self.ask_other(request.into_inner().patient_id).await?;
-        let report =
-            neurotriage_proto::records::v1::SymptomReport { text: subject, ..Default::default() };
-        Ok(Response::new(CreateSymptomReportResponse { report: Some(report) }))
-    }
-
-    async fn get_symptom_report(
-        &self,
-        _: Request<GetSymptomReportRequest>,
-    ) -> Result<Response<GetSymptomReportResponse>, Status> {
-        Err(Status::not_found("none"))
-    }
-
-    async fn list_symptom_reports(
-        &self,
-        _: Request<ListSymptomReportsRequest>,
-    ) -> Result<Response<ListSymptomReportsResponse>, Status> {
-        self.note();
-        Ok(Response::new(Default::default()))
-    }
-}
 
 #[tonic::async_trait]
 impl IngestionService for Services {
@@ -184,17 +116,33 @@ impl IngestionService for Services {
         Ok(Response::new(Default::default()))
     }
 
+    /// Answers for a patient whose only study bears the same id, with the caller's subject as accession and
+    /// the hospital as study.
     async fn get_study(
         &self,
-        _: Request<GetStudyRequest>,
+        request: Request<GetStudyRequest>,
     ) -> Result<Response<GetStudyResponse>, Status> {
-        Ok(Response::new(Default::default()))
+        self.note();
+        let grant = Grant::of(request.extensions()).map_err(to_status)?;
+        let patient_id = request.get_ref().study_id.clone();
+        if patient_id != FORGOTTEN {
+            grant.check_patient(patient_id.parse().unwrap()).map_err(to_status)?;
+        }
+        let identity: &Identity = request.extensions().get().unwrap();
+        let study = Study {
+            patient_id,
+            accession: identity.subject.clone(),
+            study_id: grant.hospital_id().map_err(to_status)?.to_string(),
+            ..Study::default()
+        };
+        Ok(Response::new(GetStudyResponse { study: Some(study) }))
     }
 
     async fn list_studies(
         &self,
         _: Request<ListStudiesRequest>,
     ) -> Result<Response<ListStudiesResponse>, Status> {
+        self.note();
         Ok(Response::new(Default::default()))
     }
 
@@ -205,13 +153,33 @@ impl IngestionService for Services {
     ) -> Result<Response<Self::DownloadVolumeStream>, Status> {
         let (sender, receiver) = mpsc::channel(1);
         let services = self.clone();
-        let patient_id = request.into_inner().study_id;
+        let study_id = request.into_inner().study_id;
         let task = async move {
-            let subject = services.ask_other(patient_id).await;
+            let subject = services.ask_other(study_id).await;
             let message = subject.map(|name| DownloadVolumeResponse { data: name.into_bytes() });
             let _ = sender.send(message).await;
         };
         tokio::spawn(task.in_current_caller());
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+#[tonic::async_trait]
+impl ReferralService for Services {
+    /// Asks the other service who calls it, and answers with that as patient.
+    async fn assess(
+        &self,
+        request: Request<AssessRequest>,
+    ) -> Result<Response<AssessResponse>, Status> {
+        let patient_id = self.ask_other(request.into_inner().segmentation_id).await?;
+        let assessment = Some(Assessment { patient_id, ..Assessment::default() });
+        Ok(Response::new(AssessResponse { assessment }))
+    }
+
+    async fn get_assessment(
+        &self,
+        _: Request<GetAssessmentRequest>,
+    ) -> Result<Response<GetAssessmentResponse>, Status> {
+        Err(Status::not_found("none"))
     }
 }

@@ -122,3 +122,14 @@ fn a_file_that_others_can_read_is_warned_of() {
     std::fs::write(&path, "#".repeat(KEYRING_BYTES_MAX + 9)).unwrap();
     assert!(matches!(Keyring::read(&path).unwrap_err(), KeyringError::TooLong));
 }
+
+#[test]
+fn a_fresh_keyring_serves_every_use() {
+    let id = KeyId::parse("2026-11").unwrap();
+    let (one, other) = (Keyring::generate(&id).unwrap(), Keyring::generate(&id).unwrap());
+    assert_ne!(*one, *other);
+    let keyring = Keyring::parse(&one).unwrap();
+    for key_use in [KeyUse::Seal, KeyUse::Index, KeyUse::Audit] {
+        assert_eq!(keyring.keys(key_use).unwrap().active().id(), &id);
+    }
+}

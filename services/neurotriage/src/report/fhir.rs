@@ -9,6 +9,13 @@ mod tests;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use neurotriage_anatomy::snomed_concept;
 use neurotriage_domain::{RegionName, Side};
+use neurotriage_fhir::{
+    code::{
+        LOINC, SECTION, SIDE, SNOMED, body_side_concept, finding_system, own, presence,
+        side_concept,
+    },
+    element::{coded, quantity, ratio, uri_identifier},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -16,15 +23,6 @@ use super::{
     language::Wording,
     text::{escape, plain},
 };
-
-/// Codes of this project.
-const OWN: &str = "urn:x-neurotriage:code";
-const LOINC: &str = "http://loinc.org";
-const SNOMED: &str = "http://snomed.info/sct";
-const HPO: &str = "http://human-phenotype-ontology.org";
-const UCUM: &str = "http://unitsofmeasure.org";
-/// System of identifiers that are URIs.
-const URI: &str = "urn:ietf:rfc:3986";
 
 /// Most bytes of a page that goes into the resource; a larger one is named only. Servers take some
 /// megabytes of a resource, and base64 adds a third.
@@ -73,7 +71,7 @@ fn resource(report: &Report, page: &str, language: Language) -> Value {
         "identifier": [identifier(&report.study.assessment_id)],
         "status": "preliminary",
         "category": [{"coding": [{
-            "system": "http://terminology.hl7.org/CodeSystem/v2-0074",
+            "system": SECTION,
             "code": "RAD",
             "display": "Radiology",
         }]}],
@@ -98,7 +96,7 @@ fn resource(report: &Report, page: &str, language: Language) -> Value {
 }
 
 fn identifier(uuid: &str) -> Value {
-    json!({"system": URI, "value": format!("urn:uuid:{uuid}")})
+    uri_identifier(&format!("urn:uuid:{uuid}"))
 }
 
 fn patient(report: &Report) -> Value {
@@ -193,10 +191,6 @@ fn device(report: &Report, words: &dyn Wording) -> Value {
     })
 }
 
-fn own(code: &str, text: &str) -> Value {
-    json!({"coding": [{"system": OWN, "code": code}], "text": text})
-}
-
 fn verdict_concept(verdict: Verdict, words: &dyn Wording) -> Value {
     let code = match verdict {
         Verdict::Concordant => "concordant",
@@ -205,29 +199,6 @@ fn verdict_concept(verdict: Verdict, words: &dyn Wording) -> Value {
         Verdict::InsufficientEvidence => "insufficient-evidence",
     };
     own(code, words.verdict(verdict))
-}
-
-/// Returns a number without the digits that no measurement has.
-fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
-}
-
-fn quantity(value: f64, unit: &str) -> Value {
-    json!({"value": rounded(value), "unit": unit, "system": UCUM, "code": unit})
-}
-
-/// Returns a number of 0 to 1.
-fn ratio(value: f64) -> Value {
-    json!({"value": rounded(value), "system": UCUM, "code": "1"})
-}
-
-fn side_concept(side: Side, text: &str) -> Value {
-    let (code, display) = match side {
-        Side::Left => ("7771000", "Left"),
-        Side::Right => ("24028007", "Right"),
-        Side::Midline => ("399488007", "Midline"),
-    };
-    json!({"coding": [{"system": SNOMED, "code": code, "display": display}], "text": text})
 }
 
 struct Maker<'a> {
@@ -264,7 +235,7 @@ impl Maker<'_> {
 
     fn side(&self, side: Side) -> Value {
         json!({
-            "code": own("laterality", self.words.labels().side),
+            "code": own(SIDE, self.words.labels().side),
             "valueCodeableConcept": side_concept(side, self.words.side(side)),
         })
     }
@@ -361,37 +332,25 @@ impl Maker<'_> {
     fn finding(&self, number: usize, finding: &Finding) -> Value {
         let words = self.words;
         let text = words.sided_finding(finding);
-        let system = if finding.code.starts_with("HP:") { HPO } else { OWN };
         let mut code = json!({"text": text});
         if !finding.code.is_empty() {
-            code["coding"] = json!([{"system": system, "code": finding.code}]);
+            let system = finding_system(&finding.code);
+            code["coding"] = json!([coded(system, &finding.code, None)]);
         }
         let mut observation = self.observation(&format!("finding-{number}"), code);
-        let (value, display) = match finding.fit {
-            Fit::Denied => ("2667000", "Absent"),
-            Fit::Explained | Fit::Unexplained | Fit::NotLocalising | Fit::NotCompared => {
-                ("52101004", "Present")
-            }
+        let is_present = match finding.fit {
+            Fit::Denied => false,
+            Fit::Explained | Fit::Unexplained | Fit::NotLocalising | Fit::NotCompared => true,
         };
-        observation["valueCodeableConcept"] =
-            json!({"coding": [{"system": SNOMED, "code": value, "display": display}]});
+        observation["valueCodeableConcept"] = presence(is_present);
         let mut components = vec![json!({
             "code": own("fit", words.labels().fit),
             "valueCodeableConcept": own(fit_code(finding.fit), words.fit(finding.fit)),
         })];
         components.extend(finding.side.map(|side| {
-            // On both sides: not the midline of the brain.
-            let concept = if side == Side::Midline {
-                json!({
-                    "coding": [{"system": SNOMED, "code": "51440002", "display": "Right and left"}],
-                    "text": words.body_side(side),
-                })
-            } else {
-                side_concept(side, words.body_side(side))
-            };
             json!({
-                "code": own("laterality", words.labels().side),
-                "valueCodeableConcept": concept,
+                "code": own(SIDE, words.labels().side),
+                "valueCodeableConcept": body_side_concept(side, words.body_side(side)),
             })
         }));
         observation["component"] = json!(components);

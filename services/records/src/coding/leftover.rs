@@ -1,4 +1,7 @@
-//! What was not understood: words that no finding rests on and that are not known to be idle.
+//! What was not understood: words that no finding rests on, that say nothing of one, and that are
+//! not known to be idle.
+
+use std::ops::Range;
 
 use super::{
     english::{is_conjunction, is_transparent},
@@ -12,12 +15,17 @@ use crate::lexicon::Lexicon;
 ///
 /// In a clause without findings the whole clause is a piece; beside findings, each run of words
 /// that they leave over is one.
-pub(super) fn pieces(text: &Text, found: &[Match], lexicon: &Lexicon) -> Vec<String> {
+pub(super) fn pieces(
+    text: &Text,
+    found: &[Match],
+    said: &[Range<usize>],
+    lexicon: &Lexicon,
+) -> Vec<String> {
     let mut pieces = Vec::new();
     for (clause, tokens) in text.clauses() {
         let inside = found.iter().any(|one| overlap(&one.span, &clause));
         let unknown = |token: &Token| {
-            is_unknown(token, found, lexicon) && !(inside && is_place(token, lexicon))
+            is_unknown(token, found, said, lexicon) && !(inside && is_place(token, lexicon))
         };
         if says_others(tokens, lexicon) || (!inside && tokens.iter().any(unknown)) {
             pieces.push(text.slice(clause).to_owned());
@@ -47,7 +55,7 @@ pub(super) fn pieces(text: &Text, found: &[Match], lexicon: &Lexicon) -> Vec<Str
     pieces
 }
 
-fn is_place(token: &Token, lexicon: &Lexicon) -> bool {
+pub(super) fn is_place(token: &Token, lexicon: &Lexicon) -> bool {
     match token.script {
         Script::Latin => lexicon.english_words.places.contains(&token.word),
         Script::Hangul => {
@@ -56,8 +64,15 @@ fn is_place(token: &Token, lexicon: &Lexicon) -> bool {
     }
 }
 
-fn is_unknown(token: &Token, found: &[Match], lexicon: &Lexicon) -> bool {
-    if token.neutral || found.iter().any(|one| one.covers(&token.span)) {
+/// Returns true if nothing rests on the word and it is not known to be idle.
+pub(super) fn is_unknown(
+    token: &Token,
+    found: &[Match],
+    said: &[Range<usize>],
+    lexicon: &Lexicon,
+) -> bool {
+    let says = || said.iter().any(|word| overlap(word, &token.span));
+    if token.neutral || found.iter().any(|one| one.covers(&token.span)) || says() {
         return false;
     }
     match token.script {

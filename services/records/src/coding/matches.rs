@@ -4,6 +4,8 @@ use std::{cmp::Reverse, ops::Range};
 
 use neurotriage_domain::Side;
 
+use super::{Course, Onset, Severity};
+
 /// Words that a pattern of the lexicon fits.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
@@ -29,6 +31,9 @@ pub(super) struct Match {
     pub(super) clause: Range<usize>,
     pub(super) side: Option<Side>,
     pub(super) present: bool,
+    pub(super) onset: Option<Onset>,
+    pub(super) course: Option<Course>,
+    pub(super) severity: Option<Severity>,
 }
 
 impl Match {
@@ -88,6 +93,9 @@ pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Ve
             clause: clause.clone(),
             side: None,
             present: true,
+            onset: None,
+            course: None,
+            severity: None,
         });
     }
     won

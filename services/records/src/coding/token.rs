@@ -194,7 +194,8 @@ fn mark_neutral(tokens: &mut [Token], lexicon: &Lexicon) {
     for token in tokens.iter_mut().filter(|token| token.script == Script::Hangul) {
         token.neutral =
             begins(&token.word, &korean.neutral) || (persists && begins(&token.word, &korean.deny));
-        persists = begins(&token.word, &korean.persist);
+        // "참을 수 없다": the "수" between does not end it.
+        persists = begins(&token.word, &korean.persist) || (persists && token.word == "수");
     }
 }
 

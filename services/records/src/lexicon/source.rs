@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet};
 use neurotriage_domain::Side;
 use serde::Deserialize;
 
-use super::{EnglishWords, KoreanWords};
+use super::{
+    EnglishWords, KoreanWords,
+    attributes::{AttributeWords, AttributesSource},
+};
 use crate::coding::words;
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +79,7 @@ pub(super) struct EnglishSource {
     sides: SidesSource,
     neutral: Vec<String>,
     others: Vec<String>,
+    pub(super) attributes: AttributesSource,
 }
 
 fn split(phrase: &str) -> Vec<String> {
@@ -137,6 +141,7 @@ pub(super) struct KoreanSource {
     neutral: Vec<String>,
     others: Vec<String>,
     persist: Vec<String>,
+    pub(super) attributes: AttributesSource,
 }
 
 impl KoreanSource {
@@ -155,6 +160,7 @@ impl KoreanSource {
             neutral: self.neutral.clone(),
             others: self.others.clone(),
             persist: self.persist.clone(),
+            attributes: AttributeWords::default(),
         }
     }
 }

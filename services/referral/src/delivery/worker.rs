@@ -102,7 +102,7 @@ async fn deliver<S: OutboxStore>(store: S, delivery: Delivery, letter: Letter) {
         let attempts = letter.row.attempts;
         tracing::warn!(%event_id, attempts, %error, "event not delivered");
     }
-    match store.settle(&letter.row, outcome, &policy, now()).await {
+    match store.settle(&letter.hospital_id, &letter.row, outcome, &policy, now()).await {
         Ok(Some(row)) => log_dead(&row),
         Ok(None) => tracing::warn!(%event_id, "another worker took the event over"),
         // It is sent once more when the lease is over.

@@ -1,6 +1,6 @@
 //! Two studies of one patient, looked up and compared.
 
-use neurotriage_domain::{DiagnosisId, PatientId, SegmentationId};
+use neurotriage_domain::{DiagnosisId, HospitalId, PatientId, SegmentationId};
 use time::Date;
 
 use super::{Diagnoser, DiagnosisError, DiagnosisSources, DiagnosisStore};
@@ -58,10 +58,13 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
     /// same study, or the later one of an earlier day; [`DiagnosisError::DifferentPatients`].
     pub async fn compare_studies(
         &self,
+        hospital_id: &HospitalId,
         request: &ComparisonRequest,
     ) -> Result<StudyComparison, DiagnosisError> {
-        let (earlier, later) =
-            tokio::try_join!(self.compared(request.earlier), self.compared(request.later))?;
+        let (earlier, later) = tokio::try_join!(
+            self.compared(hospital_id, request.earlier),
+            self.compared(hospital_id, request.later)
+        )?;
         if earlier.patient_id != later.patient_id {
             return Err(DiagnosisError::DifferentPatients);
         }
@@ -86,10 +89,14 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
         Ok(StudyComparison { patient_id, earlier, later, growth })
     }
 
-    async fn compared(&self, source: ComparedSource) -> Result<Found, DiagnosisError> {
+    async fn compared(
+        &self,
+        hospital_id: &HospitalId,
+        source: ComparedSource,
+    ) -> Result<Found, DiagnosisError> {
         match source {
             ComparedSource::Diagnosis(diagnosis_id) => {
-                let found = self.store.find_diagnosis(diagnosis_id).await?;
+                let found = self.store.find_diagnosis(hospital_id, diagnosis_id).await?;
                 let diagnosis = found.ok_or(DiagnosisError::NotFound { diagnosis_id })?;
                 Ok(Found {
                     patient_id: diagnosis.patient_id,

@@ -5,17 +5,21 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use neurotriage_domain::HospitalId;
 use tokio::sync::{MutexGuard, watch};
 use uuid::Uuid;
 
 use super::Progress;
 
-/// The diagnoses that run, by request. An entry lives as long as somebody sits at it.
+/// The diagnoses that run, by hospital and request: no call joins that of another hospital. An entry lives as long as somebody sits at it.
 #[derive(Debug, Default)]
 pub(super) struct Running {
     /// Never locked across an await.
-    entries: Arc<Mutex<HashMap<Uuid, Weak<Entry>>>>,
+    entries: Arc<Mutex<HashMap<Key, Weak<Entry>>>>,
 }
+
+/// Whose request, and which.
+type Key = (HospitalId, Uuid);
 
 #[derive(Debug)]
 struct Entry {
@@ -28,22 +32,23 @@ struct Entry {
 /// A place at one diagnosis: of the one that works, or of one that watches.
 #[derive(Debug)]
 pub(super) struct Seat {
-    request_id: Uuid,
+    key: Key,
     entry: Arc<Entry>,
-    entries: Arc<Mutex<HashMap<Uuid, Weak<Entry>>>>,
+    entries: Arc<Mutex<HashMap<Key, Weak<Entry>>>>,
 }
 
 impl Running {
-    /// Sits down at the diagnosis of a request.
-    pub(super) fn join(&self, request_id: Uuid) -> Seat {
+    /// Sits down at the diagnosis of a hospital's request.
+    pub(super) fn join(&self, hospital_id: &HospitalId, request_id: Uuid) -> Seat {
+        let key = (hospital_id.clone(), request_id);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = entries.get(&request_id).and_then(Weak::upgrade);
+        let known = entries.get(&key).and_then(Weak::upgrade);
         let entry = known.unwrap_or_else(|| {
             let entry = Entry { turn: tokio::sync::Mutex::new(()), told: watch::Sender::new(None) };
             Arc::new(entry)
         });
-        entries.insert(request_id, Arc::downgrade(&entry));
-        Seat { request_id, entry, entries: Arc::clone(&self.entries) }
+        entries.insert(key.clone(), Arc::downgrade(&entry));
+        Seat { key, entry, entries: Arc::clone(&self.entries) }
     }
 }
 
@@ -52,7 +57,7 @@ impl Drop for Seat {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody can sit down meanwhile: this one is the last.
         if Arc::strong_count(&self.entry) == 1 {
-            entries.remove(&self.request_id);
+            entries.remove(&self.key);
         }
     }
 }
@@ -102,11 +107,12 @@ mod tests {
     #[tokio::test]
     async fn who_waits_sees_the_last_progress_and_gets_the_turn_when_it_is_free() {
         let running = Running::default();
+        let hospital_id: HospitalId = "north-lake".parse().unwrap();
         let request_id = Uuid::now_v7();
-        let first = running.join(request_id);
+        let first = running.join(&hospital_id, request_id);
         let turn = first.turn(&|_| {}).await;
         first.tell(progress(1));
-        let second = running.join(request_id);
+        let second = running.join(&hospital_id, request_id);
         let seen = Mutex::new(Vec::new());
         let watch = |progress: Progress| seen.lock().unwrap().push(progress.at.done);
         {
@@ -123,7 +129,7 @@ mod tests {
         }
         assert_eq!(*seen.lock().unwrap(), [1, 2]);
         // Others are not concerned, and nothing is left behind.
-        let other = running.join(Uuid::now_v7());
+        let other = running.join(&"south-lake".parse().unwrap(), request_id);
         let _turn = other.turn(&watch).await;
         assert_eq!(running.entries.lock().unwrap().len(), 2);
         drop(second);

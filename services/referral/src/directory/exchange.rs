@@ -4,11 +4,9 @@
 use std::collections::HashSet;
 
 use neurotriage_domain::HospitalId;
+pub(crate) use neurotriage_fhir::bundle::shown;
 
 use crate::hospital::{Capability, Field, FieldProblem, Hospital};
-
-/// Longest piece of a refused text that a report repeats, in characters.
-const ECHO_CHARS_MAX: usize = 64;
 
 /// Why a directory cannot be taken out: import would refuse it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,11 +65,6 @@ pub(crate) fn check_size(text: String, bytes_max: usize) -> Result<String, Expor
         return Err(ExportError::TooLarge { bytes: text.len(), bytes_max });
     }
     Ok(text)
-}
-
-/// Returns the beginning of `text`, so that a report stays short whatever was sent.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars().take(ECHO_CHARS_MAX).collect()
 }
 
 pub(crate) fn hospital_id(text: &str) -> Result<HospitalId, FieldProblem> {

@@ -31,6 +31,10 @@ mod tests;
 
 use std::fmt;
 
+use neurotriage_fhir::{
+    bundle::BundleLimits,
+    element::{self, without_empty},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -39,7 +43,8 @@ use crate::{
 };
 
 pub use crate::hospital::RESERVED_SYSTEM;
-pub use read::import;
+pub use neurotriage_fhir::bundle::BundleError;
+pub use read::{import, import_entries};
 
 /// Largest bundle, in bytes: [`ENTRIES_MAX`] entries of some 500 bytes.
 pub const BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -47,20 +52,16 @@ pub const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most entries of a bundle: three for each of 20,000 hospitals.
 pub const ENTRIES_MAX: usize = 60_000;
 
+/// How large a bundle of hospitals may be.
+const LIMITS: BundleLimits = BundleLimits { bytes_max: BYTES_MAX, entries_max: ENTRIES_MAX };
+
 /// Entries that export writes for a hospital.
 const ENTRIES_PER_HOSPITAL: usize = 3;
 
-/// Code system of [`Capability`](crate::hospital::Capability); its codes are the stable names.
-pub const CAPABILITY_SYSTEM: &str = "urn:neurotriage:capability";
-
-/// Code system of BCP 47 language tags.
-pub const LANGUAGE_SYSTEM: &str = "urn:ietf:bcp:47";
-
-/// Extension that holds the share of referrals a hospital can take now, 0 to 1.
-pub const CAPACITY_URL: &str = "urn:neurotriage:capacity";
-
-/// Extension that holds the number of free beds.
-pub const BEDS_FREE_URL: &str = "urn:neurotriage:beds-free";
+pub use neurotriage_fhir::code::{
+    BEDS_FREE as BEDS_FREE_URL, CAPABILITY as CAPABILITY_SYSTEM, CAPACITY as CAPACITY_URL,
+    LANGUAGE as LANGUAGE_SYSTEM,
+};
 
 /// Base of the full URLs that export writes. FHIR wants them to agree with `Type/id`, which a `urn`
 /// cannot; the domain `invalid` (RFC 2606) is nobody's.
@@ -71,6 +72,8 @@ const BASE_URL: &str = "https://neurotriage.invalid/fhir";
 pub struct BundleImport {
     /// The good hospitals, in the order of their organizations; no id twice.
     pub hospitals: Vec<Hospital>,
+    /// For each hospital the places in the bundle of its organization, location and services.
+    pub places: Vec<Vec<usize>>,
     /// The wrong entries, in the bundle's order.
     pub refused: Vec<RefusedEntry>,
     /// The entries that say nothing about a hospital of the directory, in the bundle's order.
@@ -115,32 +118,6 @@ pub struct PassedOver {
     pub resource_type: String,
     /// Why it was left aside.
     pub reason: &'static str,
-}
-
-/// Why a bundle cannot be used at all.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BundleError {
-    /// More than [`BYTES_MAX`].
-    #[error("bundle has {bytes} bytes; send at most {BYTES_MAX}")]
-    TooLarge {
-        /// How large it is.
-        bytes: usize,
-    },
-    /// More than [`ENTRIES_MAX`].
-    #[error("bundle has {entries} entries; send at most {ENTRIES_MAX}")]
-    TooManyEntries {
-        /// How many there are.
-        entries: usize,
-    },
-    /// Not JSON, or not the shape of a bundle.
-    #[error("bundle cannot be read as FHIR JSON: {0}")]
-    Syntax(String),
-    /// Another resource, or another type of bundle.
-    #[error("resource is {found}; send a Bundle of type collection")]
-    NotACollection {
-        /// What it is, cut to 64 characters.
-        found: String,
-    },
 }
 
 /// Returns `hospitals` as a bundle. [`import`] gives the same hospitals back.
@@ -198,10 +175,7 @@ fn location(hospital: &Hospital) -> Value {
 }
 
 fn service(hospital: &Hospital) -> Value {
-    let coded = |system: &str, code: &str, display: Option<&str>| {
-        let coding = json!({ "system": system, "code": code, "display": display });
-        json!({ "coding": [without_empty(coding)] })
-    };
+    let coded = |system: &str, code: &str, display: Option<&str>| json!({ "coding": [element::coded(system, code, display)] });
     let types = hospital
         .capabilities
         .iter()
@@ -228,14 +202,4 @@ fn service(hospital: &Hospital) -> Value {
 
 fn reference(resource_type: &str, hospital: &Hospital) -> Value {
     json!({ "reference": format!("{resource_type}/{}", hospital.hospital_id) })
-}
-
-/// FHIR's JSON knows neither empty lists nor `null` members.
-fn without_empty(mut value: Value) -> Value {
-    if let Some(members) = value.as_object_mut() {
-        members.retain(|_, member| {
-            !member.is_null() && member.as_array().is_none_or(|items| !items.is_empty())
-        });
-    }
-    value
 }

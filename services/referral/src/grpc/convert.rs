@@ -162,6 +162,7 @@ fn finding(finding: ReportedFinding) -> records::Finding {
         side: finding.side.map_or(common::Side::Unspecified, side).into(),
         present: finding.present,
         matched_text: finding.matched_text,
+        ..Default::default()
     }
 }
 

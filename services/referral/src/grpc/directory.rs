@@ -64,7 +64,8 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DirectoryError> + Send + 'static,
 ) -> Result<T, Status> {
     let ended = spawn_blocking(work).await;
-    let ended = ended.map_err(|source| StoreError { operation, source: Box::new(source) });
+    let ended =
+        ended.map_err(|source| StoreError { operation, is_away: false, source: Box::new(source) });
     ended.map_err(DirectoryError::from).and_then(|result| result).map_err(refuse)
 }
 

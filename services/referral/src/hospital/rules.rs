@@ -23,7 +23,7 @@ pub const LANGUAGES_MAX: usize = 32;
 pub const BEDS_FREE_MAX: u32 = 100_000;
 
 /// Identifier system under which FHIR carries the hospital's own id; not for other identifiers.
-pub const RESERVED_SYSTEM: &str = "urn:neurotriage:hospital-id";
+pub use neurotriage_fhir::code::HOSPITAL_ID as RESERVED_SYSTEM;
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {

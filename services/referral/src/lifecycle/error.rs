@@ -7,7 +7,9 @@ use neurotriage_domain::{
 };
 use uuid::Uuid;
 
-use super::referral::MoveError;
+use neurotriage_service_kit::access::AccessError;
+
+use super::referral::{MoveError, Role};
 
 /// How long a caller waits that met others at the same referral, a full house, or a shutdown.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -84,6 +86,25 @@ pub enum LifecycleError {
     /// The service ends.
     #[error("the service is shutting down; watch again from the last event")]
     Stopping,
+    /// The caller's hospital is on the other side of the referral.
+    #[error("the caller's hospital is not the {role} of referral {referral_id}")]
+    OtherSide {
+        /// The referral.
+        referral_id: ReferralId,
+        /// As whom the caller would act.
+        role: Role,
+    },
+    /// The caller may not touch it.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The database does not answer; `operation` says what was tried.
+    #[error("database does not answer; try again")]
+    Unavailable {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The store failed.
     #[error("{operation}")]
     Store {
@@ -122,7 +143,11 @@ impl DomainError for LifecycleError {
             Self::RequestReused { .. } => ErrorCode::AlreadyExists,
             Self::Move(error) => error.code(),
             Self::TooManyWatchers { .. } | Self::WatchOverrun => ErrorCode::ResourceExhausted,
-            Self::Contended { .. } | Self::Stopping => ErrorCode::Unavailable,
+            Self::OtherSide { .. } => ErrorCode::PermissionDenied,
+            Self::Access(error) => error.code(),
+            Self::Contended { .. } | Self::Stopping | Self::Unavailable { .. } => {
+                ErrorCode::Unavailable
+            }
             Self::Store { .. } => ErrorCode::Internal,
         }
     }
@@ -143,15 +168,21 @@ impl DomainError for LifecycleError {
             Self::TooManyWatchers { .. } => "TOO_MANY_WATCHERS",
             Self::WatchOverrun => "WATCH_OVERRUN",
             Self::Stopping => "SHUTTING_DOWN",
+            Self::OtherSide { .. } => "NOT_PARTY",
+            Self::Access(error) => error.reason(),
+            Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
         }
     }
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::NotFound { referral_id } | Self::Contended { referral_id } => {
+            Self::NotFound { referral_id }
+            | Self::Contended { referral_id }
+            | Self::OtherSide { referral_id, .. } => {
                 vec![("referralId", referral_id.to_string())]
             }
+            Self::Access(error) => error.metadata(),
             Self::AssessmentNotFound { assessment_id } => {
                 vec![("assessmentId", assessment_id.to_string())]
             }
@@ -168,6 +199,7 @@ impl DomainError for LifecycleError {
             | Self::TooManyWatchers { .. }
             | Self::WatchOverrun
             | Self::Stopping
+            | Self::Unavailable { .. }
             | Self::Store { .. } => Vec::new(),
         }
     }
@@ -188,6 +220,9 @@ impl DomainError for LifecycleError {
             | Self::TooManyWatchers { .. }
             | Self::WatchOverrun
             | Self::Stopping
+            | Self::OtherSide { .. }
+            | Self::Access(_)
+            | Self::Unavailable { .. }
             | Self::Store { .. } => &[],
         }
     }

@@ -39,6 +39,8 @@ pub struct Terms {
     pub patient_id: PatientId,
     /// Assessment that led to it.
     pub assessment_id: AssessmentId,
+    /// Hospital that refers.
+    pub sender_hospital_id: HospitalId,
     /// Where to.
     pub hospital_id: HospitalId,
     /// Who refers.

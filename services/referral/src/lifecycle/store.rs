@@ -72,11 +72,23 @@ pub struct Posted {
     pub held_back: u32,
 }
 
+/// A referral that is to expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub referral_id: ReferralId,
+    /// Whose it is.
+    pub sender_hospital_id: HospitalId,
+}
+
 /// Where referrals, their events and the outbox are kept.
+///
+/// `hospital_id` is the hospital that asks. It sees what it refers and what was sent to it, and knows nothing of the rest.
 pub trait LifecycleStore: Clone + Send + Sync + 'static {
     /// Returns whom an assessment is of; `None` if there is no such assessment.
     fn patient_of_assessment(
         &self,
+        hospital_id: &HospitalId,
         assessment_id: AssessmentId,
     ) -> impl Future<Output = Result<Option<PatientId>, LifecycleError>> + Send;
 
@@ -86,7 +98,7 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
         hospital_id: &HospitalId,
     ) -> impl Future<Output = Result<Option<bool>, LifecycleError>> + Send;
 
-    /// Stores a draft and its event. Returns false if its request already made a referral.
+    /// Stores a draft of its sender and its event. Returns false if its request already made a referral.
     fn insert(
         &self,
         draft: &Referral,
@@ -97,6 +109,7 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     /// outbox, or none of them. Returns false, and stores nothing, if the referral has moved.
     fn commit(
         &self,
+        hospital_id: &HospitalId,
         referral: &Referral,
         event: &Event,
         letter: Option<&Letter>,
@@ -105,12 +118,14 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     /// Returns a referral with its history; `None` if there is none.
     fn find(
         &self,
+        hospital_id: &HospitalId,
         referral_id: ReferralId,
     ) -> impl Future<Output = Result<Option<Referral>, LifecycleError>> + Send;
 
-    /// Returns the referral that a request created; `None` if it created none.
+    /// Returns the referral that a request of the hospital created; `None` if it created none.
     fn find_by_request(
         &self,
+        hospital_id: &HospitalId,
         request_id: Uuid,
     ) -> impl Future<Output = Result<Option<Referral>, LifecycleError>> + Send;
 
@@ -118,6 +133,7 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     /// older than `before`.
     fn list(
         &self,
+        hospital_id: &HospitalId,
         listed: &Listed,
         states: &[State],
         before: Option<ReferralId>,
@@ -127,32 +143,37 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     /// Returns at most `limit` events of a referral after number `after_sequence`, in order.
     fn events(
         &self,
+        hospital_id: &HospitalId,
         referral_id: ReferralId,
         after_sequence: u64,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<EventEnvelope>, LifecycleError>> + Send;
 
-    /// Returns at most `limit` events that concern a hospital, by time and then in the order of each
+    /// Returns at most `limit` events that concern `receiver`, by time and then in the order of each
     /// referral: those that occurred at `since` or later and stand after `after`.
     fn events_of_hospital(
         &self,
         hospital_id: &HospitalId,
+        receiver: &HospitalId,
         since: OffsetDateTime,
         after: Option<EventPlace>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<EventEnvelope>, LifecycleError>> + Send;
 
-    /// Returns at most `limit` referrals that are to expire at `now`, longest due first.
+    /// Returns at most `limit` referrals of all hospitals that are to expire at `now`, longest due first. For the
+    /// worker alone.
     fn due(
         &self,
         now: OffsetDateTime,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<ReferralId>, LifecycleError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Due>, LifecycleError>> + Send;
 
-    /// Returns at most `limit` dead letters, longest dead first, those after `after`.
+    /// Returns at most `limit` dead letters, to `receiver` alone if it is given, longest dead first, those after
+    /// `after`.
     fn dead_letters(
         &self,
-        hospital_id: Option<&HospitalId>,
+        hospital_id: &HospitalId,
+        receiver: Option<&HospitalId>,
         after: Option<DeadPlace>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, LifecycleError>> + Send;
@@ -160,6 +181,7 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     /// Returns an event in the outbox; `None` if it is not there.
     fn posted(
         &self,
+        hospital_id: &HospitalId,
         event_id: EventId,
     ) -> impl Future<Output = Result<Option<Posted>, LifecycleError>> + Send;
 
@@ -170,6 +192,7 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     /// [`LifecycleError::NotDead`]; [`LifecycleError::Store`].
     fn release(
         &self,
+        hospital_id: &HospitalId,
         row: &Row,
         release: Release,
         dead_at: OffsetDateTime,
@@ -177,7 +200,8 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, LifecycleError>> + Send;
 }
 
-/// Where workers find what to deliver.
+/// Where workers find what to deliver, whatever hospital it goes to. What they write, they write in the name of that
+/// hospital.
 pub trait OutboxStore: Clone + Send + Sync + 'static {
     /// Takes at most `limit` events that are to be delivered now, and gives up those whose time is
     /// over.
@@ -192,6 +216,7 @@ pub trait OutboxStore: Clone + Send + Sync + 'static {
     /// over meanwhile.
     fn settle(
         &self,
+        receiver: &HospitalId,
         held: &Row,
         outcome: Outcome,
         policy: &Policy,

@@ -64,6 +64,7 @@ type Sent = HashMap<ReferralId, (u64, OffsetDateTime)>;
 #[derive(Debug)]
 pub struct Watch<S> {
     store: S,
+    watcher: HospitalId,
     cursor: Cursor,
     ready: VecDeque<EventEnvelope>,
     listener: Listener,
@@ -72,9 +73,10 @@ pub struct Watch<S> {
 }
 
 impl<S: LifecycleStore> Watch<S> {
-    /// Begins a watch. `listener` must have been made before.
+    /// Begins a watch of a hospital. `listener` must have been made before.
     pub(super) async fn begin(
         store: S,
+        watcher: HospitalId,
         watched: Watched,
         listener: Listener,
         stop: CancellationToken,
@@ -88,13 +90,13 @@ impl<S: LifecycleStore> Watch<S> {
                 let looked_at = OffsetDateTime::now_utc();
                 let mut sent = Sent::new();
                 // What is there already counts as sent.
-                while !look(&store, &hospital_id, looked_at, &mut sent, &mut VecDeque::new())
-                    .await?
-                {}
+                let of = [&watcher, &hospital_id];
+                while !look(&store, of, looked_at, &mut sent, &mut VecDeque::new()).await? {}
                 Cursor::Hospital { hospital_id, looked_at, sent }
             }
         };
-        Ok(Self { store, cursor, ready: VecDeque::new(), listener, stop, _place: place })
+        let ready = VecDeque::new();
+        Ok(Self { store, watcher, cursor, ready, listener, stop, _place: place })
     }
 
     /// Returns the next event, once there is one. May be dropped and called again.
@@ -126,7 +128,8 @@ impl<S: LifecycleStore> Watch<S> {
     async fn look(&mut self) -> Result<(), LifecycleError> {
         match &mut self.cursor {
             Cursor::Referral { referral_id, after_sequence } => {
-                let events = self.store.events(*referral_id, *after_sequence, PAGE).await?;
+                let events =
+                    self.store.events(&self.watcher, *referral_id, *after_sequence, PAGE).await?;
                 if let Some(last) = events.last() {
                     *after_sequence = last.sequence;
                 }
@@ -134,7 +137,8 @@ impl<S: LifecycleStore> Watch<S> {
             }
             Cursor::Hospital { hospital_id, looked_at, sent } => {
                 let now = OffsetDateTime::now_utc();
-                if look(&self.store, hospital_id, *looked_at, sent, &mut self.ready).await? {
+                let of = [&self.watcher, &*hospital_id];
+                if look(&self.store, of, *looked_at, sent, &mut self.ready).await? {
                     *looked_at = now;
                 }
             }
@@ -155,7 +159,7 @@ impl Cursor {
 /// Adds to `ready` what is new since shortly before `looked_at`. Returns false if there is more.
 async fn look(
     store: &impl LifecycleStore,
-    hospital_id: &HospitalId,
+    [watcher, receiver]: [&HospitalId; 2],
     looked_at: OffsetDateTime,
     sent: &mut Sent,
     ready: &mut VecDeque<EventEnvelope>,
@@ -165,7 +169,7 @@ async fn look(
     sent.retain(|_, (_, occurred_at)| *occurred_at >= since);
     let mut after = None;
     loop {
-        let events = store.events_of_hospital(hospital_id, since, after, PAGE).await?;
+        let events = store.events_of_hospital(watcher, receiver, since, after, PAGE).await?;
         let is_last = events.len() < PAGE as usize;
         for event in events {
             let EventEnvelope { occurred_at, referral_id, sequence, .. } = event;

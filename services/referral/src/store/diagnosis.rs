@@ -1,13 +1,14 @@
 //! Diagnoses in a database.
 
-use neurotriage_domain::DiagnosisId;
+use neurotriage_domain::{DiagnosisId, HospitalId};
+use neurotriage_service_kit::tenant::Mode;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, EntityTrait, QueryFilter, SqlErr,
+    ColumnTrait, EntityTrait, QueryFilter,
 };
 use uuid::Uuid;
 
-use super::{SqlReferralStore, failed};
+use super::{SqlReferralStore, commit, end_insert, failed};
 use crate::{
     assessment::AssessmentError,
     diagnosis::{Diagnosis, DiagnosisRequest, DiagnosisStore, Ending},
@@ -26,6 +27,7 @@ pub mod diagnosis_row {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub diagnosis_id: Uuid,
+        pub hospital_id: String,
         pub request_id: Uuid,
         pub patient_id: Uuid,
         pub study_id: Uuid,
@@ -46,33 +48,46 @@ pub mod diagnosis_row {
 impl DiagnosisStore for SqlReferralStore {
     async fn find_diagnosis(
         &self,
+        hospital_id: &HospitalId,
         diagnosis_id: DiagnosisId,
     ) -> Result<Option<Diagnosis>, AssessmentError> {
+        let transaction = self.begin(hospital_id, Mode::Read).await?;
         let row = diagnosis_row::Entity::find_by_id(diagnosis_id.as_uuid())
-            .one(&self.db)
+            .filter(diagnosis_row::Column::HospitalId.eq(hospital_id.as_str()))
+            .one(&transaction)
             .await
             .map_err(failed("read diagnosis"))?;
-        row.map(from_row).transpose()
+        commit(transaction).await?;
+        row.map(diagnosis_from_row).transpose()
     }
 
     async fn find_diagnosis_by_request(
         &self,
+        hospital_id: &HospitalId,
         request_id: Uuid,
     ) -> Result<Option<Diagnosis>, AssessmentError> {
+        let transaction = self.begin(hospital_id, Mode::Read).await?;
         let row = diagnosis_row::Entity::find()
+            .filter(diagnosis_row::Column::HospitalId.eq(hospital_id.as_str()))
             .filter(diagnosis_row::Column::RequestId.eq(request_id))
-            .one(&self.db)
+            .one(&transaction)
             .await
             .map_err(failed("read diagnosis by request"))?;
-        row.map(from_row).transpose()
+        commit(transaction).await?;
+        row.map(diagnosis_from_row).transpose()
     }
 
-    async fn insert_diagnosis(&self, diagnosis: &Diagnosis) -> Result<bool, AssessmentError> {
+    async fn insert_diagnosis(
+        &self,
+        hospital_id: &HospitalId,
+        diagnosis: &Diagnosis,
+    ) -> Result<bool, AssessmentError> {
         let request = &diagnosis.request;
         let origin =
             serde_json::to_value(&diagnosis.origin).map_err(failed("encode diagnosis row"))?;
         let row = diagnosis_row::ActiveModel {
             diagnosis_id: Set(diagnosis.diagnosis_id.as_uuid()),
+            hospital_id: Set(hospital_id.to_string()),
             request_id: Set(request.request_id),
             patient_id: Set(diagnosis.patient_id.as_uuid()),
             study_id: Set(request.study_id.as_uuid()),
@@ -86,36 +101,38 @@ impl DiagnosisStore for SqlReferralStore {
             finished_at: NotSet,
             code_version: NotSet,
         };
-        match diagnosis_row::Entity::insert(row).exec_without_returning(&self.db).await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.sql_err() {
-                Some(SqlErr::UniqueConstraintViolation(_)) => Ok(false),
-                _ => Err(failed("write diagnosis")(error)),
-            },
-        }
+        let transaction = self.begin(hospital_id, Mode::Write).await?;
+        let inserted =
+            diagnosis_row::Entity::insert(row).exec_without_returning(&transaction).await;
+        end_insert(transaction, inserted, "write diagnosis").await
     }
 
     async fn add_marking(
         &self,
+        hospital_id: &HospitalId,
         diagnosis_id: DiagnosisId,
         marking: &Marking,
     ) -> Result<(), AssessmentError> {
         let marking = serde_json::to_value(marking).map_err(failed("encode diagnosis row"))?;
+        let transaction = self.begin(hospital_id, Mode::Write).await?;
         diagnosis_row::Entity::update_many()
             .set(diagnosis_row::ActiveModel { marking: Set(Some(marking)), ..Default::default() })
+            .filter(diagnosis_row::Column::HospitalId.eq(hospital_id.as_str()))
             .filter(diagnosis_row::Column::DiagnosisId.eq(diagnosis_id.as_uuid()))
             .filter(diagnosis_row::Column::Marking.is_null())
-            .exec(&self.db)
+            .exec(&transaction)
             .await
             .map_err(failed("write segmentation of diagnosis"))?;
-        Ok(())
+        commit(transaction).await
     }
 
     async fn add_ending(
         &self,
+        hospital_id: &HospitalId,
         diagnosis_id: DiagnosisId,
         ending: &Ending,
     ) -> Result<(), AssessmentError> {
+        let transaction = self.begin(hospital_id, Mode::Write).await?;
         diagnosis_row::Entity::update_many()
             .set(diagnosis_row::ActiveModel {
                 assessment_id: Set(Some(ending.assessment_id.as_uuid())),
@@ -123,16 +140,17 @@ impl DiagnosisStore for SqlReferralStore {
                 code_version: Set(Some(ending.code_version.clone())),
                 ..Default::default()
             })
+            .filter(diagnosis_row::Column::HospitalId.eq(hospital_id.as_str()))
             .filter(diagnosis_row::Column::DiagnosisId.eq(diagnosis_id.as_uuid()))
             .filter(diagnosis_row::Column::AssessmentId.is_null())
-            .exec(&self.db)
+            .exec(&transaction)
             .await
             .map_err(failed("write end of diagnosis"))?;
-        Ok(())
+        commit(transaction).await
     }
 }
 
-fn from_row(row: diagnosis_row::Model) -> Result<Diagnosis, AssessmentError> {
+pub(super) fn diagnosis_from_row(row: diagnosis_row::Model) -> Result<Diagnosis, AssessmentError> {
     const DECODE: &str = "decode diagnosis row";
     let ending = match (row.assessment_id, row.finished_at, row.code_version) {
         (Some(assessment_id), Some(finished_at), Some(code_version)) => {

@@ -6,6 +6,7 @@
 
 use std::{error::Error, sync::PoisonError};
 
+use neurotriage_service_kit::database::is_away;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder, TransactionTrait as _,
@@ -70,7 +71,10 @@ pub mod directory_row {
 }
 
 fn failed<E: Error + Send + Sync + 'static>(operation: &'static str) -> impl Fn(E) -> StoreError {
-    move |source| StoreError { operation, source: Box::new(source) }
+    move |error| {
+        let source: Box<dyn Error + Send + Sync> = Box::new(error);
+        StoreError { operation, is_away: source.downcast_ref().is_some_and(is_away), source }
+    }
 }
 
 impl SqlReferralStore {

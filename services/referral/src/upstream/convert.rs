@@ -70,10 +70,10 @@ pub(super) fn patient(answer: records::GetPatientResponse) -> Result<Patient, As
         records::Handedness::Both => Handedness::Both,
         records::Handedness::Unspecified => Handedness::Unknown,
     };
-    let home = match patient.home {
+    let home = match patient.address.and_then(|address| address.coordinates) {
         Some(home) => Some(
             Coordinates::from_degrees(home.latitude_degrees, home.longitude_degrees)
-                .map_err(|_| malformed("records", "home is not on earth"))?,
+                .map_err(|_| malformed("records", "address is not on earth"))?,
         ),
         None => None,
     };
@@ -202,7 +202,13 @@ mod tests {
         let patient_of = |birth_date: &str, latitude_degrees| records::GetPatientResponse {
             patient: Some(records::Patient {
                 birth_date: birth_date.to_owned(),
-                home: Some(records::Coordinates { latitude_degrees, longitude_degrees: 0.0 }),
+                address: Some(records::Address {
+                    coordinates: Some(records::Coordinates {
+                        latitude_degrees,
+                        longitude_degrees: 0.0,
+                    }),
+                    ..Default::default()
+                }),
                 ..Default::default()
             }),
         };

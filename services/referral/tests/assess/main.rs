@@ -18,7 +18,7 @@ use neurotriage_migrations::referral::Migrator;
 use neurotriage_proto::{
     common::v1::Side,
     ingestion::v1::Study,
-    records::v1::{Coordinates, Finding, Handedness, Patient, SymptomReport},
+    records::v1::{Address, Coordinates, Finding, Handedness, Patient, SymptomReport},
     referral::v1::{
         AssessRequest, Assessment, Fit, GetAssessmentRequest, Verdict,
         referral_service_client::ReferralServiceClient,
@@ -54,7 +54,7 @@ async fn start_beside(
     world: Arc<World>,
     neighbours: JoinHandle<()>,
 ) -> anyhow::Result<Harness> {
-    let served = support::serve(support::dependencies(db.db.clone(), others)?).await?;
+    let served = support::serve(support::dependencies(db.service.clone(), others)?).await?;
     let client = ReferralServiceClient::connect(served.endpoint.clone()).await?;
     Ok(Harness { client, db, served, world, neighbours })
 }
@@ -109,7 +109,10 @@ impl Case {
             patient_id: self.patient_id.clone(),
             handedness: Handedness::Right.into(),
             birth_date: "1961-05-17".to_owned(),
-            home: Some(Coordinates { latitude_degrees: 37.5, longitude_degrees: 127.0 }),
+            address: Some(Address {
+                coordinates: Some(Coordinates { latitude_degrees: 37.5, longitude_degrees: 127.0 }),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         known.patients.insert(patient.patient_id.clone(), patient);
@@ -153,6 +156,7 @@ fn finding(finding_id: &str, side: Side, present: bool) -> Finding {
         side: side.into(),
         present,
         matched_text: finding_id.to_owned(),
+        ..Default::default()
     }
 }
 

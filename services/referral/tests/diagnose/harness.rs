@@ -14,8 +14,8 @@ use neurotriage_proto::{
     segmentation::v1 as segmentation,
 };
 use neurotriage_referral::{Dependencies, diagnosis::DiagnosisLimits};
-use neurotriage_service_kit::client;
-use neurotriage_testkit::TestDb;
+use neurotriage_service_kit::{access::Access, client};
+use neurotriage_testkit::{TestDb, issuer::Issuer};
 use sea_orm::DatabaseConnection;
 use tokio::{
     io::copy_bidirectional,
@@ -49,6 +49,7 @@ pub(crate) struct Harness {
 /// One process of the service.
 pub(crate) struct Replica {
     pub(crate) client: DiagnosisServiceClient<Channel>,
+    pub(crate) endpoint: String,
     served: Served,
 }
 
@@ -58,10 +59,26 @@ impl Replica {
         others: Channel,
         diagnoses: DiagnosisLimits,
     ) -> anyhow::Result<Self> {
-        let dependencies = Dependencies { diagnoses, ..support::dependencies(db, Some(others))? };
+        let access = Access::development(([127, 0, 0, 1], 0).into())?;
+        Self::start_for(db, others, diagnoses, access).await
+    }
+
+    async fn start_for(
+        db: DatabaseConnection,
+        others: Channel,
+        diagnoses: DiagnosisLimits,
+        access: Access,
+    ) -> anyhow::Result<Self> {
+        let others = support::dependencies(db, Some(others))?;
+        let dependencies = Dependencies { diagnoses, access, ..others };
+        Self::serve(dependencies).await
+    }
+
+    async fn serve(dependencies: Dependencies) -> anyhow::Result<Self> {
         let served = support::serve(dependencies).await?;
-        let client = DiagnosisServiceClient::connect(served.endpoint.clone()).await?;
-        Ok(Self { client, served })
+        let endpoint = served.endpoint.clone();
+        let client = DiagnosisServiceClient::connect(endpoint.clone()).await?;
+        Ok(Self { client, endpoint, served })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
@@ -85,8 +102,24 @@ pub(crate) async fn start_with(db: TestDb, limits: DiagnosisLimits) -> anyhow::R
     let cut = watch::Sender::new(());
     let address = relay(address, cut.clone()).await?;
     let others = client::channel(&format!("http://{address}"))?;
-    let replica = Replica::start(db.db.clone(), others.clone(), limits).await?;
+    let replica = Replica::start(db.service.clone(), others.clone(), limits).await?;
     let client = replica.client.clone();
+    Ok(Harness { client, world, db, cut, replica, others, neighbours })
+}
+
+/// As [`sqlite`], but the service and the others let in whom `issuer` knows.
+pub(crate) async fn sqlite_behind(issuer: &Issuer) -> anyhow::Result<Harness> {
+    let world = Arc::new(World { any_patient: true.into(), ..World::default() });
+    let others = neighbours::start_behind(Arc::clone(&world), issuer.access().await?);
+    let (address, neighbours) = others.await?;
+    let others = client::channel(&format!("http://{address}"))?;
+    let db = TestDb::sqlite::<Migrator>().await?;
+    let dependencies = Dependencies {
+        access: issuer.access().await?,
+        ..support::dependencies(db.db.clone(), Some(others.clone()))?
+    };
+    let replica = Replica::serve(dependencies).await?;
+    let (client, cut) = (replica.client.clone(), watch::Sender::new(()));
     Ok(Harness { client, world, db, cut, replica, others, neighbours })
 }
 
@@ -112,7 +145,14 @@ async fn relay(target: SocketAddr, cut: watch::Sender<()>) -> anyhow::Result<Soc
 impl Harness {
     /// Starts another process on the same database.
     pub(crate) async fn another_replica(&self) -> anyhow::Result<Replica> {
-        Replica::start(self.db.db.clone(), self.others.clone(), DiagnosisLimits::default()).await
+        Replica::start(self.db.service.clone(), self.others.clone(), DiagnosisLimits::default())
+            .await
+    }
+
+    /// Starts another process on the same database, for whom `access` lets in.
+    pub(crate) async fn replica_for(&self, access: Access) -> anyhow::Result<Replica> {
+        let (db, others) = (self.db.service.clone(), self.others.clone());
+        Replica::start_for(db, others, DiagnosisLimits::default(), access).await
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
@@ -251,6 +291,19 @@ pub(crate) async fn begin_within(
 ) -> Result<Events, Status> {
     let mut request = Request::new(request.clone());
     request.set_timeout(time);
+    Ok(client.clone().diagnose(request).await?.into_inner())
+}
+
+/// As [`begin`], with a token.
+pub(crate) async fn begin_as(
+    client: &DiagnosisServiceClient<Channel>,
+    request: &DiagnoseRequest,
+    token: &str,
+) -> Result<Events, Status> {
+    let mut request = Request::new(request.clone());
+    let value = format!("Bearer {token}").parse();
+    let value = value.map_err(|_| Status::internal("token is no metadata"))?;
+    request.metadata_mut().insert("authorization", value);
     Ok(client.clone().diagnose(request).await?.into_inner())
 }
 

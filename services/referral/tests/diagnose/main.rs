@@ -6,18 +6,20 @@
     reason = "a helper of a test that cannot go on ends the test"
 )]
 
+mod callers;
 mod compare;
 mod harness;
 #[path = "../support/neighbours.rs"]
 mod neighbours;
 #[path = "../support/mod.rs"]
 mod support;
+mod tenants;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
 use harness::{begin, begin_within, read, sqlite, start, start_with, until_segmenting};
 use neighbours::MODEL;
-use neurotriage_domain::{AssessmentId, BlobDigest, DiagnosisId, PatientId};
+use neurotriage_domain::{AssessmentId, BlobDigest, DiagnosisId, HospitalId, PatientId};
 use neurotriage_migrations::referral::Migrator;
 use neurotriage_proto::{
     referral::v1::{DiagnoseRequest, DiagnosisState, DiagnosisStep, Verdict},
@@ -420,7 +422,8 @@ async fn a_segmentation_that_ends_without_a_result_is_an_error() -> anyhow::Resu
 #[tokio::test]
 async fn the_schema_refuses_an_end_without_a_segmentation() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
-        let store = SqlReferralStore::new(db.db.clone());
+        let store = SqlReferralStore::new(db.service.clone());
+        let hospital_id: HospitalId = "north-lake".parse()?;
         let request = DiagnosisRequest {
             request_id: Uuid::now_v7(),
             study_id: Uuid::now_v7().into(),
@@ -442,18 +445,21 @@ async fn the_schema_refuses_an_end_without_a_segmentation() -> anyhow::Result<()
             marking: None,
             ending: None,
         };
-        assert!(store.insert_diagnosis(&diagnosis).await?);
+        assert!(store.insert_diagnosis(&hospital_id, &diagnosis).await?);
         let twice = Diagnosis { diagnosis_id: DiagnosisId::generate(), ..diagnosis.clone() };
-        assert!(!store.insert_diagnosis(&twice).await?);
-        let found = store.find_diagnosis_by_request(request.request_id).await?;
+        assert!(!store.insert_diagnosis(&hospital_id, &twice).await?);
+        let found = store.find_diagnosis_by_request(&hospital_id, request.request_id).await?;
         assert_eq!(found, Some(diagnosis.clone()));
         let ending = Ending {
             assessment_id: AssessmentId::generate(),
             finished_at: OffsetDateTime::UNIX_EPOCH,
             code_version: "0".to_owned(),
         };
-        assert!(store.add_ending(diagnosis.diagnosis_id, &ending).await.is_err());
-        assert_eq!(store.find_diagnosis(diagnosis.diagnosis_id).await?, Some(diagnosis));
+        assert!(store.add_ending(&hospital_id, diagnosis.diagnosis_id, &ending).await.is_err());
+        assert_eq!(
+            store.find_diagnosis(&hospital_id, diagnosis.diagnosis_id).await?,
+            Some(diagnosis)
+        );
         db.drop().await?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use neurotriage_proto::referral::v1::{
     referral_lifecycle_service_client::ReferralLifecycleServiceClient,
 };
 use neurotriage_referral::{Dependencies, Events, store::assessment_row};
+use neurotriage_service_kit::access::Access;
 use neurotriage_testkit::TestDb;
 use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use time::OffsetDateTime;
@@ -25,6 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const HOSPITAL: &str = "sample-a";
 pub(crate) const OTHER_HOSPITAL: &str = "sample-b";
 pub(crate) const REFERRER: &str = "practice-7";
+/// Hospital of whoever calls without a token.
+pub(crate) const DEVELOPMENT: &str = "development";
 
 /// A running replica.
 pub(crate) struct Replica {
@@ -34,9 +37,20 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
+    /// Starts one for this machine.
     pub(crate) async fn start(db: &TestDb, events: Events) -> anyhow::Result<Self> {
+        Self::start_for(db, events, Access::development(([127, 0, 0, 1], 0).into())?).await
+    }
+
+    /// Starts one for whom `access` lets in.
+    pub(crate) async fn start_for(
+        db: &TestDb,
+        events: Events,
+        access: Access,
+    ) -> anyhow::Result<Self> {
         // Nothing here asks the other services.
-        let dependencies = Dependencies { events, ..support::dependencies(db.db.clone(), None)? };
+        let others = support::dependencies(db.service.clone(), None)?;
+        let dependencies = Dependencies { events, access, ..others };
         let served = support::serve(dependencies).await?;
         let endpoint = served.endpoint.clone();
         let mut client = ReferralLifecycleServiceClient::connect(endpoint.clone()).await?;
@@ -73,7 +87,7 @@ impl Harness {
     }
 
     pub(crate) async fn assessment(&self) -> anyhow::Result<AssessmentId> {
-        assessment_of(&self.db, PatientId::generate()).await
+        assessment_of(&self.db, DEVELOPMENT, PatientId::generate()).await
     }
 
     /// Returns a draft to [`HOSPITAL`].
@@ -115,14 +129,16 @@ impl Harness {
     }
 }
 
-/// Stores an assessment of `patient_id`. What was found in it does not matter here.
+/// Stores an assessment of `patient_id` at a hospital. What was found in it does not matter here.
 pub(crate) async fn assessment_of(
     db: &TestDb,
+    hospital_id: &str,
     patient_id: PatientId,
 ) -> anyhow::Result<AssessmentId> {
     let assessment_id = AssessmentId::generate();
     let row = assessment_row::ActiveModel {
         assessment_id: Set(assessment_id.as_uuid()),
+        hospital_id: Set(hospital_id.to_owned()),
         request_id: Set(Uuid::now_v7()),
         patient_id: Set(patient_id.as_uuid()),
         symptom_report_id: Set(Uuid::now_v7()),

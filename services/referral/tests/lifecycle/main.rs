@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod away;
 mod dead_letters;
 mod harness;
 mod lists;
@@ -10,5 +11,6 @@ mod receiver;
 mod served;
 #[path = "../support/mod.rs"]
 mod support;
+mod tenants;
 mod watch;
 mod webhook;

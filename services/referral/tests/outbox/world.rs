@@ -14,7 +14,7 @@ use neurotriage_domain::{AssessmentId, PatientId, ReferralId};
 use neurotriage_referral::{
     hospital,
     lifecycle::{
-        Draft, Lifecycle, MoveRequest, Posting,
+        Draft, Lifecycle, MoveRequest, Party, Posting,
         event::EventEnvelope,
         referral::{Action, Actor, Move, MoveKind, Referral, Role},
     },
@@ -82,6 +82,7 @@ pub(crate) struct World {
     pub(crate) proxy: Proxy,
     db: TestDb,
     lifecycle: Lifecycle<SqlLifecycleStore>,
+    party: Party,
     assessment_id: AssessmentId,
     /// Events of each referral, in order.
     expected: HashMap<ReferralId, Vec<EventEnvelope>>,
@@ -127,10 +128,13 @@ impl World {
             jetstream(&nats).await?.create_stream(config).await?;
         }
         let proxy = Proxy::start(nats.address()).await?;
-        SqlReferralStore::new(db.db.clone()).fill_empty_directory(&hospital::sample()?).await?;
+        SqlReferralStore::new(db.service.clone())
+            .fill_empty_directory(&hospital::sample()?)
+            .await?;
         let assessment_id = AssessmentId::generate();
         let row = assessment_row::ActiveModel {
             assessment_id: Set(assessment_id.as_uuid()),
+            hospital_id: Set("development".to_owned()),
             request_id: Set(Uuid::now_v7()),
             patient_id: Set(PatientId::generate().as_uuid()),
             symptom_report_id: Set(Uuid::now_v7()),
@@ -140,10 +144,11 @@ impl World {
             content: Set(serde_json::Value::Null),
         };
         assessment_row::Entity::insert(row).exec_without_returning(&db.db).await?;
-        let store = SqlLifecycleStore::new(db.db.clone());
+        let store = SqlLifecycleStore::new(db.service.clone());
         let lifecycle = Lifecycle::new(store, Posting::On, 1, CancellationToken::new());
         let (expected, folder) = (HashMap::new(), tempfile::tempdir()?);
-        Ok(Self { nats, proxy, db, lifecycle, assessment_id, expected, folder })
+        let party = Party { hospital_id: "development".parse()?, plays_receivers: true };
+        Ok(Self { nats, proxy, db, lifecycle, party, assessment_id, expected, folder })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
@@ -195,12 +200,12 @@ impl World {
                 referrer_id: REFERRER.parse()?,
                 deadline_at: None,
             };
-            open.push(self.lifecycle.create(draft).await?);
+            open.push(self.lifecycle.create(&self.party.hospital_id, draft).await?);
         }
         for kind in MOVES {
             for referral in &mut open {
                 let (moved, event) =
-                    self.lifecycle.make_move(move_request(referral, kind)?).await?;
+                    self.lifecycle.make_move(&self.party, move_request(referral, kind)?).await?;
                 let referral_id = event.referral_id;
                 self.expected.entry(referral_id).or_default().push(EventEnvelope::from(&event));
                 *referral = moved;

@@ -1,5 +1,8 @@
 //! The other three services, in process: what they know is fixed, what they do can be held up.
 
+#[path = "records.rs"]
+mod records_stand_in;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -14,7 +17,7 @@ use neurotriage_proto::{
     ingestion::v1 as ingestion,
     ingestion::v1::ingestion_service_server::{IngestionService, IngestionServiceServer},
     records::v1 as records,
-    records::v1::records_service_server::{RecordsService, RecordsServiceServer},
+    records::v1::records_service_server::RecordsServiceServer,
     segmentation::v1 as segmentation,
     segmentation::v1::{
         SegmentStudyResponse,
@@ -22,6 +25,7 @@ use neurotriage_proto::{
         segmentation_service_server::{SegmentationService, SegmentationServiceServer},
     },
 };
+use neurotriage_service_kit::{access::Access, server::ACCESS_ERROR_DOMAIN, status::to_status};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -59,6 +63,10 @@ impl From<Known> for World {
 pub(crate) struct World {
     pub(crate) reports: Mutex<HashMap<String, records::SymptomReport>>,
     pub(crate) patients: Mutex<HashMap<String, records::Patient>>,
+    pub(crate) notes: Mutex<HashMap<String, records::Note>>,
+    pub(crate) links: Mutex<HashMap<String, records::StudyLink>>,
+    /// Ids of what the records created, by request id.
+    pub(crate) created: Mutex<HashMap<String, String>>,
     /// A patient that is not known is made up while this is true.
     pub(crate) any_patient: AtomicBool,
     pub(crate) studies: Mutex<HashMap<String, ingestion::Study>>,
@@ -80,6 +88,8 @@ pub(crate) struct World {
     pub(crate) model: Mutex<String>,
     /// Method and deadline of every call, as they came.
     pub(crate) deadlines: Mutex<Vec<(&'static str, String)>>,
+    /// Method and token of every call that was let in.
+    pub(crate) tokens: Mutex<Vec<(&'static str, String)>>,
 }
 
 impl Default for World {
@@ -87,6 +97,9 @@ impl Default for World {
         Self {
             reports: Mutex::default(),
             patients: Mutex::default(),
+            notes: Mutex::default(),
+            links: Mutex::default(),
+            created: Mutex::default(),
             any_patient: AtomicBool::default(),
             studies: Mutex::default(),
             lesions: Mutex::default(),
@@ -98,15 +111,19 @@ impl Default for World {
             patients_away: AtomicBool::default(),
             model: Mutex::new(MODEL.to_owned()),
             deadlines: Mutex::default(),
+            tokens: Mutex::default(),
         }
     }
 }
 
 impl World {
     fn note<T>(&self, method: &'static str, request: &Request<T>) {
-        let header = request.metadata().get("grpc-timeout");
-        let text = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        self.deadlines.lock().unwrap().push((method, text.to_owned()));
+        let text = |name| {
+            let header = request.metadata().get(name).and_then(|value| value.to_str().ok());
+            header.unwrap_or_default().to_owned()
+        };
+        self.deadlines.lock().unwrap().push((method, text("grpc-timeout")));
+        self.tokens.lock().unwrap().push((method, text("authorization")));
     }
 
     /// Returns the segmentation of a study by the model that serves, made if there is none.
@@ -151,12 +168,21 @@ fn one<T: Clone>(known: &Mutex<HashMap<String, T>>, id: &str) -> Result<T, Statu
     known.lock().unwrap().get(id).cloned().ok_or_else(|| Status::not_found("there is none"))
 }
 
-/// Serves all three on one socket and returns its address.
+/// Serves all three on one socket, to everyone, and returns its address.
 pub(crate) async fn start(world: Arc<World>) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+    start_behind(world, Access::development(([127, 0, 0, 1], 0).into())?).await
+}
+
+/// Serves all three on one socket to whom `access` lets in, and returns its address.
+pub(crate) async fn start_behind(
+    world: Arc<World>,
+    access: Access,
+) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
     let neighbours = Neighbours(world);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let server = Server::builder()
+        .layer(access.into_layer(|error| to_status(ACCESS_ERROR_DOMAIN, error)))
         .add_service(RecordsServiceServer::new(neighbours.clone()))
         .add_service(SegmentationServiceServer::new(neighbours.clone()))
         .add_service(IngestionServiceServer::new(neighbours))
@@ -249,64 +275,6 @@ impl SegmentationService for Neighbours {
 }
 
 #[tonic::async_trait]
-impl RecordsService for Neighbours {
-    async fn create_patient(
-        &self,
-        _: Request<records::CreatePatientRequest>,
-    ) -> Result<Response<records::CreatePatientResponse>, Status> {
-        Err(unused())
-    }
-
-    async fn get_patient(
-        &self,
-        request: Request<records::GetPatientRequest>,
-    ) -> Result<Response<records::GetPatientResponse>, Status> {
-        self.0.note("GetPatient", &request);
-        if self.0.patients_away.load(Ordering::SeqCst) {
-            return Err(Status::unavailable("the test says so"));
-        }
-        let patient_id = request.into_inner().patient_id;
-        let patient = match one(&self.0.patients, &patient_id) {
-            Err(_) if self.0.any_patient.load(Ordering::SeqCst) => {
-                records::Patient { patient_id, ..Default::default() }
-            }
-            known => known?,
-        };
-        Ok(Response::new(records::GetPatientResponse { patient: Some(patient) }))
-    }
-
-    async fn list_patients(
-        &self,
-        _: Request<records::ListPatientsRequest>,
-    ) -> Result<Response<records::ListPatientsResponse>, Status> {
-        Err(unused())
-    }
-
-    async fn create_symptom_report(
-        &self,
-        _: Request<records::CreateSymptomReportRequest>,
-    ) -> Result<Response<records::CreateSymptomReportResponse>, Status> {
-        Err(unused())
-    }
-
-    async fn get_symptom_report(
-        &self,
-        request: Request<records::GetSymptomReportRequest>,
-    ) -> Result<Response<records::GetSymptomReportResponse>, Status> {
-        self.0.note("GetSymptomReport", &request);
-        let report = one(&self.0.reports, &request.get_ref().symptom_report_id)?;
-        Ok(Response::new(records::GetSymptomReportResponse { report: Some(report) }))
-    }
-
-    async fn list_symptom_reports(
-        &self,
-        _: Request<records::ListSymptomReportsRequest>,
-    ) -> Result<Response<records::ListSymptomReportsResponse>, Status> {
-        Err(unused())
-    }
-}
-
-#[tonic::async_trait]
 impl IngestionService for Neighbours {
     type DownloadVolumeStream =
         tokio_stream::Empty<Result<ingestion::DownloadVolumeResponse, Status>>;
@@ -329,9 +297,14 @@ impl IngestionService for Neighbours {
 
     async fn list_studies(
         &self,
-        _: Request<ingestion::ListStudiesRequest>,
+        request: Request<ingestion::ListStudiesRequest>,
     ) -> Result<Response<ingestion::ListStudiesResponse>, Status> {
-        Err(unused())
+        self.0.note("ListStudies", &request);
+        let patient_id = &request.get_ref().patient_id;
+        let studies = self.0.studies.lock().unwrap();
+        let studies = studies.values().filter(|study| study.patient_id == *patient_id);
+        let studies = studies.cloned().collect();
+        Ok(Response::new(ingestion::ListStudiesResponse { studies, ..Default::default() }))
     }
 
     async fn download_volume(

@@ -8,6 +8,9 @@ use neurotriage_network::NetworkError;
 
 use super::{BUSY_RETRY_AFTER, EXPORTS_RETRY_AFTER, MEMORY_RETRY_AFTER, ModelId};
 
+/// How long to wait before asking again while the database is away.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// What is wrong with a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -170,6 +173,14 @@ pub enum RegistryError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The database does not answer; `operation` says what was tried.
+    #[error("database does not answer; try again")]
+    Unavailable {
+        /// What was tried, such as `read model`.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The store failed; `operation` says what was tried.
     #[error("{operation}")]
     Store {
@@ -207,7 +218,7 @@ impl DomainError for RegistryError {
             Self::Busy | Self::ExportsFull { .. } | Self::MemoryFull => {
                 ErrorCode::ResourceExhausted
             }
-            Self::ReadTooSlowly { .. } => ErrorCode::Unavailable,
+            Self::ReadTooSlowly { .. } | Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Network(NetworkError::Device(_)) => ErrorCode::FailedPrecondition,
             Self::Network(_) | Self::Thread { .. } | Self::Store { .. } => ErrorCode::Internal,
             Self::Blob(error) => error.code(),
@@ -230,6 +241,7 @@ impl DomainError for RegistryError {
             Self::MemoryFull => "MODEL_MEMORY_FULL",
             Self::Network(_) => "NETWORK_FAILED",
             Self::Thread { .. } => "THREAD_FAILED",
+            Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
             Self::Blob(error) => error.reason(),
         }
@@ -254,6 +266,7 @@ impl DomainError for RegistryError {
             | Self::MemoryFull
             | Self::Network(_)
             | Self::Thread { .. }
+            | Self::Unavailable { .. }
             | Self::Store { .. }
             | Self::Blob(_) => Vec::new(),
         }
@@ -268,6 +281,7 @@ impl DomainError for RegistryError {
             Self::Busy => Some(BUSY_RETRY_AFTER),
             Self::ExportsFull { .. } => Some(EXPORTS_RETRY_AFTER),
             Self::MemoryFull => Some(MEMORY_RETRY_AFTER),
+            Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
             Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::AlreadyExists { .. }

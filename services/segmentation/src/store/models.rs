@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use neurotriage_service_kit::database::is_away;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, SqlErr, sea_query::Expr,
@@ -72,7 +73,14 @@ impl SqlModelStore {
 fn failed<E: Error + Send + Sync + 'static>(
     operation: &'static str,
 ) -> impl Fn(E) -> RegistryError {
-    move |source| RegistryError::Store { operation, source: Box::new(source) }
+    move |error| {
+        let source: Box<dyn Error + Send + Sync> = Box::new(error);
+        if source.downcast_ref().is_some_and(is_away) {
+            RegistryError::Unavailable { operation, source }
+        } else {
+            RegistryError::Store { operation, source }
+        }
+    }
 }
 
 impl ModelStore for SqlModelStore {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use neurotriage_service_kit::database::is_away;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, SqlErr, sea_query::Expr,
@@ -59,7 +60,14 @@ impl SqlTrainingStore {
 }
 
 fn failed<E: Error + Send + Sync + 'static>(operation: &'static str) -> impl Fn(E) -> TrainerError {
-    move |source| TrainerError::Store { operation, source: Box::new(source) }
+    move |error| {
+        let source: Box<dyn Error + Send + Sync> = Box::new(error);
+        if source.downcast_ref().is_some_and(is_away) {
+            TrainerError::Unavailable { operation, source }
+        } else {
+            TrainerError::Store { operation, source }
+        }
+    }
 }
 
 impl TrainingStore for SqlTrainingStore {

@@ -11,6 +11,9 @@ use crate::registry::ModelId;
 /// How long to wait before asking again while another run goes on.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// How long to wait before asking again while the database is away.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// Why an operation on training runs failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainerError {
@@ -63,6 +66,14 @@ pub enum TrainerError {
         /// Why, without paths.
         text: String,
     },
+    /// The database does not answer; `operation` says what was tried.
+    #[error("database does not answer; try again")]
+    Unavailable {
+        /// What was tried, such as `read training run`.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The store failed; `operation` says what was tried.
     #[error("{operation}")]
     Store {
@@ -93,7 +104,7 @@ impl DomainError for TrainerError {
                 ErrorCode::FailedPrecondition
             }
             Self::Full { .. } => ErrorCode::ResourceExhausted,
-            Self::Stopping => ErrorCode::Unavailable,
+            Self::Stopping | Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Store { .. } => ErrorCode::Internal,
         }
     }
@@ -109,6 +120,7 @@ impl DomainError for TrainerError {
             Self::Full { .. } => "TRAINING_RUNS_MAX",
             Self::Stopping => "STOPPING",
             Self::Training { reason, .. } => reason,
+            Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
         }
     }
@@ -118,6 +130,17 @@ impl DomainError for TrainerError {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Self::Full { .. } | Self::Stopping).then_some(FULL_RETRY_AFTER)
+        match self {
+            Self::Full { .. } | Self::Stopping => Some(FULL_RETRY_AFTER),
+            Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
+            Self::Off
+            | Self::Invalid(_)
+            | Self::NotFound { .. }
+            | Self::RequestReused { .. }
+            | Self::ModelExists { .. }
+            | Self::NotResumable { .. }
+            | Self::Training { .. }
+            | Self::Store { .. } => None,
+        }
     }
 }

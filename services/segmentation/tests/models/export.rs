@@ -50,7 +50,7 @@ async fn a_model_leaves_as_it_came_and_can_come_again() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
         let start = large("first");
-        let mut running = ground.serve(&db.db, start.start()).await?;
+        let mut running = ground.serve(&db.service, start.start()).await?;
         let second = Files::tiny("second", 2);
         let imported = running.import(&second).await?;
 
@@ -75,7 +75,7 @@ async fn a_model_leaves_as_it_came_and_can_come_again() -> anyhow::Result<()> {
 async fn nothing_is_sent_of_a_model_that_is_absent_damaged_or_gone() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         for model_id in ["absent", "../x", ""] {
             let status = begin(&mut running, model_id).await.unwrap_err();
             assert_eq!((status.code(), &*reason(&status)), (Code::NotFound, "MODEL_NOT_FOUND"));
@@ -107,7 +107,7 @@ async fn nothing_is_sent_of_a_model_that_is_absent_damaged_or_gone() -> anyhow::
 async fn two_models_are_sent_at_a_time_and_a_caller_that_goes_makes_room() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, large("first").start()).await?;
+        let mut running = ground.serve(&db.service, large("first").start()).await?;
         let kept = begin(&mut running, "first").await?;
         let given_up = begin(&mut running, "first").await?;
         let full = begin(&mut running, "first").await.unwrap_err();

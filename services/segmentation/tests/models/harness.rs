@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use ndarray::Array3;
 use neurotriage_blobs::BlobStore;
-use neurotriage_domain::Modality;
+use neurotriage_domain::{Modality, PatientId};
 use neurotriage_imaging::{Affine, Image, NamedImage, Prepared, Study, prepare};
 use neurotriage_network::{CARD_FILE, DeviceChoice, Model, ModelCard, NetworkConfig, WEIGHTS_FILE};
 use neurotriage_proto::{
@@ -28,7 +28,7 @@ use neurotriage_segmentation::{
     Dependencies, StartModel, placement::RegistrationRule, registry::RegistryLimits,
     training::TrainingSettings,
 };
-use neurotriage_service_kit::access::Access;
+use neurotriage_service_kit::{access::Access, server::ACCESS_ERROR_DOMAIN, status::to_status};
 use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -93,19 +93,30 @@ pub(crate) struct Ground {
     pub(crate) training: Option<TrainingSettings>,
     pub(crate) registration: RegistrationRule,
     pub(crate) uploads_max: usize,
+    /// Whose every study is.
+    pub(crate) patient_id: PatientId,
+    access: Access,
     ingestion: Channel,
 }
 
 impl Ground {
     pub(crate) async fn new() -> anyhow::Result<Self> {
+        Self::behind(Access::development(([127, 0, 0, 1], 0).into())?).await
+    }
+
+    /// As [`Ground::new`], for a service and an ingestion service that let in whom `access` does.
+    pub(crate) async fn behind(access: Access) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let blobs = BlobStore::open(&format!("file://{}", folder.path().display()))?;
         let digest = blobs.put(Bytes::from(prepared().to_bytes()?)).await?.to_string();
+        let patient_id = PatientId::generate();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let studies = IngestionServiceServer::new(OneStudy { digest });
+        let studies = IngestionServiceServer::new(OneStudy { digest, patient_id });
         let incoming = TcpListenerStream::new(listener);
-        tokio::spawn(Server::builder().add_service(studies).serve_with_incoming(incoming));
+        let layer = access.clone().into_layer(|error| to_status(ACCESS_ERROR_DOMAIN, error));
+        let server = Server::builder().layer(layer).add_service(studies);
+        tokio::spawn(server.serve_with_incoming(incoming));
         let ingestion = Channel::from_shared(format!("http://{address}"))?.connect_lazy();
         Ok(Self {
             blobs,
@@ -113,21 +124,33 @@ impl Ground {
             training: None,
             registration: RegistrationRule::Never,
             uploads_max: 2,
+            patient_id,
+            access,
             ingestion,
         })
     }
 
-    /// Starts a service over what is there.
+    /// Starts a service over what is there, for whom the ingestion service lets in.
     pub(crate) async fn serve(
         &self,
         db: &DatabaseConnection,
         start: StartModel,
     ) -> anyhow::Result<Running> {
+        self.serve_to(db, start, self.access.clone()).await
+    }
+
+    /// Starts a service over what is there, for whom `access` lets in.
+    pub(crate) async fn serve_to(
+        &self,
+        db: &DatabaseConnection,
+        start: StartModel,
+        access: Access,
+    ) -> anyhow::Result<Running> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address: SocketAddr = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let dependencies = Dependencies {
-            access: Access::development(address)?,
+            access,
             db: db.clone(),
             blobs: self.blobs.clone(),
             ingestion: self.ingestion.clone(),
@@ -149,7 +172,8 @@ impl Ground {
         Ok(Running {
             models: ModelServiceClient::new(channel.clone()),
             training: TrainingServiceClient::new(channel.clone()),
-            segmentation: SegmentationServiceClient::new(channel),
+            segmentation: SegmentationServiceClient::new(channel.clone()),
+            channel,
             stop,
             server,
         })
@@ -161,13 +185,14 @@ pub(crate) struct Running {
     pub(crate) models: ModelServiceClient<Channel>,
     pub(crate) segmentation: SegmentationServiceClient<Channel>,
     pub(crate) training: TrainingServiceClient<Channel>,
+    pub(crate) channel: Channel,
     stop: oneshot::Sender<()>,
     server: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        drop((self.models, self.segmentation, self.training));
+        drop((self.models, self.segmentation, self.training, self.channel));
         let _ = self.stop.send(());
         self.server.await?
     }
@@ -254,6 +279,7 @@ pub(crate) fn prepared() -> Prepared {
 /// An ingestion service with one prepared study under every id.
 struct OneStudy {
     digest: String,
+    patient_id: PatientId,
 }
 
 type NoStream = tokio_stream::Empty<Result<DownloadVolumeResponse, Status>>;
@@ -277,7 +303,9 @@ impl IngestionService for OneStudy {
         let prepared =
             PreparedStudy { blob: Some(blob), profile: "whole".to_owned(), profile_version: 1 };
         let study_id = request.into_inner().study_id;
-        let study = PbStudy { study_id, prepared: Some(prepared), ..PbStudy::default() };
+        let patient_id = self.patient_id.to_string();
+        let prepared = Some(prepared);
+        let study = PbStudy { study_id, patient_id, prepared, ..PbStudy::default() };
         Ok(Response::new(GetStudyResponse { study: Some(study) }))
     }
 

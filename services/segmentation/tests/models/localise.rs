@@ -39,7 +39,7 @@ async fn a_mask_is_localised_alone_and_better_with_its_image() -> anyhow::Result
     for db in databases::<neurotriage_migrations::segmentation::Migrator>().await? {
         let mut ground = Ground::new().await?;
         ground.registration = RegistrationRule::Always;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let alone = localise(&mut running, mask.clone()).await?;
         assert_eq!(alone.space(), Space::Sri24);
         assert_eq!(alone.lesions[0].main_region, "frontal_left");
@@ -66,7 +66,7 @@ async fn a_call_too_many_is_refused_and_each_frees_its_place() -> anyhow::Result
         let mut ground = Ground::new().await?;
         for uploads_max in [0, 1] {
             ground.uploads_max = uploads_max;
-            let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+            let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
             let mut answers = Vec::new();
             for contents in [&broken, &mask, &mask] {
                 let answer = localise(&mut running, contents.clone()).await;
@@ -88,7 +88,7 @@ async fn a_call_too_many_is_refused_and_each_frees_its_place() -> anyhow::Result
 async fn the_mask_of_a_study_is_localised_once_it_is_segmented() -> anyhow::Result<()> {
     for db in databases::<neurotriage_migrations::segmentation::Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let study = StudyId::generate().to_string();
         let of_study = || vec![Content::StudyId(study.clone())];
         let refused = localise(&mut running, of_study()).await.expect_err("no mask yet");
@@ -112,7 +112,7 @@ async fn the_mask_of_a_study_is_localised_once_it_is_segmented() -> anyhow::Resu
 async fn what_cannot_be_localised_is_named() -> anyhow::Result<()> {
     for db in databases::<neurotriage_migrations::segmentation::Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let study = StudyId::generate().to_string();
         let piece =
             |name: &str, data: &[u8]| FilePiece { file_name: name.to_owned(), data: data.to_vec() };

@@ -6,9 +6,12 @@
     reason = "a helper of a test that cannot go on ends the test"
 )]
 
+mod away;
+mod callers;
 mod export;
 mod harness;
 mod localise;
+mod tenants;
 mod training;
 
 use std::{
@@ -16,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use neurotriage_domain::{BlobDigest, StudyId};
+use neurotriage_domain::{BlobDigest, HospitalId, PatientId, StudyId};
 use neurotriage_migrations::segmentation::Migrator;
 use neurotriage_network::DeviceChoice;
 use neurotriage_proto::segmentation::v1::{
@@ -36,6 +39,10 @@ use self::harness::{Files, Ground, Running, list_request, prepared, reason};
 /// Longest wait for another thread.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+fn hospital() -> HospitalId {
+    "north-lake".parse().unwrap()
+}
+
 async fn roll_back(running: &mut Running, expected: &str) -> Result<String, tonic::Status> {
     let request = RollbackModelRequest { expected_serving_model_id: expected.to_owned() };
     let response = running.models.rollback_model(request).await?.into_inner();
@@ -46,7 +53,7 @@ async fn roll_back(running: &mut Running, expected: &str) -> Result<String, toni
 async fn a_model_passes_from_import_to_service_and_back() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let second = Files::tiny("second", 2);
 
         let imported = running.import(&second).await?;
@@ -96,7 +103,7 @@ async fn a_model_passes_from_import_to_service_and_back() -> anyhow::Result<()> 
 async fn a_rollback_goes_back_one_promotion_at_a_time() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("zero", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("zero", 1).start()).await?;
         let mut serving = "zero";
         for (name, seed) in [("one", 2), ("two", 3)] {
             running.import(&Files::tiny(name, seed)).await?;
@@ -121,7 +128,7 @@ async fn a_rollback_goes_back_one_promotion_at_a_time() -> anyhow::Result<()> {
 async fn what_cannot_serve_is_refused_when_sent_and_the_old_one_serves() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let good = Files::tiny("second", 2);
         let other_weights = Files { weights: Files::tiny("x", 3).weights, ..good.clone() };
         // (what the row is for, what is sent, reason)
@@ -161,7 +168,7 @@ async fn what_cannot_serve_is_refused_when_sent_and_the_old_one_serves() -> anyh
 async fn what_is_damaged_or_of_another_shape_is_refused_when_loaded() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let wide = Files::of("wide", 2, &[4, 8]).saying("/network/widths", json!([4, 16]));
         running.import(&wide).await?;
         let status = running.load("wide").await.unwrap_err();
@@ -195,7 +202,7 @@ async fn what_is_damaged_or_of_another_shape_is_refused_when_loaded() -> anyhow:
 async fn a_caller_that_expects_another_model_is_told_which_one_serves() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         running.import(&Files::tiny("second", 2)).await?;
         running.load("second").await?;
         for expected in ["", "second", "third"] {
@@ -222,14 +229,14 @@ async fn a_restart_serves_what_was_promoted_unless_a_setting_names_a_model() -> 
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
         let start = Files::tiny("first", 1);
-        let mut running = ground.serve(&db.db, start.start()).await?;
+        let mut running = ground.serve(&db.service, start.start()).await?;
         let second = Files::tiny("second", 2);
         running.import(&second).await?;
         running.load("second").await?;
         running.promote("second", "first").await?;
         running.stop().await?;
 
-        let mut running = ground.serve(&db.db, start.start()).await?;
+        let mut running = ground.serve(&db.service, start.start()).await?;
         assert_eq!(running.serving().await?, "second");
         running.stop().await?;
 
@@ -238,14 +245,14 @@ async fn a_restart_serves_what_was_promoted_unless_a_setting_names_a_model() -> 
         std::fs::write(folder.path().join("card.json"), &named.card)?;
         std::fs::write(folder.path().join("model.safetensors"), &named.weights)?;
         let pinned = neurotriage_segmentation::StartModel::in_folder(folder.path())?;
-        let mut running = ground.serve(&db.db, pinned).await?;
+        let mut running = ground.serve(&db.service, pinned).await?;
         assert_eq!(running.serving().await?, "named");
         running.load("second").await?;
         let status = running.promote("second", "named").await.unwrap_err();
         assert_eq!(reason(&status), "MODEL_PINNED");
         running.stop().await?;
 
-        let mut running = ground.serve(&db.db, start.start()).await?;
+        let mut running = ground.serve(&db.service, start.start()).await?;
         assert_eq!(roll_back(&mut running, "second").await?, "first", "the history outlives both");
         running.stop().await?;
         db.drop().await?;
@@ -257,7 +264,7 @@ async fn a_restart_serves_what_was_promoted_unless_a_setting_names_a_model() -> 
 async fn models_are_listed_a_page_at_a_time() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("m", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("m", 1).start()).await?;
         for (name, seed) in [("b", 2), ("z", 3), ("a", 4)] {
             running.import(&Files::tiny(name, seed)).await?;
         }
@@ -290,7 +297,12 @@ struct OneStudy(BlobDigest);
 
 impl StudySource for OneStudy {
     async fn prepared(&self, _study_id: StudyId) -> Result<PreparedStudy, SegmentationError> {
-        Ok(PreparedStudy { digest: self.0, profile: "whole".to_owned(), profile_version: 1 })
+        Ok(PreparedStudy {
+            patient_id: PatientId::generate(),
+            digest: self.0,
+            profile: "whole".to_owned(),
+            profile_version: 1,
+        })
     }
 }
 
@@ -309,7 +321,7 @@ async fn a_study_that_runs_ends_on_the_model_it_began_with() -> anyhow::Result<(
         })
         .await?;
         let segmenter = Segmenter {
-            store: SqlSegmentationStore::new(db.db.clone()),
+            store: SqlSegmentationStore::new(db.service.clone()),
             studies: OneStudy(digest),
             blobs: ground.blobs.clone(),
             engine: registry.engine().clone(),
@@ -334,7 +346,8 @@ async fn a_study_that_runs_ends_on_the_model_it_began_with() -> anyhow::Result<(
             }
         });
         let (runs, study_id) = (segmenter.clone(), StudyId::generate());
-        let running = tokio::spawn(async move { runs.segment_study(study_id, progress).await });
+        let running =
+            tokio::spawn(async move { runs.segment_study(&hospital(), study_id, progress).await });
         tokio::task::spawn_blocking(move || has_begun.recv_timeout(PATIENCE)).await??;
 
         registry.promote("second".to_owned(), "first".to_owned()).await?;
@@ -346,7 +359,7 @@ async fn a_study_that_runs_ends_on_the_model_it_began_with() -> anyhow::Result<(
         drop(go_on);
         let made = running.await??;
         assert_eq!(made.model_id, "first");
-        let next = segmenter.segment_study(study_id, Arc::new(|_| {})).await?;
+        let next = segmenter.segment_study(&hospital(), study_id, Arc::new(|_| {})).await?;
         assert_eq!(next.model_id, "second");
         registry.load("third".to_owned()).await?;
         db.drop().await?;

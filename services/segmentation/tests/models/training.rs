@@ -112,7 +112,7 @@ fn steps(run: &TrainingRun) -> u64 {
 async fn a_run_is_watched_to_its_end_and_its_model_can_serve() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let (ground, _runs) = ground().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let request = Uuid::now_v7();
         let run = start(&mut running, request, &file("trained-1", 3)).await?;
         assert_eq!(run.model_id, "trained-1");
@@ -152,7 +152,7 @@ async fn a_run_is_watched_to_its_end_and_its_model_can_serve() -> anyhow::Result
 async fn one_run_at_a_time_and_a_cancelled_one_frees_the_place() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let (ground, _runs) = ground().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let request = Uuid::now_v7();
         let run = start(&mut running, request, &file("long-1", ENDLESS)).await?;
         let id = run.training_run_id.clone();
@@ -206,7 +206,7 @@ async fn a_run_that_the_service_outlived_is_interrupted_and_goes_on() -> anyhow:
     for db in databases::<Migrator>().await? {
         let (ground, runs) = ground().await?;
         let start_model = Files::tiny("first", 1);
-        let mut running = ground.serve(&db.db, start_model.start()).await?;
+        let mut running = ground.serve(&db.service, start_model.start()).await?;
         let run = start(&mut running, Uuid::now_v7(), &file("long-2", ENDLESS)).await?;
         let id = run.training_run_id;
         watch(&mut running, &id, |run| steps(run) > 1).await?;
@@ -214,7 +214,7 @@ async fn a_run_that_the_service_outlived_is_interrupted_and_goes_on() -> anyhow:
         let folder = runs.path().join(&id);
         assert!(folder.join(neurotriage_network::CHECKPOINT_FILE).is_file());
 
-        let mut running = ground.serve(&db.db, start_model.start()).await?;
+        let mut running = ground.serve(&db.service, start_model.start()).await?;
         let interrupted = get(&mut running, &id).await?;
         assert_eq!(interrupted.state(), TrainingState::Interrupted);
         let before = steps(&interrupted);
@@ -237,7 +237,7 @@ async fn a_killed_service_finds_its_runs_interrupted() -> anyhow::Result<()> {
     use sea_orm::ConnectionTrait as _;
     for db in databases::<Migrator>().await? {
         let (ground, _runs) = ground().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let run = start(&mut running, Uuid::now_v7(), &file("a", 1)).await?;
         let id = run.training_run_id;
         watch(&mut running, &id, |_| false).await?;
@@ -245,7 +245,7 @@ async fn a_killed_service_finds_its_runs_interrupted() -> anyhow::Result<()> {
         // What kill -9 leaves behind.
         let sql = "UPDATE training_run SET state = 'running', ended_at = NULL, model_id = NULL";
         db.db.execute_unprepared(sql).await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let found = get(&mut running, &id).await?;
         assert_eq!(found.state(), TrainingState::Interrupted);
         assert!(found.ended_at.is_some());
@@ -262,7 +262,7 @@ async fn a_killed_service_finds_its_runs_interrupted() -> anyhow::Result<()> {
 async fn what_cannot_be_followed_is_refused_before_it_runs() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let (ground, runs) = ground().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let good = file("a", 1);
         let with_data = |data: &str| format!("{good}\n[data]\n{data}");
         let table = [
@@ -298,7 +298,7 @@ async fn what_cannot_be_followed_is_refused_before_it_runs() -> anyhow::Result<(
 async fn a_run_that_fails_says_why_without_paths() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let (ground, runs) = ground().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         // Where the run's folder should be there is a file.
         std::fs::remove_dir_all(runs.path())?;
         std::fs::write(runs.path(), b"in the way")?;
@@ -320,7 +320,7 @@ async fn a_run_that_fails_says_why_without_paths() -> anyhow::Result<()> {
 async fn without_a_folder_training_is_off() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let ground = Ground::new().await?;
-        let mut running = ground.serve(&db.db, Files::tiny("first", 1).start()).await?;
+        let mut running = ground.serve(&db.service, Files::tiny("first", 1).start()).await?;
         let status = start(&mut running, Uuid::now_v7(), &file("a", 1)).await.unwrap_err();
         assert_eq!((status.code(), &*reason(&status)), (Code::FailedPrecondition, "TRAINING_OFF"));
         assert!(status.message().contains("TRAINING_FOLDER"), "{status}");

@@ -10,12 +10,17 @@ spec:
     spec:
       terminationGracePeriodSeconds: 30
       securityContext: {runAsNonRoot: true}
-      volumes: [{name: scratch, emptyDir: {}}]
+      volumes:
+        - {name: scratch, emptyDir: {}}
+        - {name: keys, configMap: {name: given, optional: true}}
       containers:
         - name: records
           image: registry.example/neurotriage:1
           ports: [{name: grpc, containerPort: 50053}]
-          envFrom: [{configMapRef: {name: records}}, {secretRef: {name: events, optional: true}}]
+          envFrom:
+            - configMapRef: {name: records}
+            - configMapRef: {name: access}
+            - secretRef: {name: events, optional: true}
           env: [{name: RECORDS_DATABASE_URL, valueFrom: {secretKeyRef: {name: db, key: records}}}]
           volumeMounts: [{name: scratch, mountPath: /tmp}]
           readinessProbe: {grpc: {port: 50053}}
@@ -24,7 +29,11 @@ spec:
 ---
 kind: ConfigMap
 metadata: {name: records}
-data: {RECORDS_DRAIN_SECONDS: '20', RECORDS_ENDPOINT: 'http://records:50053'}
+data: {RECORDS_LISTEN: '0.0.0.0:50053', RECORDS_DRAIN_SECONDS: '20', RECORDS_ENDPOINT: 'http://records:50053'}
+---
+kind: ConfigMap
+metadata: {name: access}
+data: {ACCESS_ISSUER: 'https://a.example', ACCESS_AUDIENCE: a, ACCESS_JWKS_URL: 'https://a.example/k'}
 ---
 kind: Secret
 metadata: {name: db}
@@ -39,7 +48,16 @@ spec:
 
 fn problems_in(text: &str) -> Vec<String> {
     let objects = super::super::parse(text).expect("YAML");
-    let settings = ["RECORDS_DATABASE_URL", "RECORDS_DRAIN_SECONDS", "RECORDS_ENDPOINT"];
+    let settings = [
+        "ACCESS_AUDIENCE",
+        "ACCESS_ISSUER",
+        "ACCESS_JWKS_FILE",
+        "ACCESS_JWKS_URL",
+        "RECORDS_DATABASE_URL",
+        "RECORDS_DRAIN_SECONDS",
+        "RECORDS_ENDPOINT",
+        "RECORDS_LISTEN",
+    ];
     problems(&objects, &settings.map(str::to_owned).into())
 }
 
@@ -57,7 +75,12 @@ fn each_mistake_is_found() {
         ("targetPort: grpc", "targetPort: http", "leads to none"),
         ("configMapRef: {name: records}", "configMapRef: {name: absent}", "ConfigMap absent"),
         ("key: records}", "key: absent}", "key absent"),
-        ("optional: true", "optional: false", "Secret events"),
+        ("events, optional: true", "events, optional: false", "Secret events"),
+        ("given, optional: true", "given, optional: false", "ConfigMap given"),
+        ("ACCESS_ISSUER: 'https://a.example', ", "", "without ACCESS_ISSUER"),
+        ("ACCESS_AUDIENCE: a, ", "", "without ACCESS_AUDIENCE"),
+        (", ACCESS_JWKS_URL: 'https://a.example/k'", "", "without one of ACCESS_JWKS_FILE"),
+        ("ACCESS_AUDIENCE: a", "ACCESS_AUDIENCE: a, ACCESS_JWKS_FILE: b", "without one of"),
         ("name: scratch, mountPath", "name: absent, mountPath", "unknown volume absent"),
         ("grpc: {port: 50053}", "grpc: {port: 1}", "does not open"),
         ("cpu: 500m", "cpu: 1500m", "more cpu"),
@@ -66,7 +89,7 @@ fn each_mistake_is_found() {
         ("runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot"),
         ("PeriodSeconds: 30", "PeriodSeconds: 20", "drains for 20 s"),
         ("http://records:50053", "http://records:1", "no Service serves"),
-        ("{RECORDS_DRAIN_SECONDS", "{OTHER: x, RECORDS_DRAIN_SECONDS", "no program reads"),
+        ("{RECORDS_LISTEN", "{OTHER: x, RECORDS_LISTEN", "no program reads"),
     ];
     for (found, replacement, complaint) in table {
         assert!(SOUND.contains(found), "row: {found}");

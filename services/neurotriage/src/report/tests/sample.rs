@@ -58,6 +58,7 @@ fn coded(
         side,
         present,
         matched_text: format!("words of {display_name}"),
+        ..Default::default()
     }
 }
 

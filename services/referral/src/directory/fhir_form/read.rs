@@ -2,27 +2,19 @@
 
 mod resource;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use neurotriage_domain::HospitalId;
-use serde::{Deserialize, de::DeserializeOwned};
+use neurotriage_fhir::bundle::{self, References, shown};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::resource::{Failure, HealthcareService, Location, Organization, Parts};
-use super::{BYTES_MAX, BundleError, BundleImport, ENTRIES_MAX, PassedOver, RefusedEntry};
-use crate::{directory::exchange::shown, hospital::Hospital};
+use super::{BundleError, BundleImport, LIMITS, PassedOver, RefusedEntry};
+use crate::hospital::Hospital;
 
 /// Longest message of the JSON reader that a report repeats, in characters: it may quote what it read.
 const MESSAGE_CHARS_MAX: usize = 160;
-
-#[derive(Deserialize)]
-struct Bundle {
-    #[serde(rename = "resourceType")]
-    resource_type: Option<String>,
-    r#type: Option<String>,
-    #[serde(default)]
-    entry: Vec<Value>,
-}
 
 /// A resource and where it stood.
 struct Found<T> {
@@ -36,30 +28,17 @@ struct Found<T> {
 /// # Errors
 /// [`BundleError`] if the bundle as a whole cannot be used: too large, not JSON, or no collection.
 pub fn import(bytes: &[u8]) -> Result<BundleImport, BundleError> {
-    if bytes.len() > BYTES_MAX {
-        return Err(BundleError::TooLarge { bytes: bytes.len() });
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let bundle: Bundle =
-        serde_json::from_slice(bytes).map_err(|error| BundleError::Syntax(message(&error)))?;
-    let kind = (bundle.resource_type.as_deref(), bundle.r#type.as_deref());
-    if kind != (Some("Bundle"), Some("collection")) {
-        let (resource_type, bundle_type) = kind;
-        let found = format!(
-            "{} of type {}",
-            resource_type.unwrap_or("without resourceType"),
-            bundle_type.unwrap_or("unknown")
-        );
-        return Err(BundleError::NotACollection { found: shown(&found) });
-    }
-    if bundle.entry.len() > ENTRIES_MAX {
-        return Err(BundleError::TooManyEntries { entries: bundle.entry.len() });
-    }
+    let bundle = bundle::read(bytes, LIMITS)?;
+    Ok(import_entries(bundle.entries.into_iter().enumerate()))
+}
+
+/// Does the same with entries that were read, each with its place in the bundle.
+pub fn import_entries(entries: impl IntoIterator<Item = (usize, Value)>) -> BundleImport {
     let mut reader = Reader::default();
-    for (index, entry) in bundle.entry.into_iter().enumerate() {
+    for (index, entry) in entries {
         reader.sort_in(index, entry);
     }
-    Ok(reader.finish())
+    reader.finish()
 }
 
 fn message(error: &serde_json::Error) -> String {
@@ -83,57 +62,13 @@ impl Kind {
     }
 }
 
-/// Where references lead: places in the reader's list of that kind.
-#[derive(Default)]
-struct References {
-    by_url: HashMap<String, (Kind, usize)>,
-    /// `None` if two servers gave the same `Type/id`.
-    by_id: HashMap<String, Option<(Kind, usize)>>,
-}
-
-impl References {
-    /// Returns false if an entry of that name is known already.
-    fn insert(
-        &mut self,
-        kind: Kind,
-        place: usize,
-        full_url: Option<&str>,
-        id: Option<&str>,
-    ) -> bool {
-        let relative = id.map(|id| format!("{}/{id}", kind.as_str()));
-        if let Some(full_url) = full_url {
-            if self.by_url.contains_key(full_url) {
-                return false;
-            }
-            self.by_url.insert(full_url.to_owned(), (kind, place));
-        } else if relative.as_ref().is_some_and(|relative| self.by_id.contains_key(relative)) {
-            return false;
-        }
-        if let Some(relative) = relative {
-            let target = Some((kind, place));
-            self.by_id.entry(relative).and_modify(|known| *known = None).or_insert(target);
-        }
-        true
-    }
-
-    /// Returns what `reference` names, as seen from the entry `full_url` (FHIR R4, Bundle,
-    /// "Resolving references in Bundles": a relative reference first means the referring entry's own
-    /// server).
-    fn find(&self, kind: Kind, reference: &str, full_url: Option<&str>) -> Option<usize> {
-        let base = full_url.and_then(|url| url.rsplitn(3, '/').nth(2));
-        let near = base.and_then(|base| self.by_url.get(&format!("{base}/{reference}")));
-        let found = self.by_url.get(reference).or(near).copied();
-        let (found_kind, place) = found.or_else(|| self.by_id.get(reference).copied().flatten())?;
-        (found_kind == kind).then_some(place)
-    }
-}
-
 #[derive(Default)]
 struct Reader {
     organizations: Vec<Found<Organization>>,
     locations: Vec<Found<Location>>,
     services: Vec<Found<HealthcareService>>,
-    references: References,
+    /// Places in the reader's list of that kind.
+    references: References<(Kind, usize)>,
     refused: Vec<RefusedEntry>,
     passed_over: Vec<PassedOver>,
 }
@@ -178,10 +113,12 @@ impl Reader {
         match decoded {
             Ok(full_url) => {
                 let full_url = full_url.as_deref();
-                if !self.references.insert(kind, place, full_url, id.as_deref()) {
+                let target = (kind, place);
+                let name = kind.as_str();
+                if let Err(repeated) = self.references.insert(target, full_url, name, id.as_deref())
+                {
                     self.drop_last(kind);
-                    let problem = "stands in the bundle already; give each entry once".to_owned();
-                    self.refuse((index, full_url), None, "entry.fullUrl", problem);
+                    self.refuse((index, full_url), None, "entry.fullUrl", repeated.to_string());
                 }
             }
             Err((full_url, problem)) => {
@@ -215,6 +152,7 @@ impl Reader {
         self.assign_locations(&mut belongings);
         let organizations = std::mem::take(&mut self.organizations);
         let mut hospitals = Vec::new();
+        let mut places = Vec::new();
         let mut seen = HashSet::new();
         for (organization, belongings) in organizations.iter().zip(belongings) {
             if organization.resource.active == Some(false) {
@@ -227,7 +165,10 @@ impl Reader {
                 continue;
             }
             match self.hospital(organization, belongings, &mut seen) {
-                Ok(hospital) => hospitals.push(hospital),
+                Ok((hospital, of)) => {
+                    hospitals.push(hospital);
+                    places.push(of);
+                }
                 Err(failure) => {
                     let full_url = failure.full_url.as_deref();
                     let hospital_id = organization.resource.raw_id().map(shown);
@@ -242,7 +183,7 @@ impl Reader {
         }
         self.refused.sort_by_key(|entry| entry.index);
         self.passed_over.sort_by_key(|entry| entry.index);
-        BundleImport { hospitals, refused: self.refused, passed_over: self.passed_over }
+        BundleImport { hospitals, places, refused: self.refused, passed_over: self.passed_over }
     }
 
     fn assign_services(&mut self, belongings: &mut [Belongings]) {
@@ -306,7 +247,8 @@ impl Reader {
         let Some(text) = reference.and_then(|reference| reference.reference.as_deref()) else {
             return Err(format!("is missing; write {kind_name}/id or the fullUrl of an entry"));
         };
-        self.references.find(kind, text, full_url).ok_or_else(|| {
+        let found = self.references.find(text, full_url).filter(|(found, _)| *found == kind);
+        found.map(|(_, place)| place).ok_or_else(|| {
             format!(
                 "`{}` names no {kind_name} that was read from this bundle, or more than one; write \
                  {kind_name}/id or the fullUrl of an entry",
@@ -320,7 +262,7 @@ impl Reader {
         organization: &Found<Organization>,
         belongings: Belongings,
         seen: &mut HashSet<HospitalId>,
-    ) -> Result<Hospital, Failure> {
+    ) -> Result<(Hospital, Vec<usize>), Failure> {
         if let Some(failure) = belongings.failure {
             return Err(failure);
         }
@@ -332,6 +274,7 @@ impl Reader {
             .filter_map(|&place| self.locations.get(place))
             .filter(|location| location.resource.status.as_deref() != Some("inactive"));
         let parts = Parts { organization, location: locations.next(), services };
+        let places = parts.places();
         let hospital = parts.hospital()?;
         if !seen.insert(hospital.hospital_id.clone()) {
             let problem = "was given by an entry before; give each hospital once".to_owned();
@@ -345,7 +288,7 @@ impl Reader {
                 reason: "hospital has another location, which was taken",
             });
         }
-        Ok(hospital)
+        Ok((hospital, places))
     }
 }
 

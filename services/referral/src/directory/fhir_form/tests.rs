@@ -355,11 +355,14 @@ fn a_bundle_that_cannot_be_used_says_why() {
     );
     assert_eq!(refuse(r#"{"resourceType":"Patient"}"#), found("Patient of type unknown"));
     let bytes = BYTES_MAX + 1;
-    assert_eq!(refuse(&" ".repeat(bytes)), BundleError::TooLarge { bytes });
+    assert_eq!(refuse(&" ".repeat(bytes)), BundleError::TooLarge { bytes, bytes_max: BYTES_MAX });
     let entries = vec![json!({}); ENTRIES_MAX + 1];
     let many = json!({ "resourceType": "Bundle", "type": "collection", "entry": entries });
     let entries = ENTRIES_MAX + 1;
-    assert_eq!(refuse(&many.to_string()), BundleError::TooManyEntries { entries });
+    assert_eq!(
+        refuse(&many.to_string()),
+        BundleError::TooManyEntries { entries, entries_max: ENTRIES_MAX }
+    );
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn every_move_has_its_kind_and_no_event_tells_whom_why_or_when() {
         request_id: Uuid::now_v7(),
         patient_id: PatientId::generate(),
         assessment_id: AssessmentId::generate(),
+        sender_hospital_id: "north-lake".parse().unwrap(),
         hospital_id: "sample-01".parse().unwrap(),
         referrer_id: "practice-7".parse().unwrap(),
         created_at: now,

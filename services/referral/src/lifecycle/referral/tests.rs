@@ -15,6 +15,7 @@ fn terms() -> Terms {
         request_id: Uuid::now_v7(),
         patient_id: PatientId::generate(),
         assessment_id: AssessmentId::generate(),
+        sender_hospital_id: "north-lake".parse().unwrap(),
         hospital_id: "sample-01".parse().unwrap(),
         referrer_id: "practice-7".parse().unwrap(),
         created_at: NOW,

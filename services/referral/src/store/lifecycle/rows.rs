@@ -32,6 +32,7 @@ pub mod referral_row {
         pub request_id: Uuid,
         pub patient_id: Uuid,
         pub assessment_id: Uuid,
+        pub sender_hospital_id: String,
         pub hospital_id: String,
         pub referrer_id: String,
         pub created_at: TimeDateTimeWithTimeZone,
@@ -89,6 +90,7 @@ pub mod outbox_row {
         pub event_id: Uuid,
         pub referral_id: Uuid,
         pub sequence: i64,
+        pub sender_hospital_id: String,
         pub hospital_id: String,
         pub body: String,
         pub created_at: TimeDateTimeWithTimeZone,
@@ -118,6 +120,7 @@ pub(super) fn referral_to_row(
         request_id: Set(terms.request_id),
         patient_id: Set(terms.patient_id.as_uuid()),
         assessment_id: Set(terms.assessment_id.as_uuid()),
+        sender_hospital_id: Set(terms.sender_hospital_id.to_string()),
         hospital_id: Set(terms.hospital_id.to_string()),
         referrer_id: Set(terms.referrer_id.to_string()),
         created_at: Set(terms.created_at),
@@ -139,6 +142,7 @@ pub(super) fn referral_from_row(
         request_id: row.request_id,
         patient_id: row.patient_id.into(),
         assessment_id: row.assessment_id.into(),
+        sender_hospital_id: row.sender_hospital_id.parse().map_err(failed(DECODE))?,
         hospital_id: row.hospital_id.parse().map_err(failed(DECODE))?,
         referrer_id: row.referrer_id.parse().map_err(failed(DECODE))?,
         created_at: row.created_at,
@@ -210,12 +214,16 @@ pub(super) fn envelope_from_row(row: event_row::Model) -> Result<EventEnvelope, 
     event_from_row(row).map(|event| EventEnvelope::from(&event))
 }
 
-pub(super) fn letter_to_row(letter: &Letter) -> Result<outbox_row::ActiveModel, LifecycleError> {
+pub(super) fn letter_to_row(
+    letter: &Letter,
+    terms: &Terms,
+) -> Result<outbox_row::ActiveModel, LifecycleError> {
     let row = &letter.row;
     Ok(outbox_row::ActiveModel {
         event_id: Set(row.event_id.as_uuid()),
         referral_id: Set(row.referral_id.as_uuid()),
         sequence: Set(i64::try_from(row.sequence).map_err(failed("encode outbox row"))?),
+        sender_hospital_id: Set(terms.sender_hospital_id.to_string()),
         hospital_id: Set(letter.hospital_id.to_string()),
         body: Set(letter.body.clone()),
         created_at: Set(row.created_at),

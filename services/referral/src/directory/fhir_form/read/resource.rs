@@ -140,6 +140,13 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// Returns the places of the resources in the bundle.
+    pub(super) fn places(&self) -> Vec<usize> {
+        let location = self.location.map(|location| location.index);
+        let services = self.services.iter().map(|service| service.index);
+        std::iter::once(self.organization.index).chain(location).chain(services).collect()
+    }
+
     pub(super) fn hospital(mut self) -> Result<Hospital, Failure> {
         let organization = self.organization;
         let raw_id = organization.resource.raw_id().unwrap_or_default();

@@ -1,0 +1,223 @@
+//! Changes to records, and those who watch them.
+
+use std::{sync::Arc, time::Duration};
+
+use neurotriage_domain::PatientId;
+use time::OffsetDateTime;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{call::Call, entry::EntryKind, error::RecordsError, records::RecordsStore};
+
+/// Callers that may watch if nobody says.
+pub const WATCHERS_MAX_DEFAULT: usize = 64;
+/// How often a watcher looks for changes; with 64 of them 64 looks a second.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a watcher hears nothing while nothing changes.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Most changes of one look.
+const CHANGES_MAX: u32 = 200;
+
+/// A place in the order of changes: everything up to it was seen.
+///
+/// Changes are ordered by the transaction that made them, then by number. A place is good in its
+/// database only: one restored into another server begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Number of the transaction; 0 in SQLite.
+    pub transaction_id: i64,
+    /// Number of the change.
+    pub sequence: i64,
+}
+
+impl Position {
+    /// Before every change.
+    pub const START: Self = Self { transaction_id: 0, sequence: 0 };
+}
+
+/// What kind of record changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A patient.
+    Patient,
+    /// An entry.
+    Entry(EntryKind),
+}
+
+impl RecordKind {
+    /// Returns the stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Patient => "patient",
+            Self::Entry(kind) => kind.as_str(),
+        }
+    }
+
+    /// Returns the kind that `word` stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        if word == Self::Patient.as_str() {
+            return Some(Self::Patient);
+        }
+        EntryKind::parse(word).map(Self::Entry)
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeAction {
+    /// Created.
+    Created,
+    /// Changed.
+    Updated,
+    /// Deleted.
+    Deleted,
+    /// Brought back.
+    Undeleted,
+    /// Erased.
+    Erased,
+    /// Another patient was merged into this one.
+    Merged,
+}
+
+impl ChangeAction {
+    const ALL: [Self; 6] =
+        [Self::Created, Self::Updated, Self::Deleted, Self::Undeleted, Self::Erased, Self::Merged];
+
+    /// Returns the stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+            Self::Undeleted => "undeleted",
+            Self::Erased => "erased",
+            Self::Merged => "merged",
+        }
+    }
+
+    /// Returns the action that `word` stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
+    }
+}
+
+/// One change: ids and no content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its place.
+    pub position: Position,
+    /// What kind of record.
+    pub kind: RecordKind,
+    /// The record.
+    pub record_id: Uuid,
+    /// Patient it belongs to.
+    pub patient_id: PatientId,
+    /// What was done.
+    pub action: ChangeAction,
+    /// Revision after it.
+    pub revision: u64,
+    /// When, UTC.
+    pub changed_at: OffsetDateTime,
+}
+
+/// How many may watch, and when they must end. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Watchers {
+    places: Arc<Semaphore>,
+    watchers_max: usize,
+    stop: CancellationToken,
+}
+
+impl Watchers {
+    /// Lets `watchers_max` watch until `stop`.
+    pub fn new(watchers_max: usize, stop: CancellationToken) -> Self {
+        Self { places: Arc::new(Semaphore::new(watchers_max)), watchers_max, stop }
+    }
+
+    /// Begins a watch after `position`, or of what comes from now on.
+    ///
+    /// # Errors
+    /// [`RecordsError::TooManyWatchers`]; else the store's.
+    pub async fn watch<S: RecordsStore>(
+        &self,
+        store: S,
+        call: Call,
+        position: Option<Position>,
+        patient_id: Option<PatientId>,
+    ) -> Result<Watch<S>, RecordsError> {
+        let full = |_| RecordsError::TooManyWatchers { watchers_max: self.watchers_max };
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
+        let newest = store.begin_watch(&call).await?;
+        Ok(Watch {
+            store,
+            call,
+            patient_id,
+            position: position.unwrap_or(newest),
+            found: Vec::new().into_iter(),
+            heard_at: None,
+            stop: self.stop.clone(),
+            _place: place,
+        })
+    }
+}
+
+/// What a watcher is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A change.
+    Change(Change),
+    /// That nothing changed up to here.
+    Nothing(Position),
+}
+
+/// One caller's watch. Its place is free again when it is dropped.
+#[derive(Debug)]
+pub struct Watch<S> {
+    store: S,
+    call: Call,
+    patient_id: Option<PatientId>,
+    position: Position,
+    found: std::vec::IntoIter<Change>,
+    heard_at: Option<Instant>,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<S: RecordsStore> Watch<S> {
+    /// Returns what comes next; waits for it.
+    ///
+    /// # Errors
+    /// [`RecordsError::ShuttingDown`] at a shutdown; else the store's. The watch is then over.
+    pub async fn next(&mut self) -> Result<Told, RecordsError> {
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(RecordsError::ShuttingDown);
+            }
+            if let Some(change) = self.found.next() {
+                self.position = change.position;
+                self.heard_at = Some(Instant::now());
+                return Ok(Told::Change(change));
+            }
+            let found = self
+                .store
+                .changes_after(&self.call, self.position, self.patient_id, CHANGES_MAX)
+                .await?;
+            self.found = found.into_iter();
+            if self.found.len() > 0 {
+                continue;
+            }
+            if self.heard_at.is_none_or(|heard_at| heard_at.elapsed() >= SILENCE_MAX) {
+                self.heard_at = Some(Instant::now());
+                return Ok(Told::Nothing(self.position));
+            }
+            tokio::select! {
+                () = sleep(LOOK_INTERVAL) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+}

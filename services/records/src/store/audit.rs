@@ -1,0 +1,326 @@
+//! Audit chains in the database.
+
+use neurotriage_audit::{
+    self as chain, Anchor, Break, ChainId, Checkpoint, Event, Head, Mac, Row, Signer, Tenant,
+    Verified, Verifier,
+};
+use neurotriage_domain::HospitalId;
+use neurotriage_service_kit::tenant::{self, Mode};
+use sea_orm::{
+    AccessMode,
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend,
+    EntityTrait as _, FromQueryResult as _, IsolationLevel, QueryFilter as _, QueryOrder as _,
+    QueryResult, QuerySelect as _, QueryTrait as _, Statement, TransactionTrait as _,
+    sea_query::{CommonTableExpression, LockType, OnConflict, Query, UpdateStatement},
+};
+use time::OffsetDateTime;
+
+use super::{
+    Missing, audit_entry_row as entry_row, audit_head_row as head_row,
+    audit_hospital_row as hospital_row, failed, unit::SHARDS,
+};
+use crate::error::RecordsError;
+
+/// Rows read at once by a verification: some 0.5 MB.
+const VERIFY_ROWS: u64 = 1000;
+
+/// Makes the chains of a hospital that has none yet.
+///
+/// A hospital that was here before and whose heads are gone gets no new ones: whoever removed them would have a
+/// chain that begins anew. Its calls fail until they are put back.
+pub(super) async fn provision(
+    db: &DatabaseConnection,
+    signer: &Signer,
+    hospital_id: &HospitalId,
+    owner: Tenant,
+) -> Result<(), RecordsError> {
+    const MAKE: &str = "make audit chains of hospital";
+    let transaction = tenant::begin(db, hospital_id, Mode::Write).await.map_err(failed(MAKE))?;
+    let row = hospital_row::ActiveModel {
+        hospital_id: Set(hospital_id.as_str().to_owned()),
+        created_at: Set(OffsetDateTime::now_utc()),
+    };
+    let once = OnConflict::column(hospital_row::Column::HospitalId).do_nothing().to_owned();
+    let insert = hospital_row::Entity::insert(row).on_conflict(once).into_query();
+    let made = transaction.execute(&insert).await.map_err(failed(MAKE))?;
+    if made.rows_affected() == 1 {
+        let heads = (0..SHARDS).map(|shard| {
+            let head = Head::empty(ChainId { tenant: owner.clone(), shard }, signer);
+            head_row::ActiveModel {
+                hospital_id: Set(hospital_id.as_str().to_owned()),
+                shard: Set(shard.into()),
+                sequence: Set(0),
+                hash: Set(head.hash),
+                mac: Set(head.mac.as_str().to_owned()),
+            }
+        });
+        head_row::Entity::insert_many(heads)
+            .exec_without_returning(&transaction)
+            .await
+            .map_err(failed(MAKE))?;
+    }
+    transaction.commit().await.map_err(failed(MAKE))
+}
+
+/// Signs the head of a chain anew, if its signature holds and is not of the active key. Until then the old key is
+/// needed. It is all that its transaction does.
+pub(super) async fn sign_again(
+    db: &DatabaseConnection,
+    signer: &Signer,
+    hospital_id: &HospitalId,
+    chain: ChainId,
+) -> Result<(), RecordsError> {
+    const SIGN: &str = "sign head of audit chain again";
+    let transaction = tenant::begin(db, hospital_id, Mode::Write).await.map_err(failed(SIGN))?;
+    let before = lock_head(&transaction, chain).await?;
+    let (_, head) =
+        chain::append(&before, &[], signer).map_err(|error| RecordsError::store(SIGN, error))?;
+    if head.mac != before.mac {
+        transaction.execute(&moved(&head)).await.map_err(failed(SIGN))?;
+    }
+    transaction.commit().await.map_err(failed(SIGN))
+}
+
+/// Appends `events` to `chain`. It comes last in `transaction`, which locks no other chain.
+pub(super) async fn append(
+    transaction: &DatabaseTransaction,
+    signer: &Signer,
+    chain: ChainId,
+    events: &[Event],
+) -> Result<(), RecordsError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let head = lock_head(transaction, chain).await?;
+    let (rows, head) = chain::append(&head, events, signer)
+        .map_err(|error| RecordsError::store("append audit entries", error))?;
+    store(transaction, rows, &head).await
+}
+
+async fn lock_head(
+    transaction: &DatabaseTransaction,
+    chain: ChainId,
+) -> Result<Head, RecordsError> {
+    const LOCK: &str = "lock head of audit chain";
+    // In SQLite the transaction holds the lock on the whole database, and the clause is left out.
+    let row = head_row::Entity::find_by_id((chain.tenant.as_str().to_owned(), chain.shard.into()))
+        .lock(LockType::NoKeyUpdate)
+        .one(transaction)
+        .await
+        .map_err(failed(LOCK))?
+        .ok_or_else(|| RecordsError::store(LOCK, Missing("hospital has no such audit chain")))?;
+    Ok(head(chain, row))
+}
+
+fn head(chain: ChainId, row: head_row::Model) -> Head {
+    Head { chain, sequence: row.sequence, hash: row.hash, mac: Mac::stored(row.mac) }
+}
+
+/// Returns the statement that writes a head over the one before it.
+fn moved(head: &Head) -> UpdateStatement {
+    let columns = head_row::ActiveModel {
+        sequence: Set(head.sequence),
+        hash: Set(head.hash.clone()),
+        mac: Set(head.mac.as_str().to_owned()),
+        ..Default::default()
+    };
+    head_row::Entity::update_many()
+        .set(columns)
+        .filter(head_row::Column::HospitalId.eq(head.chain.tenant.as_str()))
+        .filter(head_row::Column::Shard.eq(i32::from(head.chain.shard)))
+        .into_query()
+}
+
+async fn store(
+    transaction: &DatabaseTransaction,
+    rows: Vec<Row>,
+    head: &Head,
+) -> Result<(), RecordsError> {
+    let entries: Vec<entry_row::ActiveModel> =
+        rows.into_iter().map(entry).collect::<Result<_, _>>()?;
+    let insert = entry_row::Entity::insert_many(entries).into_query();
+    let update = moved(head);
+    let write = failed("write audit entries");
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        // Both in one statement: whoever waits for the head waits for one answer less.
+        let moved = CommonTableExpression::new().table_name("moved").query(update).to_owned();
+        let both = insert.with(Query::with().cte(moved).to_owned());
+        transaction.execute(&both).await.map_err(write)?;
+    } else {
+        transaction.execute(&insert).await.map_err(&write)?;
+        transaction.execute(&update).await.map_err(write)?;
+    }
+    Ok(())
+}
+
+fn entry(row: Row) -> Result<entry_row::ActiveModel, RecordsError> {
+    let shard = i32::try_from(row.shard)
+        .map_err(|error| RecordsError::store("encode audit entry", error))?;
+    Ok(entry_row::ActiveModel {
+        hospital_id: Set(row.tenant),
+        shard: Set(shard),
+        sequence: Set(row.sequence),
+        at_us: Set(row.at_us),
+        actor: Set(row.actor),
+        action: Set(row.action),
+        resource_kind: Set(row.resource_kind),
+        resource_id: Set(row.resource_id),
+        purpose: Set(row.purpose),
+        trace_id: Set(row.trace_id),
+        outcome: Set(row.outcome),
+        detail: Set(row.detail),
+        previous_hash: Set(row.previous_hash),
+        hash: Set(row.hash),
+    })
+}
+
+/// Returns the row as it stands. One that can't be read comes back without content, which does not verify: somebody
+/// altered it.
+fn row(found: &QueryResult) -> Result<Row, RecordsError> {
+    let Ok(stored) = entry_row::Model::from_query_result(found, "") else {
+        let sequence: i64 =
+            found.try_get("", "sequence").map_err(failed("read number of audit entry"))?;
+        return Ok(unreadable(sequence));
+    };
+    Ok(Row {
+        tenant: stored.hospital_id,
+        shard: stored.shard.into(),
+        sequence: stored.sequence,
+        at_us: stored.at_us,
+        actor: stored.actor,
+        action: stored.action,
+        resource_kind: stored.resource_kind,
+        resource_id: stored.resource_id,
+        purpose: stored.purpose,
+        trace_id: stored.trace_id,
+        outcome: stored.outcome,
+        detail: stored.detail,
+        previous_hash: stored.previous_hash,
+        hash: stored.hash,
+    })
+}
+
+fn unreadable(sequence: i64) -> Row {
+    Row {
+        tenant: String::new(),
+        shard: 0,
+        sequence,
+        at_us: 0,
+        actor: String::new(),
+        action: String::new(),
+        resource_kind: String::new(),
+        resource_id: None,
+        purpose: String::new(),
+        trace_id: None,
+        outcome: String::new(),
+        detail: String::new(),
+        previous_hash: Vec::new(),
+        hash: Vec::new(),
+    }
+}
+
+/// Returns the hospitals whose chains there are.
+pub(super) async fn hospitals(db: &DatabaseConnection) -> Result<Vec<HospitalId>, RecordsError> {
+    const READ: &str = "read hospitals of audit";
+    let rows = hospital_row::Entity::find()
+        .order_by_asc(hospital_row::Column::HospitalId)
+        .all(db)
+        .await
+        .map_err(failed(READ))?;
+    let ids = rows.into_iter().map(|row| row.hospital_id.parse());
+    ids.collect::<Result<_, _>>().map_err(|error| RecordsError::store(READ, error))
+}
+
+/// Reads one chain of a hospital and says what is wrong with it. `anchors` are of checkpoints kept elsewhere.
+pub(super) async fn verify(
+    db: &DatabaseConnection,
+    signer: &Signer,
+    hospital_id: &HospitalId,
+    chain: ChainId,
+    anchors: Vec<Anchor>,
+) -> Result<Result<Verified, Break>, RecordsError> {
+    let snapshot = snapshot(db, hospital_id).await?;
+    let key = (chain.tenant.as_str().to_owned(), i32::from(chain.shard));
+    let stored = head_row::Entity::find_by_id(key)
+        .one(&snapshot)
+        .await
+        .map_err(failed("read head of audit chain"))?;
+    let mut verifier = Verifier::new(chain.clone(), anchors);
+    loop {
+        let rows = rows_after(&snapshot, &chain, verifier.reached()).await?;
+        let last = (rows.len() as u64) < VERIFY_ROWS;
+        let broken = rows.into_iter().any(|row| verifier.push(row).is_break());
+        if last || broken {
+            break;
+        }
+    }
+    snapshot.rollback().await.map_err(failed("end snapshot"))?;
+    Ok(verifier.finish(stored.map(|row| head(chain, row)).as_ref(), signer))
+}
+
+async fn rows_after(
+    snapshot: &DatabaseTransaction,
+    chain: &ChainId,
+    sequence: i64,
+) -> Result<Vec<Row>, RecordsError> {
+    let query = entry_row::Entity::find()
+        .filter(entry_row::Column::HospitalId.eq(chain.tenant.as_str()))
+        .filter(entry_row::Column::Shard.eq(i32::from(chain.shard)))
+        .filter(entry_row::Column::Sequence.gt(sequence))
+        .order_by_asc(entry_row::Column::Sequence)
+        .limit(VERIFY_ROWS)
+        .build(snapshot.get_database_backend());
+    let found = snapshot.query_all_raw(query).await.map_err(failed("read audit entries"))?;
+    found.iter().map(row).collect()
+}
+
+/// Begins a transaction that sees the hospital's rows as they are now until it ends.
+async fn snapshot(
+    db: &DatabaseConnection,
+    hospital_id: &HospitalId,
+) -> Result<DatabaseTransaction, RecordsError> {
+    const BEGIN: &str = "begin snapshot";
+    // A transaction of SQLite is a snapshot from its first read on.
+    let backend = db.get_database_backend();
+    if backend == DbBackend::Sqlite {
+        return db.begin().await.map_err(failed(BEGIN));
+    }
+    let level = Some(IsolationLevel::RepeatableRead);
+    let snapshot =
+        db.begin_with_config(level, Some(AccessMode::ReadOnly)).await.map_err(failed(BEGIN))?;
+    let values = [hospital_id.as_str().into()];
+    let set = Statement::from_sql_and_values(
+        backend,
+        "SELECT set_config('app.tenant', $1, true)",
+        values,
+    );
+    snapshot.execute_raw(set).await.map_err(failed(BEGIN))?;
+    Ok(snapshot)
+}
+
+/// Signs where the chains of a hospital stand. The line of the checkpoint is to be kept elsewhere.
+pub(super) async fn checkpoint(
+    db: &DatabaseConnection,
+    signer: &Signer,
+    hospital_id: &HospitalId,
+    owner: &Tenant,
+    number: i64,
+) -> Result<Checkpoint, RecordsError> {
+    const SIGN: &str = "sign checkpoint";
+    let snapshot = snapshot(db, hospital_id).await?;
+    let stored = head_row::Entity::find()
+        .filter(head_row::Column::HospitalId.eq(hospital_id.as_str()))
+        .order_by_asc(head_row::Column::Shard)
+        .all(&snapshot)
+        .await
+        .map_err(failed("read heads of audit chains"))?;
+    snapshot.rollback().await.map_err(failed("end snapshot"))?;
+    let mut heads = Vec::with_capacity(stored.len());
+    for row in stored {
+        let shard = u16::try_from(row.shard).map_err(|error| RecordsError::store(SIGN, error))?;
+        heads.push(head(ChainId { tenant: owner.clone(), shard }, row));
+    }
+    Checkpoint::new(owner.clone(), number, OffsetDateTime::now_utc(), &heads, signer)
+        .map_err(|error| RecordsError::store(SIGN, error))
+}

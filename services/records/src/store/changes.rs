@@ -1,0 +1,94 @@
+//! Changes, as watchers read them.
+
+use neurotriage_audit::{Action, Detail};
+use neurotriage_domain::PatientId;
+use neurotriage_service_kit::tenant::{self, Mode};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+};
+use uuid::Uuid;
+
+use super::{SqlRecordsStore, change_row, failed, queries, unit::Unit, unknown};
+use crate::{
+    call::Call,
+    change::{Change, ChangeAction, Position, RecordKind},
+    error::RecordsError,
+};
+
+const READ: &str = "read changes";
+
+/// Returns where what comes from now on begins. Whatever commits later is after it; what is committing
+/// may be.
+pub(super) async fn begin(store: &SqlRecordsStore, call: &Call) -> Result<Position, RecordsError> {
+    let mut unit = Unit::begin(store, call).await?;
+    let position = match horizon(&unit.transaction).await? {
+        Some(horizon) => Position { transaction_id: horizon - 1, sequence: i64::MAX },
+        None => {
+            let newest = change_row::Entity::find()
+                .filter(change_row::Column::HospitalId.eq(unit.hospital()))
+                .order_by_desc(change_row::Column::TransactionId)
+                .order_by_desc(change_row::Column::Sequence)
+                .limit(1)
+                .one(&unit.transaction)
+                .await
+                .map_err(failed(READ))?;
+            let at =
+                |row: change_row::Model| Position { transaction_id: 0, sequence: row.sequence };
+            newest.map_or(Position::START, at)
+        }
+    };
+    unit.note(Action::Search, "change", None, Detail::none())?;
+    unit.commit("commit audit of watch", Uuid::now_v7()).await?;
+    Ok(position)
+}
+
+/// Returns the first transaction that a reader must not look at yet: it, or one after it, still runs. None in SQLite,
+/// where one writes at a time.
+async fn horizon(transaction: &DatabaseTransaction) -> Result<Option<i64>, RecordsError> {
+    let backend = transaction.get_database_backend();
+    if backend != DbBackend::Postgres {
+        return Ok(None);
+    }
+    let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon";
+    let row = transaction
+        .query_one_raw(Statement::from_string(backend, sql))
+        .await
+        .map_err(failed(READ))?;
+    let row = row.ok_or_else(|| unknown(READ, "horizon"))?;
+    row.try_get("", "horizon").map(Some).map_err(failed(READ))
+}
+
+pub(super) async fn after(
+    store: &SqlRecordsStore,
+    call: &Call,
+    position: Position,
+    patient_id: Option<PatientId>,
+    limit: u32,
+) -> Result<Vec<Change>, RecordsError> {
+    let transaction = tenant::begin(&store.db, &call.hospital_id, Mode::Read)
+        .await
+        .map_err(failed("begin transaction"))?;
+    // Asked for first: rows that are visible now and below it stay all that there are.
+    let horizon = horizon(&transaction).await?;
+    let hospital = call.hospital_id.as_str();
+    let patient_id = patient_id.map(|patient_id| patient_id.as_uuid());
+    let rows = queries::changes(hospital, position, patient_id, horizon, limit.into())
+        .all(&transaction)
+        .await
+        .map_err(failed(READ))?;
+    transaction.commit().await.map_err(failed(READ))?;
+    rows.into_iter().map(change).collect()
+}
+
+fn change(row: change_row::Model) -> Result<Change, RecordsError> {
+    Ok(Change {
+        position: Position { transaction_id: row.transaction_id, sequence: row.sequence },
+        kind: RecordKind::parse(&row.kind).ok_or_else(|| unknown(READ, "kind"))?,
+        record_id: row.record_id,
+        patient_id: row.patient_id.into(),
+        action: ChangeAction::parse(&row.action).ok_or_else(|| unknown(READ, "action"))?,
+        revision: u64::try_from(row.revision).map_err(|_| unknown(READ, "revision"))?,
+        changed_at: row.changed_at,
+    })
+}

@@ -1,0 +1,326 @@
+//! Entries of patients' records.
+
+use neurotriage_audit::{Action, Detail};
+use neurotriage_domain::PatientId;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+    QueryTrait as _, sea_query::LockType,
+};
+use uuid::Uuid;
+
+use super::{
+    SqlRecordsStore, cut, entry_row, failed, is_taken,
+    patients::{self, Lock},
+    queries, search_token_row, tokens,
+    unit::Unit,
+    unknown,
+    vault::SealedTable,
+};
+use crate::{
+    call::Call,
+    change::{ChangeAction, RecordKind},
+    entry::{Content, Entry, EntryKind},
+    error::RecordsError,
+    records::{EntryFilter, New, Page, now},
+    search::SearchKey,
+};
+
+const READ: &str = "read entry";
+const WRITE: &str = "write entry";
+/// How often a create is tried that met another one.
+const ATTEMPTS_MAX: u32 = 3;
+
+pub(super) async fn create<C: Content>(
+    store: &SqlRecordsStore,
+    call: &Call,
+    patient_id: PatientId,
+    new: &New<C>,
+) -> Result<Entry<C>, RecordsError> {
+    let kind = C::KIND.as_str();
+    for _ in 0..ATTEMPTS_MAX {
+        // Rows may hold tokens of several keys: then the unique index does not see every link to a study.
+        if !store.vault.is_rotating()
+            && let Some(entry) = insert(store, call, patient_id, new).await?
+        {
+            return Ok(entry);
+        }
+        // Something of it is there already, or may be.
+        let mut unit = Unit::begin(store, call).await?;
+        if let Some(row) = find_by_request(&unit, new.request_id).await? {
+            let same = match &row.request_mac {
+                Some(mac) if row.kind == kind => {
+                    store.vault.is_same_request(unit.hospital(), &new.request, mac)?
+                }
+                Some(_) | None => false,
+            };
+            if !same {
+                let error = RecordsError::RequestReused { request_id: new.request_id };
+                return Err(unit.refuse(Action::Create, kind, Some(row.entry_id), error).await);
+            }
+            let entry = open(store, &row)?;
+            let detail = Detail::none().reason("REPEATED");
+            unit.note(Action::Create, kind, Some(row.entry_id), detail)?;
+            unit.commit("commit audit of repeated create", row.patient_id).await?;
+            return Ok(entry);
+        }
+        if let Some(taken) = find_study(&unit, &new.content).await? {
+            let error = RecordsError::StudyLinked { patient_id: taken.into() };
+            return Err(unit.refuse(Action::Create, kind, Some(new.id), error).await);
+        }
+        unit.roll_back().await?;
+        if store.vault.is_rotating()
+            && let Some(entry) = insert(store, call, patient_id, new).await?
+        {
+            return Ok(entry);
+        }
+    }
+    let source = "others created, and removed, the same entry at the same time";
+    Err(RecordsError::store(WRITE, source))
+}
+
+/// Stores the entry, or returns `None` if a value that must be unique is taken.
+async fn insert<C: Content>(
+    store: &SqlRecordsStore,
+    call: &Call,
+    patient_id: PatientId,
+    new: &New<C>,
+) -> Result<Option<Entry<C>>, RecordsError> {
+    let kind = C::KIND.as_str();
+    let mut unit = Unit::begin(store, call).await?;
+    // Locked: whoever deletes, erases or merges the patient comes before or after.
+    let patient = match patients::resolve(&unit, patient_id, Lock::Share).await? {
+        Some(row) if row.deleted_at.is_none() && row.erased_at.is_none() => row,
+        Some(_) | None => {
+            return Err(patients::not_found(unit, Action::Create, patient_id).await);
+        }
+    };
+    let hospital = unit.hospital();
+    let row = entry_row::ActiveModel {
+        entry_id: Set(new.id),
+        hospital_id: Set(hospital.to_owned()),
+        patient_id: Set(patient.patient_id),
+        kind: Set(kind.to_owned()),
+        request_id: Set(new.request_id),
+        request_mac: Set(Some(store.vault.request_mac(hospital, &new.request)?)),
+        revision: Set(1),
+        created_at: Set(new.at),
+        updated_at: Set(new.at),
+        deleted_at: Set(None),
+        erased_at: Set(None),
+        content: Set(Some(store.vault.seal(SealedTable::Entry, new.id, &new.content)?)),
+    };
+    let record = (new.id, patient.patient_id);
+    let found_by = tokens::rows(store, hospital, record, &new.content.search_keys())?;
+    let patient_id = PatientId::from(patient.patient_id);
+    let mut inserts = vec![entry_row::Entity::insert(row).into_query()];
+    inserts.extend(tokens::insert_of(found_by));
+    let record = (RecordKind::Entry(C::KIND), new.id);
+    inserts.push(unit.change(record, patient_id, ChangeAction::Created, 1, new.at));
+    if let Err(error) = unit.insert(inserts).await {
+        let taken = is_taken(&error);
+        unit.roll_back().await?;
+        return if taken { Ok(None) } else { Err(failed(WRITE)(error)) };
+    }
+    unit.note(Action::Create, kind, Some(new.id), Detail::none().revision(1))?;
+    unit.commit("commit entry", patient.patient_id).await?;
+    let content = new.content.clone();
+    let entry = Entry { entry_id: new.id, patient_id, revision: 1, created_at: new.at, content };
+    Ok(Some(entry))
+}
+
+pub(super) async fn read<C: Content>(
+    store: &SqlRecordsStore,
+    call: &Call,
+    entry_id: Uuid,
+) -> Result<Entry<C>, RecordsError> {
+    let kind = C::KIND.as_str();
+    let mut unit = Unit::begin(store, call).await?;
+    let row = find(&unit, entry_id, false).await?;
+    let row = match row {
+        Some(row) if row.kind == kind && is_there(&unit, &row).await? => row,
+        Some(_) | None => {
+            let error = RecordsError::EntryNotFound { kind: Some(C::KIND), entry_id };
+            return Err(unit.refuse(Action::Read, kind, Some(entry_id), error).await);
+        }
+    };
+    if let Err(error) = call.check_patient(row.patient_id.into()) {
+        return Err(unit.refuse(Action::Read, kind, Some(entry_id), error).await);
+    }
+    let revision = Detail::none().revision(row.revision.unsigned_abs());
+    unit.note(Action::Read, kind, Some(entry_id), revision)?;
+    unit.commit("commit audit of read", row.patient_id).await?;
+    open(store, &row)
+}
+
+pub(super) async fn list<C: Content>(
+    store: &SqlRecordsStore,
+    call: &Call,
+    patient_id: PatientId,
+    filter: &EntryFilter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Page<Entry<C>>, RecordsError> {
+    let kind = C::KIND.as_str();
+    let mut unit = Unit::begin(store, call).await?;
+    let patient = match patients::resolve(&unit, patient_id, Lock::None).await? {
+        Some(row) if row.deleted_at.is_none() && row.erased_at.is_none() => row,
+        Some(_) | None => {
+            return Err(patients::not_found(unit, Action::Search, patient_id).await);
+        }
+    };
+    let hospital = unit.hospital();
+    let tokens = match &filter.code {
+        None => None,
+        Some(code) => {
+            let tokens = store.vault.candidates(hospital, &SearchKey::Finding(code.clone()));
+            let tokens = tokens.map_err(|error| RecordsError::field("code", error.to_string()))?;
+            Some(tokens.into_iter().flatten().collect::<Vec<_>>())
+        }
+    };
+    let by = (filter, tokens.as_deref());
+    let rows = u64::from(limit) + 1;
+    let mut rows = queries::entries(hospital, patient.patient_id, C::KIND, by, before, rows)
+        .all(&unit.transaction)
+        .await
+        .map_err(failed("list entries"))?;
+    let more = cut(&mut rows, limit, |row| row.content.as_ref().map_or(0, String::len));
+    let next = rows.last().filter(|_| more).map(|row| row.entry_id);
+    let mut items = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let revision = Detail::none().revision(row.revision.unsigned_abs());
+        unit.note(Action::Read, kind, Some(row.entry_id), revision)?;
+        items.push(open(store, row)?);
+    }
+    let detail = Detail::none().count(items.len() as u64);
+    unit.note(Action::Search, kind, Some(patient.patient_id), detail)?;
+    unit.commit("commit audit of list", patient.patient_id).await?;
+    Ok(Page { items, next })
+}
+
+pub(super) async fn delete(
+    store: &SqlRecordsStore,
+    call: &Call,
+    entry_id: Uuid,
+    revision: u64,
+) -> Result<u64, RecordsError> {
+    let action = Action::Delete;
+    let mut unit = Unit::begin(store, call).await?;
+    let found = match find(&unit, entry_id, true).await? {
+        Some(row) if is_there(&unit, &row).await? => {
+            EntryKind::parse(&row.kind).map(|kind| (row, kind))
+        }
+        Some(_) | None => None,
+    };
+    let Some((row, kind)) = found else {
+        let error = RecordsError::EntryNotFound { kind: None, entry_id };
+        return Err(unit.refuse(action, "entry", Some(entry_id), error).await);
+    };
+    let current = row.revision.unsigned_abs();
+    let refused = match call.check_patient(row.patient_id.into()) {
+        Err(error) => Some(error),
+        Ok(()) if current != revision => Some(RecordsError::Stale { revision: current }),
+        Ok(()) => None,
+    };
+    if let Some(error) = refused {
+        return Err(unit.refuse(action, kind.as_str(), Some(entry_id), error).await);
+    }
+    let at = now().max(row.updated_at);
+    let next = row.revision + 1;
+    let columns = entry_row::ActiveModel {
+        revision: Set(next),
+        updated_at: Set(at),
+        deleted_at: Set(Some(at)),
+        ..Default::default()
+    };
+    entry_row::Entity::update_many()
+        .set(columns)
+        .filter(entry_row::Column::EntryId.eq(entry_id))
+        .filter(entry_row::Column::HospitalId.eq(unit.hospital()))
+        .exec(&unit.transaction)
+        .await
+        .map_err(failed(WRITE))?;
+    tokens::delete(&unit, entry_id).await?;
+    let patient_id = row.patient_id.into();
+    let record = (RecordKind::Entry(kind), entry_id);
+    unit.changed(record, patient_id, ChangeAction::Deleted, next, at).await?;
+    let next = next.unsigned_abs();
+    unit.note(action, kind.as_str(), Some(entry_id), Detail::none().revision(next))?;
+    unit.commit("commit deletion", row.patient_id).await?;
+    Ok(next)
+}
+
+async fn find(
+    unit: &Unit<'_>,
+    entry_id: Uuid,
+    to_change: bool,
+) -> Result<Option<entry_row::Model>, RecordsError> {
+    let query = entry_row::Entity::find_by_id(entry_id)
+        .filter(entry_row::Column::HospitalId.eq(unit.hospital()));
+    let query = if to_change { query.lock(LockType::NoKeyUpdate) } else { query };
+    query.one(&unit.transaction).await.map_err(failed(READ))
+}
+
+/// Returns whether neither the entry nor its patient was deleted or erased.
+async fn is_there(unit: &Unit<'_>, row: &entry_row::Model) -> Result<bool, RecordsError> {
+    if row.deleted_at.is_some() || row.erased_at.is_some() {
+        return Ok(false);
+    }
+    let patient = patients::find(unit, row.patient_id).await?;
+    Ok(patient.is_some_and(|row| row.deleted_at.is_none() && row.erased_at.is_none()))
+}
+
+async fn find_by_request(
+    unit: &Unit<'_>,
+    request_id: Uuid,
+) -> Result<Option<entry_row::Model>, RecordsError> {
+    entry_row::Entity::find()
+        .filter(entry_row::Column::HospitalId.eq(unit.hospital()))
+        .filter(entry_row::Column::RequestId.eq(request_id))
+        .one(&unit.transaction)
+        .await
+        .map_err(failed("read entry by request"))
+}
+
+/// Returns the patient that the content's study belongs to, if it is about one.
+async fn find_study<C: Content>(
+    unit: &Unit<'_>,
+    content: &C,
+) -> Result<Option<Uuid>, RecordsError> {
+    let mut tokens = Vec::new();
+    for key in content.search_keys() {
+        if let SearchKey::Study(_) = key {
+            let of_key = unit
+                .store
+                .vault
+                .candidates(unit.hospital(), &key)
+                .map_err(|error| RecordsError::store("make search token", error))?;
+            tokens.extend(of_key.into_iter().flatten());
+        }
+    }
+    if tokens.is_empty() {
+        return Ok(None);
+    }
+    let row = search_token_row::Entity::find()
+        .filter(search_token_row::Column::HospitalId.eq(unit.hospital()))
+        .filter(search_token_row::Column::Kind.eq("study"))
+        .filter(search_token_row::Column::Token.is_in(tokens))
+        .one(&unit.transaction)
+        .await
+        .map_err(failed("read link by study"))?;
+    Ok(row.map(|row| row.patient_id))
+}
+
+/// Opens a row that was not erased.
+fn open<C: Content>(
+    store: &SqlRecordsStore,
+    row: &entry_row::Model,
+) -> Result<Entry<C>, RecordsError> {
+    let content = row.content.as_deref().ok_or_else(|| unknown(READ, "content"))?;
+    Ok(Entry {
+        entry_id: row.entry_id,
+        patient_id: row.patient_id.into(),
+        revision: u64::try_from(row.revision).map_err(|_| unknown(READ, "revision"))?,
+        created_at: row.created_at,
+        content: store.vault.open(SealedTable::Entry, row.entry_id, content)?,
+    })
+}

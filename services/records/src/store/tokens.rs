@@ -1,0 +1,63 @@
+//! What records are found by, in table `search_token`.
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryTrait as _,
+    sea_query::InsertStatement,
+};
+use uuid::Uuid;
+
+use super::{SqlRecordsStore, failed, search_token_row, unit::Unit, vault};
+use crate::{error::RecordsError, search::SearchKey};
+
+/// Returns the rows by which `record` of `patient` is found.
+pub(super) fn rows(
+    store: &SqlRecordsStore,
+    hospital: &str,
+    (record_id, patient_id): (Uuid, Uuid),
+    keys: &[SearchKey],
+) -> Result<Vec<search_token_row::ActiveModel>, RecordsError> {
+    let mut rows = Vec::new();
+    for key in keys {
+        for token in store.vault.tokens(hospital, key)? {
+            rows.push((vault::kind(key), token));
+        }
+    }
+    // One order for all: two that write the same ones wait for each other and not in a circle.
+    rows.sort_unstable();
+    rows.dedup();
+    let row = |(kind, token): (&'static str, String)| search_token_row::ActiveModel {
+        hospital_id: Set(hospital.to_owned()),
+        kind: Set(kind.to_owned()),
+        token: Set(token),
+        record_id: Set(record_id),
+        patient_id: Set(patient_id),
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Returns the insert of rows that [`rows`] made, if there are some.
+pub(super) fn insert_of(rows: Vec<search_token_row::ActiveModel>) -> Option<InsertStatement> {
+    (!rows.is_empty()).then(|| search_token_row::Entity::insert_many(rows).into_query())
+}
+
+/// Writes rows that [`rows`] made.
+///
+/// # Errors
+/// The database's own, so that a caller can tell that one is taken.
+pub(super) async fn insert(
+    unit: &Unit<'_>,
+    rows: Vec<search_token_row::ActiveModel>,
+) -> Result<(), DbErr> {
+    unit.insert(insert_of(rows).into_iter().collect()).await
+}
+
+/// Removes what a record is found by.
+pub(super) async fn delete(unit: &Unit<'_>, record_id: Uuid) -> Result<(), RecordsError> {
+    search_token_row::Entity::delete_many()
+        .filter(search_token_row::Column::HospitalId.eq(unit.hospital()))
+        .filter(search_token_row::Column::RecordId.eq(record_id))
+        .exec(&unit.transaction)
+        .await
+        .map_err(failed("remove search tokens"))?;
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The four services as processes of their own, with a SQLite file each.
+
+use std::{path::Path, process::Output, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use neurotriage_sealing::{KeyId, Keyring};
+use tempfile::TempDir;
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    programs::program,
+    server::{Server, free_ports},
+};
+
+/// How long a program may take to refuse to start.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The services in the order of their ports, with the variable of their address.
+pub const SERVICES: [(&str, &str, &str); 4] = [
+    ("ingestion", "neurotriage-ingestion", "INGESTION_LISTEN"),
+    ("segmentation", "neurotriage-segmentation", "SEGMENTATION_LISTEN"),
+    ("records", "neurotriage-records", "RECORDS_LISTEN"),
+    ("referral", "neurotriage-referral", "REFERRAL_LISTEN"),
+];
+
+/// Returns fresh keys for the records service, as its setting takes them.
+///
+/// # Errors
+/// If there are no random numbers.
+pub fn records_keyring() -> anyhow::Result<String> {
+    let id = KeyId::parse("test").context("name keys")?;
+    Ok(Keyring::generate(&id).context("make keys")?.trim_end().replace('\n', ","))
+}
+
+/// Settings, databases and a folder for objects.
+#[derive(Debug)]
+pub struct Ground {
+    folder: TempDir,
+    endpoints: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Ground {
+    /// Makes the databases. `settings` are for every program.
+    ///
+    /// # Errors
+    /// If a folder or a database can't be made.
+    pub async fn new(settings: Vec<(&'static str, String)>) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("make a folder")?;
+        let below = |name: &str| folder.path().join(name).display().to_string();
+        let ports = free_ports(SERVICES.len())?;
+        let endpoints: Vec<String> =
+            ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
+        let mut environment = settings;
+        for ((_, _, listen), port) in SERVICES.into_iter().zip(&ports) {
+            environment.push((listen, format!("127.0.0.1:{port}")));
+        }
+        environment.extend([
+            ("INGESTION_DATABASE_URL", format!("sqlite://{}", below("ingestion.sqlite"))),
+            ("SEGMENTATION_DATABASE_URL", format!("sqlite://{}", below("segmentation.sqlite"))),
+            ("RECORDS_DATABASE_URL", format!("sqlite://{}", below("records.sqlite"))),
+            ("REFERRAL_DATABASE_URL", format!("sqlite://{}", below("referral.sqlite"))),
+            ("RECORDS_KEYRING", records_keyring()?),
+            ("BLOBS_URL", format!("file://{}", below("blobs"))),
+            ("INGESTION_ENDPOINT", endpoints[0].clone()),
+            ("SEGMENTATION_ENDPOINT", endpoints[1].clone()),
+            ("RECORDS_ENDPOINT", endpoints[2].clone()),
+            ("SEGMENTATION_DEVICE", "cpu".to_owned()),
+        ]);
+        let migrated = Command::new(program("neurotriage-migrate")?)
+            .arg("up")
+            .envs(environment.iter().map(|(key, value)| (key, value)))
+            .output()
+            .await
+            .context("run neurotriage-migrate")?;
+        ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        Ok(Self { folder, endpoints, environment })
+    }
+
+    /// Returns the folder that everything is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns where the service of that name answers, such as `records`.
+    ///
+    /// # Errors
+    /// If there is no such service.
+    pub fn endpoint(&self, service: &str) -> anyhow::Result<&str> {
+        let at = SERVICES.iter().position(|(name, _, _)| *name == service);
+        Ok(&self.endpoints[at.with_context(|| format!("no service {service}"))?])
+    }
+
+    /// Starts the four and waits until they are healthy.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start(&self) -> anyhow::Result<Vec<Server>> {
+        let mut servers = Vec::with_capacity(SERVICES.len());
+        for ((_, program, _), endpoint) in SERVICES.into_iter().zip(&self.endpoints) {
+            servers.push(Server::start(program, endpoint, &self.environment).await?);
+        }
+        Ok(servers)
+    }
+
+    /// Runs a program that is to refuse to start, with these settings on top, and returns its end.
+    ///
+    /// # Errors
+    /// If it is not built, or does not end in time.
+    pub async fn refused(&self, name: &str, settings: &[(&str, String)]) -> anyhow::Result<Output> {
+        let run = Command::new(program(name)?)
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .envs(settings.iter().map(|(key, value)| (key, value)))
+            .kill_on_drop(true)
+            .output();
+        let ended = timeout(REFUSAL_TIMEOUT, run).await;
+        ended
+            .with_context(|| format!("{name} runs instead of refusing to start"))?
+            .with_context(|| format!("run {name}"))
+    }
+}
