@@ -1,6 +1,6 @@
 //! Records in a database: PostgreSQL or SQLite.
 //!
-//! Every operation is one [`Unit`](unit::Unit): a transaction that sees one hospital's rows, that writes
+//! Every operation is one `unit`: a transaction that sees one hospital's rows, that writes
 //! what it does, appends to the audit last, and commits. What is written down about patients is sealed
 //! (`vault`); the database sees ids, times and keyed hashes.
 

@@ -59,7 +59,7 @@ async fn while_the_database_is_away_callers_are_told_to_try_again() -> anyhow::R
         anyhow::ensure!(Instant::now() < deadline, "still away: {status}");
     }
     let found = client.get_segmentation(get).await?.into_inner().segmentation;
-    assert_eq!(found, Some(first));
+    assert_eq!(found.unwrap_or_default().segmentation_id, first.segmentation_id);
     running.segment(&StudyId::generate().to_string()).await?;
     drop((client, segmenting, models));
     running.stop().await?;

@@ -31,7 +31,15 @@ fn client(running: &Running, bearer: Bearer) -> Client {
     SegmentationServiceClient::with_interceptor(running.channel.clone(), bearer)
 }
 
+/// Returns the segmentation as it is stored: the first answer tells the time more finely.
 async fn segment(client: &mut Client, study_id: &str) -> Result<Segmentation, Status> {
+    let made = segment_once(client, study_id).await?;
+    let found = get(client, &made.segmentation_id).await?;
+    assert_eq!(found.segmentation_id, made.segmentation_id);
+    Ok(found)
+}
+
+async fn segment_once(client: &mut Client, study_id: &str) -> Result<Segmentation, Status> {
     let request = SegmentStudyRequest { study_id: study_id.to_owned() };
     let mut stream = client.segment_study(request).await?.into_inner();
     while let Some(message) = stream.message().await? {
