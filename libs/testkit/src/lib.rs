@@ -97,10 +97,15 @@ impl TestDb {
             Home::Sqlite(folder) => folder.close().context("remove database folder"),
             Home::Postgres { admin, name } => {
                 self.service.close().await.context("close test database")?;
-                admin
-                    .execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)"))
-                    .await
-                    .context("drop test database")?;
+                let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+                let dropped = match admin.execute_unprepared(&drop).await {
+                    // A server that was stopped meanwhile leaves a connection that is gone.
+                    Err(error) if database::is_away(&error) => {
+                        admin.execute_unprepared(&drop).await
+                    }
+                    dropped => dropped,
+                };
+                dropped.context("drop test database")?;
                 admin
                     .execute_unprepared(&format!("DROP ROLE {name}"))
                     .await

@@ -134,6 +134,9 @@ impl<'a> Unit<'a> {
             return Ok(());
         }
         let Some(last) = inserts.pop() else { return Ok(()) };
+        if inserts.is_empty() {
+            return self.transaction.execute(&last).await.map(drop);
+        }
         let mut with = Query::with();
         for (place, insert) in inserts.into_iter().enumerate() {
             let table = CommonTableExpression::new()
