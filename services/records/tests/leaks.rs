@@ -507,7 +507,7 @@ async fn nothing_that_was_sent_is_anywhere_in_plain() -> anyhow::Result<()> {
         assert!(!marks.found_in(format!("{sent:?}").as_bytes()).is_empty());
         // It is there to be found: the spans and what is said of failures are logged.
         for said in
-            ["rpc", "unknown", "create_patient", "request failed", "open content", "write change"]
+            ["rpc", "unknown", "create_patient", "request failed", "open content", "write patient"]
         {
             assert!(text.contains(said), "{said} is not in the log");
         }
