@@ -38,8 +38,9 @@ pub struct Cli {
     otlp_endpoint: Option<String>,
 }
 
-/// Warnings but for the one about the invented hospitals of a fresh directory: the report names it.
-const LOG_FILTER: &str = "warn,neurotriage_referral=error";
+/// Warnings but for two: of the invented hospitals of a fresh directory, which the report names, and that
+/// loopback asks for no tokens, which is what the command is for.
+const LOG_FILTER: &str = "warn,neurotriage_access=error,neurotriage_referral=error";
 
 #[derive(Subcommand)]
 enum Command {
