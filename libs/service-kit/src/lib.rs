@@ -8,6 +8,7 @@ pub mod client;
 pub mod database;
 pub mod deadline;
 mod https;
+pub mod malformed;
 pub mod server;
 pub mod status;
 pub mod telemetry;

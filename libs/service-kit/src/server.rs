@@ -11,10 +11,11 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::ServingStatus;
+use tower::util::MapResponseLayer;
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
-use crate::{status::to_status, telemetry::server_span};
+use crate::{malformed, status::to_status, telemetry::server_span};
 
 /// `ErrorInfo.domain` of a call that was refused before its service saw it.
 pub const ACCESS_ERROR_DOMAIN: &str = "access.neurotriage.example";
@@ -76,6 +77,7 @@ pub async fn serve(
         .layer(layer)
         // Inside the span: a refusal is seen in the trace.
         .layer(access.into_layer(|error| to_status(ACCESS_ERROR_DOMAIN, error)))
+        .layer(MapResponseLayer::new(malformed::name_field))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async {
             // A dropped sender stops the server too.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use harness::{fields, patient, reason, start};
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
-    ContactPoint, CreateSymptomReportRequest, Finding, GetPatientRequest, GetSymptomReportRequest,
-    ListPatientsRequest, ListSymptomReportsRequest, Patient, records_service_server::SERVICE_NAME,
+    ContactPoint, CreatePatientResponse, CreateSymptomReportRequest, Finding, GetPatientRequest,
+    GetSymptomReportRequest, ListPatientsRequest, ListSymptomReportsRequest, Patient,
+    records_service_server::SERVICE_NAME,
 };
 use neurotriage_records::store::patient_row;
 use neurotriage_testkit::{TestDb, databases};
@@ -341,4 +342,57 @@ async fn a_database_without_the_schema_is_refused_at_start() -> anyhow::Result<(
         db.drop().await?;
     }
     Ok(())
+}
+
+/// A patient whose name is bytes, not text.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawPatient {
+    #[prost(bytes = "vec", tag = "6")]
+    name: Vec<u8>,
+}
+
+/// `CreatePatientRequest` of bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawCreate {
+    #[prost(bytes = "vec", tag = "1")]
+    request_id: Vec<u8>,
+    #[prost(message, tag = "2")]
+    patient: Option<RawPatient>,
+}
+
+/// Sends what may be no message of the contract.
+async fn send_raw(channel: &Channel, raw: RawCreate) -> Result<(), tonic::Status> {
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.map_err(|error| tonic::Status::unknown(error.to_string()))?;
+    let path = http::uri::PathAndQuery::from_static(
+        "/neurotriage.records.v1.RecordsService/CreatePatient",
+    );
+    let codec = tonic_prost::ProstCodec::<RawCreate, CreatePatientResponse>::default();
+    grpc.unary(Request::new(raw), path, codec).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_the_fault_of_their_field() -> anyhow::Result<()> {
+    let harness = start(TestDb::sqlite::<Migrator>().await?).await?;
+    let wrong = vec![0xff, b's', b'e', b'c', b'r', b'e', b't'];
+    let table = [
+        ("request_id", RawCreate { request_id: wrong.clone(), patient: None }),
+        (
+            "patient.name",
+            RawCreate {
+                request_id: Uuid::now_v7().to_string().into_bytes(),
+                patient: Some(RawPatient { name: wrong }),
+            },
+        ),
+    ];
+    for (field, raw) in table {
+        let status = send_raw(&harness.channel, raw).await.expect_err(field);
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "MALFORMED_MESSAGE")
+        );
+        assert_eq!(fields(&status), [field]);
+        assert!(!format!("{status:?}").contains("secret"), "{status:?}");
+    }
+    harness.stop().await
 }
