@@ -12,7 +12,10 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Where traces go and how much is logged.
 #[derive(Clone, Debug, Args)]
@@ -71,9 +74,9 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
     let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
 
     tracing_subscriber::registry()
-        .with(spans)
-        .with(tracing_subscriber::fmt::layer().json())
-        .with(filter)
+        // Whatever is logged: a call's trace goes into the audit and on to other services.
+        .with(spans.with_filter(LevelFilter::INFO))
+        .with(tracing_subscriber::fmt::layer().json().with_filter(filter))
         .try_init()
         .context("install subscriber")?;
     Ok(TelemetryGuard(Some(provider)))
