@@ -5,7 +5,7 @@ use sea_orm_migration::{
     schema::{json, text, timestamp_with_time_zone, uuid},
 };
 
-use crate::tenancy;
+use crate::{audit, tenancy};
 
 /// Applies every step in order.
 #[derive(Debug)]
@@ -14,7 +14,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateStudy), Box::new(KeepStudiesApart)]
+        vec![
+            Box::new(CreateStudy),
+            Box::new(KeepStudiesApart),
+            Box::new(audit::CreateAudit("m20261126_000003_create_audit")),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -7,6 +7,8 @@ use sea_orm_migration::{
     schema::{big_integer, date_null, double_null, json, text, timestamp_with_time_zone, uuid},
 };
 
+use crate::audit;
+
 /// Applies every step in order.
 #[derive(Debug)]
 pub struct Migrator;
@@ -23,7 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(sealed::CreateEntry),
             Box::new(sealed::CreateSearchToken),
             Box::new(sealed::CreateChange),
-            Box::new(sealed::CreateAudit),
+            Box::new(audit::CreateAudit("m20261126_000009_create_audit")),
         ]
     }
 

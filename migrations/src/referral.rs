@@ -12,6 +12,8 @@ use sea_orm_migration::{
     schema::{big_integer, boolean, double, json, text, timestamp_with_time_zone, uuid},
 };
 
+use crate::audit;
+
 /// Applies every step in order.
 #[derive(Debug)]
 pub struct Migrator;
@@ -30,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(apart::KeepAssessmentsApart),
             Box::new(apart::KeepReferralsApart),
             Box::new(fhir::IndexPatients),
+            Box::new(audit::CreateAudit("m20261126_000011_create_audit")),
         ]
     }
 

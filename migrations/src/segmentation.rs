@@ -8,7 +8,7 @@ use sea_orm_migration::{
     schema::{big_integer, double, double_null, json, text, timestamp_with_time_zone, uuid},
 };
 
-use crate::tenancy;
+use crate::{audit, tenancy};
 
 /// Applies every step in order.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(models::CreateModel),
             Box::new(training::CreateTrainingRun),
             Box::new(KeepSegmentationsApart),
+            Box::new(audit::CreateAudit("m20261126_000005_create_audit")),
         ]
     }
 

@@ -1,4 +1,4 @@
-//! Every migrator, in SQLite and PostgreSQL: up, down, and side by side in one database.
+//! Every migrator, in SQLite and PostgreSQL: up, down, and none beside another.
 
 use neurotriage_migrations::{ingestion, records, referral, segmentation};
 use neurotriage_service_kit::database;
@@ -30,27 +30,21 @@ async fn comes_and_goes<M: MigratorTrait>(tables: &[&str]) -> anyhow::Result<()>
 
 #[tokio::test]
 async fn each_schema_comes_and_goes() -> anyhow::Result<()> {
-    comes_and_goes::<ingestion::Migrator>(&["study"]).await?;
-    comes_and_goes::<segmentation::Migrator>(&["segmentation"]).await?;
+    comes_and_goes::<ingestion::Migrator>(&["study", "audit_head", "audit_entry"]).await?;
+    comes_and_goes::<segmentation::Migrator>(&["segmentation", "audit_head", "audit_entry"])
+        .await?;
     let tables = ["patient", "entry", "search_token", "change", "audit_head", "audit_entry"];
     comes_and_goes::<records::Migrator>(&tables).await?;
-    let tables = ["hospital", "assessment", "referral", "referral_event", "outbox"];
+    let tables = ["hospital", "assessment", "referral", "referral_event", "outbox", "audit_entry"];
     comes_and_goes::<referral::Migrator>(&tables).await
 }
 
 #[tokio::test]
-async fn all_schemas_fit_into_one_database() -> anyhow::Result<()> {
+async fn a_second_service_is_refused_in_a_database() -> anyhow::Result<()> {
     for db in databases::<ingestion::Migrator>().await? {
-        segmentation::Migrator::up(&db.db, None).await?;
-        records::Migrator::up(&db.db, None).await?;
-        referral::Migrator::up(&db.db, None).await?;
-        // Taking one back leaves the others.
-        segmentation::Migrator::down(&db.db, None).await?;
-        assert!(records::Migrator::get_pending_migrations_read_only(&db.db).await?.is_empty());
+        let refused = segmentation::Migrator::up(&db.db, None).await.unwrap_err();
+        assert!(refused.to_string().contains("a database of its own"), "{refused}");
         assert!(ingestion::Migrator::get_pending_migrations_read_only(&db.db).await?.is_empty());
-        assert!(
-            !segmentation::Migrator::get_pending_migrations_read_only(&db.db).await?.is_empty()
-        );
         db.drop().await?;
     }
     Ok(())

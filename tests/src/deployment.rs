@@ -60,7 +60,7 @@ impl Ground {
             ("SEGMENTATION_DATABASE_URL", format!("sqlite://{}", below("segmentation.sqlite"))),
             ("RECORDS_DATABASE_URL", format!("sqlite://{}", below("records.sqlite"))),
             ("REFERRAL_DATABASE_URL", format!("sqlite://{}", below("referral.sqlite"))),
-            ("RECORDS_KEYRING", records_keyring()?),
+            ("KEYRING", records_keyring()?),
             ("BLOBS_URL", format!("file://{}", below("blobs"))),
             ("INGESTION_ENDPOINT", endpoints[0].clone()),
             ("SEGMENTATION_ENDPOINT", endpoints[1].clone()),

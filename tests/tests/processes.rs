@@ -58,7 +58,7 @@ async fn deploy(database: &FlowDatabase, blobs: &Path) -> Deployment {
         ("SEGMENTATION_ENDPOINT", endpoint(1)),
         ("RECORDS_ENDPOINT", endpoint(2)),
         ("SEGMENTATION_DEVICE", "cpu".to_owned()),
-        ("RECORDS_KEYRING", records_keyring().unwrap()),
+        ("KEYRING", records_keyring().unwrap()),
     ];
     for name in ["INGESTION", "SEGMENTATION", "RECORDS", "REFERRAL"] {
         let key = match name {

@@ -174,6 +174,25 @@ pub fn is_away(error: &DbErr) -> bool {
     }
 }
 
+/// SQLSTATE of a transaction that PostgreSQL ended because it and others waited for each other.
+const POSTGRES_DEADLOCK: &str = "40P01";
+
+/// Returns whether what failed may pass if it is done again as a whole: the database [`is_away`], or ended the
+/// transaction so that others may go on.
+pub fn is_transient(error: &DbErr) -> bool {
+    is_away(error) || is_deadlock(error)
+}
+
+fn is_deadlock(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
+        error
+    else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == POSTGRES_DEADLOCK)
+}
+
 fn is_driver_away(error: &SqlxError) -> bool {
     let SqlxError::Database(error) = error else {
         return matches!(error, SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::PoolClosed);

@@ -5,11 +5,12 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use neurotriage_domain::HospitalId;
-use neurotriage_records::{
-    config::KeyringConfig,
-    store::admin::{self, AuditReport},
+use neurotriage_records::store::admin;
+use neurotriage_service_kit::{
+    audit::{self, AuditReport},
+    database,
+    keyring::KeyringConfig,
 };
-use neurotriage_service_kit::database;
 use sea_orm::DatabaseConnection;
 use secrecy::SecretString;
 use tokio::runtime::Runtime;
@@ -112,7 +113,7 @@ pub fn run(runtime: &Runtime, args: RecordsCommandArgs) -> anyhow::Result<()> {
             let keyring = store.keyring.read()?;
             let report = runtime.block_on(async {
                 let db = store.connect().await?;
-                let verified = admin::verify_audit(&db, &keyring, &hospitals, &lines).await;
+                let verified = audit::verify(&db, &keyring, &hospitals, &lines).await;
                 verified.context("verify audit")
             })?;
             print(&text(&report))?;
@@ -128,7 +129,7 @@ pub fn run(runtime: &Runtime, args: RecordsCommandArgs) -> anyhow::Result<()> {
             let keyring = store.keyring.read()?;
             let lines = runtime.block_on(async {
                 let db = store.connect().await?;
-                admin::checkpoint_audit(&db, &keyring).await.context("sign checkpoints")
+                audit::checkpoint(&db, &keyring).await.context("sign checkpoints")
             })?;
             print(&lines.into_iter().map(|line| line + "\n").collect::<String>())
         }

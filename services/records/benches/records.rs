@@ -37,8 +37,9 @@ use neurotriage_proto::records::v1::{
     SearchPatientsRequest, batch_create_request::Create, batch_create_result::Outcome,
     records_service_client::RecordsServiceClient,
 };
-use neurotriage_records::store::{admin::verify_audit, patient_row};
+use neurotriage_records::store::patient_row;
 use neurotriage_sealing::Keyring;
+use neurotriage_service_kit::audit;
 use neurotriage_testkit::TestDb;
 use sea_orm::{ConnectionTrait as _, EntityTrait as _, QuerySelect as _};
 use tokio::{task::JoinSet, time::sleep};
@@ -183,7 +184,7 @@ async fn of_size(
         rows.push((call, row));
     }
     drop(service);
-    let report = verify_audit(&db.db, &Keyring::parse(program::KEYS)?, &[], "").await?;
+    let report = audit::verify(&db.db, &Keyring::parse(program::KEYS)?, &[], "").await?;
     let broken: Vec<_> = report.broken().collect();
     ensure!(broken.is_empty(), "the audit is broken: {broken:?}");
     db.drop().await?;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use neurotriage_domain::PatientId;
+use neurotriage_service_kit::audit::Call;
 use time::OffsetDateTime;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -11,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{call::Call, entry::EntryKind, error::RecordsError, records::RecordsStore};
+use crate::{entry::EntryKind, error::RecordsError, records::RecordsStore};
 
 /// Callers that may watch if nobody says.
 pub const WATCHERS_MAX_DEFAULT: usize = 64;

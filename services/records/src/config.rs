@@ -3,15 +3,14 @@
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, ParseIntError},
-    path::PathBuf,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
-use clap::{Args, Parser};
-use neurotriage_sealing::Keyring;
-use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
-use secrecy::{ExposeSecret as _, SecretString};
+use clap::Parser;
+use neurotriage_service_kit::{
+    access::AccessConfig, keyring::KeyringConfig, telemetry::TelemetryConfig,
+};
+use secrecy::SecretString;
 
 use crate::change::WATCHERS_MAX_DEFAULT;
 
@@ -51,44 +50,6 @@ pub struct Config {
     /// Traces and logs.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
-}
-
-/// Keys of what is written down about patients: a file or the text itself.
-#[derive(Clone, Debug, Args)]
-#[group(id = "keyring", required = true, multiple = false)]
-pub struct KeyringConfig {
-    /// File of keys: `use:id:state:secret` on lines, `use` one of seal, index and audit, one of each
-    /// active. `neurotriage records new-keyring` makes one.
-    #[arg(id = "keyring_file", long = "keyring-file", env = "RECORDS_KEYRING_FILE")]
-    pub file: Option<PathBuf>,
-
-    /// The same as text, lines parted by commas. Never shown.
-    #[arg(id = "keyring_text", long = "keyring", env = "RECORDS_KEYRING", hide_env_values = true)]
-    pub text: Option<SecretString>,
-}
-
-impl KeyringConfig {
-    /// Reads the keys.
-    ///
-    /// # Errors
-    /// If there are none, or they are not as they must be.
-    pub fn read(&self) -> anyhow::Result<Keyring> {
-        match (&self.file, &self.text) {
-            (Some(file), _) => {
-                let read = Keyring::read(file);
-                let (keyring, warnings) =
-                    read.with_context(|| format!("read keyring {}", file.display()))?;
-                for warning in warnings {
-                    tracing::warn!(%warning, file = %file.display(), "keyring");
-                }
-                Ok(keyring)
-            }
-            (None, Some(text)) => {
-                Keyring::parse(text.expose_secret()).context("read RECORDS_KEYRING")
-            }
-            (None, None) => bail!("no keys are set; set RECORDS_KEYRING_FILE or RECORDS_KEYRING"),
-        }
-    }
 }
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {

@@ -2,9 +2,8 @@
 
 use std::{error::Error, time::Duration};
 
-use neurotriage_audit::EventError;
 use neurotriage_domain::{DomainError, ErrorCode, FieldViolation, PatientId};
-use neurotriage_service_kit::access::AccessError;
+use neurotriage_service_kit::audit::{AuditError, CallError};
 use uuid::Uuid;
 
 use crate::entry::EntryKind;
@@ -23,16 +22,9 @@ pub enum RecordsError {
     #[error("request has invalid fields; see the field violations")]
     Invalid(Vec<FieldViolation>),
 
-    /// The call may not.
+    /// The call may not, or can't be named in the audit.
     #[error(transparent)]
-    Access(AccessError),
-
-    /// The audit can't name who calls or why.
-    #[error("caller can't be named in the audit: {source}; get another token")]
-    Caller {
-        /// What is wrong.
-        source: EventError,
-    },
+    Call(#[from] CallError),
 
     /// No such patient.
     #[error("patient {patient_id} not found")]
@@ -139,6 +131,17 @@ impl RecordsError {
     }
 }
 
+impl From<AuditError> for RecordsError {
+    fn from(error: AuditError) -> Self {
+        let AuditError { operation, source, is_away } = error;
+        if is_away {
+            Self::Unavailable { operation, source }
+        } else {
+            Self::Store { operation, source }
+        }
+    }
+}
+
 /// Returns a wrong field; `description` says what would be right.
 pub(crate) fn violation(field: &str, description: impl Into<String>) -> FieldViolation {
     FieldViolation { field: field.to_owned(), description: description.into() }
@@ -148,8 +151,7 @@ impl DomainError for RecordsError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::InvalidArgument,
-            Self::Access(error) => error.code(),
-            Self::Caller { .. } => ErrorCode::PermissionDenied,
+            Self::Call(error) => error.code(),
             Self::PatientNotFound { .. } | Self::EntryNotFound { .. } => ErrorCode::NotFound,
             Self::RequestReused { .. } | Self::NumberTaken { .. } | Self::StudyLinked { .. } => {
                 ErrorCode::AlreadyExists
@@ -165,8 +167,7 @@ impl DomainError for RecordsError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "INVALID_FIELDS",
-            Self::Access(error) => error.reason(),
-            Self::Caller { .. } => "CALLER_NOT_NAMED",
+            Self::Call(error) => error.reason(),
             Self::PatientNotFound { .. } => "PATIENT_NOT_FOUND",
             Self::EntryNotFound { kind, .. } => match kind {
                 Some(EntryKind::SymptomReport) => "SYMPTOM_REPORT_NOT_FOUND",
@@ -189,7 +190,7 @@ impl DomainError for RecordsError {
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Access(error) => error.metadata(),
+            Self::Call(error) => error.metadata(),
             Self::PatientNotFound { patient_id }
             | Self::NumberTaken { patient_id }
             | Self::StudyLinked { patient_id }
@@ -210,7 +211,6 @@ impl DomainError for RecordsError {
                 vec![("watchersMax", watchers_max.to_string())]
             }
             Self::Invalid(_)
-            | Self::Caller { .. }
             | Self::ShuttingDown
             | Self::Unavailable { .. }
             | Self::Store { .. } => Vec::new(),
@@ -227,11 +227,10 @@ impl DomainError for RecordsError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Access(error) => error.retry_after(),
+            Self::Call(error) => error.retry_after(),
             Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
             Self::TooManyWatchers { .. } | Self::ShuttingDown => Some(WATCH_RETRY_AFTER),
             Self::Invalid(_)
-            | Self::Caller { .. }
             | Self::PatientNotFound { .. }
             | Self::EntryNotFound { .. }
             | Self::RequestReused { .. }

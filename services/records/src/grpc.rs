@@ -8,17 +8,12 @@ mod watch;
 use neurotriage_audit::Action;
 use neurotriage_domain::PatientId;
 use neurotriage_proto::records::v1::{self as pb, records_service_server::RecordsService};
-use neurotriage_service_kit::{
-    access::{Grant, Identity},
-    status::to_status,
-    telemetry,
-};
+use neurotriage_service_kit::{audit::Call, status::to_status};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Span, field::display};
 
 use self::token::{List, Query};
 use crate::{
-    call::Call,
     change::Watchers,
     entry::{Note, StudyLink},
     error::RecordsError,
@@ -60,22 +55,17 @@ impl<S: RecordsStore> RecordsGrpc<S> {
     ) -> Result<(), Status> {
         Span::current().record("patient_id", display(patient_id));
         let Err(error) = call.check_patient(patient_id) else { return Ok(()) };
-        Err(refuse(self.records.store().deny(call, action, patient_id, error).await))
+        Err(refuse(self.records.store().deny(call, action, patient_id, error.into()).await))
     }
 }
 
-fn refuse(error: RecordsError) -> Status {
-    to_status(ERROR_DOMAIN, error)
+fn refuse(error: impl Into<RecordsError>) -> Status {
+    to_status(ERROR_DOMAIN, error.into())
 }
 
 /// Returns who calls, or why the request can't be answered.
 fn call<T>(request: &Request<T>) -> Result<Call, Status> {
-    let grant =
-        Grant::of(request.extensions()).map_err(|error| refuse(RecordsError::Access(error)))?;
-    let identity: &Identity = request.extensions().get().ok_or_else(|| {
-        refuse(RecordsError::Access(neurotriage_service_kit::access::AccessError::CallNotChecked))
-    })?;
-    Call::new(grant, identity, telemetry::trace_id().as_deref()).map_err(refuse)
+    Call::of(request.extensions()).map_err(refuse)
 }
 
 /// Splits a request into who calls and what is asked for.

@@ -4,7 +4,6 @@
 //! people write into coded findings. None of these knows tonic or sea-orm: `store` and `grpc` depend on
 //! them, never the other way round, and never on each other.
 
-pub mod call;
 pub mod change;
 pub mod coding;
 pub mod config;

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use neurotriage_audit::Action;
 use neurotriage_domain::{FieldViolation, PatientId};
+use neurotriage_service_kit::audit::Call;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::{
-    call::Call,
     change::{Change, Position},
     coding,
     entry::{Content, Entry, Note, StudyLink},
@@ -204,7 +204,7 @@ pub trait RecordsStore: Clone + Send + Sync + 'static {
     /// Returns one entry, if the call may touch its patient.
     ///
     /// # Errors
-    /// [`RecordsError::EntryNotFound`], [`RecordsError::Access`].
+    /// [`RecordsError::EntryNotFound`], [`RecordsError::Call`].
     fn read_entry<C: Content>(
         &self,
         call: &Call,
@@ -227,7 +227,7 @@ pub trait RecordsStore: Clone + Send + Sync + 'static {
     /// Hides an entry, if the call may touch its patient; returns the revision after.
     ///
     /// # Errors
-    /// [`RecordsError::EntryNotFound`], [`RecordsError::Stale`], [`RecordsError::Access`].
+    /// [`RecordsError::EntryNotFound`], [`RecordsError::Stale`], [`RecordsError::Call`].
     fn delete_entry(
         &self,
         call: &Call,

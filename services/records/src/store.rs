@@ -5,7 +5,6 @@
 //! (`vault`); the database sees ids, times and keyed hashes.
 
 pub mod admin;
-mod audit;
 mod changes;
 mod entries;
 mod merge;
@@ -16,32 +15,25 @@ mod tokens;
 mod unit;
 mod vault;
 
-use std::{
-    collections::HashSet,
-    error::Error,
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use neurotriage_audit::Action;
-use neurotriage_domain::{HospitalId, PatientId};
+use neurotriage_domain::PatientId;
 use neurotriage_sealing::Keyring;
-use neurotriage_service_kit::database;
-use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlErr};
+use neurotriage_service_kit::{
+    audit::{AuditLog, Call},
+    database,
+};
+use sea_orm::{DatabaseConnection, DbErr, SqlErr};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::unit::Unit;
 pub use self::{
-    rows::{
-        audit_entry_row, audit_head_row, audit_hospital_row, change_row, entry_row, patient_row,
-        search_token_row,
-    },
+    rows::{change_row, entry_row, patient_row, search_token_row},
     vault::{Vault, VaultError},
 };
 use crate::{
-    call::Call,
     change::{Change, Position},
     entry::{Content, Entry},
     error::RecordsError,
@@ -55,16 +47,13 @@ const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Longest that an operation may take, waits for a connection and for locks too. A database that is there and silent,
 /// stopped or cut off, ends nothing by itself.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most hospitals whose audit this process remembers to be there.
-const HOSPITALS_MAX: usize = 10_000;
 
 /// [`RecordsStore`] over a connection pool. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SqlRecordsStore {
     db: DatabaseConnection,
     vault: Arc<Vault>,
-    /// Hospitals whose audit chains are known to be there.
-    provisioned: Arc<Mutex<HashSet<HospitalId>>>,
+    audit: AuditLog,
 }
 
 impl SqlRecordsStore {
@@ -74,28 +63,14 @@ impl SqlRecordsStore {
     /// If a use of keys has no active one.
     pub fn new(db: DatabaseConnection, keyring: &Keyring) -> Result<Self, VaultError> {
         let vault = Arc::new(Vault::new(keyring)?);
-        Ok(Self { db, vault, provisioned: Arc::default() })
-    }
-
-    /// Makes the audit's chains of a hospital at its first call.
-    async fn provision(&self, call: &Call) -> Result<(), RecordsError> {
-        let known = |provisioned: &HashSet<HospitalId>| provisioned.contains(&call.hospital_id);
-        if known(&self.provisioned.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(());
-        }
-        audit::provision(&self.db, &self.vault.signer, &call.hospital_id, call.tenant()?).await?;
-        let mut provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
-        if provisioned.len() >= HOSPITALS_MAX {
-            provisioned.clear();
-        }
-        provisioned.insert(call.hospital_id.clone());
-        Ok(())
+        let audit = AuditLog::new(db.clone(), keyring)?;
+        Ok(Self { db, vault, audit })
     }
 }
 
 fn failed(operation: &'static str) -> impl Fn(DbErr) -> RecordsError {
     move |error| {
-        let away = database::is_away(&error) || is_deadlock(&error);
+        let away = database::is_transient(&error);
         let source: Box<dyn Error + Send + Sync> = Box::new(error);
         if away {
             RecordsError::Unavailable { operation, source }
@@ -114,20 +89,6 @@ async fn in_time<T>(
     timeout(OPERATION_TIMEOUT, work).await.map_err(late)?
 }
 
-/// SQLSTATE of a transaction that PostgreSQL ended because it and others waited for each other.
-const POSTGRES_DEADLOCK: &str = "40P01";
-
-/// Returns whether the database ended the transaction so that others may go on: made again, it passes.
-fn is_deadlock(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
-        error
-    else {
-        return false;
-    };
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == POSTGRES_DEADLOCK)
-}
-
 /// Returns whether a value that must be unique is taken.
 fn is_taken(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
@@ -143,11 +104,6 @@ struct UnknownValue {
 fn unknown(operation: &'static str, column: &'static str) -> RecordsError {
     RecordsError::store(operation, UnknownValue { column })
 }
-
-/// A thing that must be there is not.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Missing(&'static str);
 
 impl RecordsStore for SqlRecordsStore {
     async fn create_patient(

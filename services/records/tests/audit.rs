@@ -17,11 +17,8 @@ use neurotriage_proto::records::v1::{
     WatchChangesRequest, batch_create_request::Create,
     records_service_client::RecordsServiceClient,
 };
-use neurotriage_records::store::{
-    admin::{VerifyError, checkpoint_audit, verify_audit},
-    audit_entry_row,
-};
 use neurotriage_sealing::Keyring;
+use neurotriage_service_kit::audit::{OperatorError, audit_entry_row, checkpoint, verify};
 use neurotriage_service_kit::telemetry::{self, TelemetryConfig, TelemetryGuard};
 use neurotriage_testkit::{databases, issuer::Issuer};
 use sea_orm::DatabaseConnection;
@@ -290,7 +287,7 @@ async fn the_audit_is_whole_after_a_mixed_load() -> anyhow::Result<()> {
         while let Some(ended) = tasks.join_next().await {
             ended??;
         }
-        let report = verify_audit(&harness.db.service, &harness::keyring(), &[], "").await?;
+        let report = verify(&harness.db.service, &harness::keyring(), &[], "").await?;
         assert_eq!(report.broken().count(), 0, "{:?}", report.broken().next());
         let rows = stored::audit(harness.store()).await?;
         assert_eq!(report.entries(), rows.len() as u64);
@@ -314,12 +311,12 @@ async fn checkpoints_are_read_back() -> anyhow::Result<()> {
             harness.create(patient(1)).await?;
         }
         let (db, keys) = (harness.db.service.clone(), harness::keyring());
-        let lines = checkpoint_audit(&db, &keys).await?;
+        let lines = checkpoint(&db, &keys).await?;
         assert!(lines.len() == 2 && lines[0].starts_with("c1 north ") && !lines[0].contains('\n'));
         harness.create(patient(2)).await?;
-        let later = checkpoint_audit(&db, &keys).await?;
+        let later = checkpoint(&db, &keys).await?;
         let file = [lines.clone(), vec![String::new()], later].concat().join("\n");
-        let report = verify_audit(&db, &keys, &[], &file).await?;
+        let report = verify(&db, &keys, &[], &file).await?;
         assert_eq!((report.checkpoints, report.broken().count()), (4, 0));
         assert_eq!((report.chains.len(), report.entries()), (128, 3));
 
@@ -336,15 +333,15 @@ async fn checkpoints_are_read_back() -> anyhow::Result<()> {
             ("another key", lines[0].clone(), &Keyring::parse(&other)?),
         ];
         for (case, line, keys) in table {
-            let refused = verify_audit(&db, keys, &[], &format!("\n{line}\n")).await;
+            let refused = verify(&db, keys, &[], &format!("\n{line}\n")).await;
             assert!(
-                matches!(refused, Err(VerifyError::Checkpoint { line: 2, .. })),
+                matches!(refused, Err(OperatorError::Checkpoint { line: 2, .. })),
                 "case: {case}: {refused:?}"
             );
         }
         // Whose chains must be there is known from elsewhere too.
         let absent = ["west".parse()?];
-        let report = verify_audit(&db, &keys, &absent, "").await?;
+        let report = verify(&db, &keys, &absent, "").await?;
         assert_eq!(report.broken().count(), 64);
         assert!(report.broken().all(|(chain, _)| chain.hospital_id == absent[0]));
         harness.stop().await?;

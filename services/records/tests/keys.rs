@@ -18,10 +18,11 @@ use neurotriage_proto::records::v1::{
     batch_create_request::Create,
 };
 use neurotriage_records::store::{
-    admin::{VerifyError, rotate_keys, verify_audit},
-    audit_head_row, entry_row, patient_row, search_token_row,
+    admin::{RotateError, rotate_keys},
+    entry_row, patient_row, search_token_row,
 };
 use neurotriage_sealing::Keyring;
+use neurotriage_service_kit::audit::{self, audit_head_row};
 use neurotriage_testkit::{TestDb, databases};
 use sea_orm::EntityTrait as _;
 use tonic::{Code, Status};
@@ -162,7 +163,7 @@ async fn records_stay_readable_while_keys_change() -> anyhow::Result<()> {
             refusal(harness.link(&before.known.patient_id, OTHER_STUDY).await).1,
             "STUDY_LINKED"
         );
-        let report = verify_audit(&harness.db.service, &new(), &[], "").await?;
+        let report = audit::verify(&harness.db.service, &new(), &[], "").await?;
         assert_eq!(report.broken().count(), 0, "{:?}", report.broken().next());
         // The hash of what the request said was made with a key that is gone.
         let again = harness.create_as(&before.request_id, named(1, "Kim Hana")).await;
@@ -242,7 +243,7 @@ async fn calls_go_on_while_rows_are_sealed_again() -> anyhow::Result<()> {
             ended??;
         }
         check_unique(&mut harness).await?;
-        let report = verify_audit(&harness.db.service, &both(), &[], "").await?;
+        let report = audit::verify(&harness.db.service, &both(), &[], "").await?;
         assert_eq!(report.broken().count(), 0);
         let mut harness = start_keyed(harness.leave().await?, new()).await?;
         check(&mut harness, &before).await?;
@@ -338,13 +339,13 @@ async fn without_the_right_key_nothing_is_shown() -> anyhow::Result<()> {
             let refused = rotate_keys(&db.service, &keyring).await;
             // With the name of the active key it is taken for sealed already, until it is opened.
             if let Err(error) = refused {
-                assert!(matches!(error, VerifyError::Store(_)), "{error:?}");
+                assert!(matches!(error, RotateError::Store(_)), "{error:?}");
             }
         }
         let [wrong, missing] = exchanged("audit");
         for keyring in [wrong, missing] {
             assert!(rotate_keys(&db.service, &keyring).await.is_err());
-            let report = verify_audit(&db.service, &keyring, &[], "").await?;
+            let report = audit::verify(&db.service, &keyring, &[], "").await?;
             assert_eq!(report.broken().count(), 64);
             let by_head = |why: &Break| matches!(why, Break::HeadSignature { .. });
             assert!(report.broken().all(|(_, why)| by_head(why)));
@@ -352,7 +353,7 @@ async fn without_the_right_key_nothing_is_shown() -> anyhow::Result<()> {
         let mut harness = start_keyed(db, old()).await?;
         assert_eq!(harness.get(&known.patient_id).await?, known);
         assert_eq!(harness.reports(&known.patient_id).await?, [report]);
-        assert_eq!(verify_audit(harness.store(), &old(), &[], "").await?.broken().count(), 0);
+        assert_eq!(audit::verify(harness.store(), &old(), &[], "").await?.broken().count(), 0);
         harness.stop().await?;
     }
     Ok(())

@@ -10,11 +10,9 @@ use neurotriage_audit::{
     Tenant, Witness, append,
 };
 use neurotriage_migrations::records::Migrator;
-use neurotriage_records::store::{
-    admin::{checkpoint_audit, verify_audit},
-    audit_entry_row, audit_head_row, patient_row,
-};
+use neurotriage_records::store::patient_row;
 use neurotriage_sealing::Keyring;
+use neurotriage_service_kit::audit::{audit_entry_row, audit_head_row, checkpoint, verify};
 use neurotriage_testkit::databases;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseConnection, EntityTrait as _,
@@ -73,7 +71,7 @@ impl Chain {
         db: &DatabaseConnection,
         checkpoints: &str,
     ) -> anyhow::Result<Result<u64, Break>> {
-        let report = verify_audit(db, &keyring(), &[], checkpoints).await?;
+        let report = verify(db, &keyring(), &[], checkpoints).await?;
         let (own, others): (Vec<_>, Vec<_>) =
             report.chains.into_iter().partition(|chain| i32::from(chain.shard) == self.shard);
         assert_eq!((own.len(), others.len()), (1, 63));
@@ -311,7 +309,7 @@ async fn an_older_state_shows_in_a_checkpoint_alone() -> anyhow::Result<()> {
         for _ in 0..3 {
             harness.get(&id).await?;
         }
-        let line = checkpoint_audit(&harness.db.service, &keyring()).await?.join("\n");
+        let line = checkpoint(&harness.db.service, &keyring()).await?.join("\n");
         let number: i64 = line.split(' ').nth(2).expect("a number").parse()?;
         let db = harness.store().clone();
         assert_eq!(old.verify(&db, &line).await?, Ok(10));
@@ -351,7 +349,7 @@ async fn a_hospital_without_heads_gets_no_new_chain() -> anyhow::Result<()> {
         let db = harness.store();
         assert_eq!(audit_head_row::Entity::find().count(db).await?, 0);
         assert_eq!(patient_row::Entity::find().count(db).await?, 1);
-        let report = verify_audit(db, &keyring(), &[], "").await?;
+        let report = verify(db, &keyring(), &[], "").await?;
         assert_eq!(report.broken().count(), 64);
         assert!(report.broken().all(|(_, why)| matches!(why, Break::HeadMissing { .. })));
 
@@ -359,7 +357,7 @@ async fn a_hospital_without_heads_gets_no_new_chain() -> anyhow::Result<()> {
         let heads = heads.into_iter().map(|head| head.into_active_model());
         audit_head_row::Entity::insert_many(heads).exec_without_returning(db).await?;
         harness.get(&id).await?;
-        assert_eq!(verify_audit(harness.store(), &keyring(), &[], "").await?.broken().count(), 0);
+        assert_eq!(verify(harness.store(), &keyring(), &[], "").await?.broken().count(), 0);
         harness.stop().await?;
     }
     Ok(())

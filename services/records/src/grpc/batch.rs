@@ -5,12 +5,12 @@ use neurotriage_domain::{DomainError as _, ErrorCode};
 use neurotriage_proto::records::v1::{
     self as pb, batch_create_request::Create, batch_create_result::Outcome,
 };
+use neurotriage_service_kit::audit::Call;
 use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
 use super::{convert, refuse};
 use crate::{
-    call::Call,
     error::RecordsError,
     records::{Records, RecordsStore},
 };

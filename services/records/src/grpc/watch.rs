@@ -4,11 +4,11 @@ use std::pin::Pin;
 
 use futures::{Stream, stream};
 use neurotriage_proto::records::v1 as pb;
+use neurotriage_service_kit::audit::Call;
 use tonic::Status;
 
 use super::{convert, refuse, token};
 use crate::{
-    call::Call,
     change::{Change, ChangeAction, Position, RecordKind, Told, Watchers},
     entry::EntryKind,
     error::RecordsError,

@@ -2,7 +2,10 @@
 
 use neurotriage_audit::{Action, Detail};
 use neurotriage_domain::PatientId;
-use neurotriage_service_kit::tenant::{self, Mode};
+use neurotriage_service_kit::{
+    audit::Call,
+    tenant::{self, Mode},
+};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbBackend, EntityTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
@@ -11,7 +14,6 @@ use uuid::Uuid;
 
 use super::{SqlRecordsStore, change_row, failed, queries, unit::Unit, unknown};
 use crate::{
-    call::Call,
     change::{Change, ChangeAction, Position, RecordKind},
     error::RecordsError,
 };
@@ -22,7 +24,7 @@ const READ: &str = "read changes";
 /// may be.
 pub(super) async fn begin(store: &SqlRecordsStore, call: &Call) -> Result<Position, RecordsError> {
     let mut unit = Unit::begin(store, call).await?;
-    let position = match horizon(&unit.transaction).await? {
+    let position = match horizon(unit.transaction()).await? {
         Some(horizon) => Position { transaction_id: horizon - 1, sequence: i64::MAX },
         None => {
             let newest = change_row::Entity::find()
@@ -30,7 +32,7 @@ pub(super) async fn begin(store: &SqlRecordsStore, call: &Call) -> Result<Positi
                 .order_by_desc(change_row::Column::TransactionId)
                 .order_by_desc(change_row::Column::Sequence)
                 .limit(1)
-                .one(&unit.transaction)
+                .one(unit.transaction())
                 .await
                 .map_err(failed(READ))?;
             let at =

@@ -2,6 +2,7 @@
 
 use neurotriage_audit::{Action, Detail};
 use neurotriage_domain::PatientId;
+use neurotriage_service_kit::audit::Call;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
     QueryTrait as _, sea_query::LockType,
@@ -17,7 +18,6 @@ use super::{
     vault::SealedTable,
 };
 use crate::{
-    call::Call,
     change::{ChangeAction, RecordKind},
     entry::{Content, Entry, EntryKind},
     error::RecordsError,
@@ -144,7 +144,7 @@ pub(super) async fn read<C: Content>(
         }
     };
     if let Err(error) = call.check_patient(row.patient_id.into()) {
-        return Err(unit.refuse(Action::Read, kind, Some(entry_id), error).await);
+        return Err(unit.refuse(Action::Read, kind, Some(entry_id), error.into()).await);
     }
     let revision = Detail::none().revision(row.revision.unsigned_abs());
     unit.note(Action::Read, kind, Some(entry_id), revision)?;
@@ -180,7 +180,7 @@ pub(super) async fn list<C: Content>(
     let by = (filter, tokens.as_deref());
     let rows = u64::from(limit) + 1;
     let mut rows = queries::entries(hospital, patient.patient_id, C::KIND, by, before, rows)
-        .all(&unit.transaction)
+        .all(unit.transaction())
         .await
         .map_err(failed("list entries"))?;
     let more = cut(&mut rows, limit, |row| row.content.as_ref().map_or(0, String::len));
@@ -217,7 +217,7 @@ pub(super) async fn delete(
     };
     let current = row.revision.unsigned_abs();
     let refused = match call.check_patient(row.patient_id.into()) {
-        Err(error) => Some(error),
+        Err(error) => Some(error.into()),
         Ok(()) if current != revision => Some(RecordsError::Stale { revision: current }),
         Ok(()) => None,
     };
@@ -236,7 +236,7 @@ pub(super) async fn delete(
         .set(columns)
         .filter(entry_row::Column::EntryId.eq(entry_id))
         .filter(entry_row::Column::HospitalId.eq(unit.hospital()))
-        .exec(&unit.transaction)
+        .exec(unit.transaction())
         .await
         .map_err(failed(WRITE))?;
     tokens::delete(&unit, entry_id).await?;
@@ -257,7 +257,7 @@ async fn find(
     let query = entry_row::Entity::find_by_id(entry_id)
         .filter(entry_row::Column::HospitalId.eq(unit.hospital()));
     let query = if to_change { query.lock(LockType::NoKeyUpdate) } else { query };
-    query.one(&unit.transaction).await.map_err(failed(READ))
+    query.one(unit.transaction()).await.map_err(failed(READ))
 }
 
 /// Returns whether neither the entry nor its patient was deleted or erased.
@@ -276,7 +276,7 @@ async fn find_by_request(
     entry_row::Entity::find()
         .filter(entry_row::Column::HospitalId.eq(unit.hospital()))
         .filter(entry_row::Column::RequestId.eq(request_id))
-        .one(&unit.transaction)
+        .one(unit.transaction())
         .await
         .map_err(failed("read entry by request"))
 }
@@ -304,7 +304,7 @@ async fn find_study<C: Content>(
         .filter(search_token_row::Column::HospitalId.eq(unit.hospital()))
         .filter(search_token_row::Column::Kind.eq("study"))
         .filter(search_token_row::Column::Token.is_in(tokens))
-        .one(&unit.transaction)
+        .one(unit.transaction())
         .await
         .map_err(failed("read link by study"))?;
     Ok(row.map(|row| row.patient_id))

@@ -2,6 +2,7 @@
 
 use neurotriage_audit::{Action, Detail};
 use neurotriage_domain::PatientId;
+use neurotriage_service_kit::audit::Call;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
     sea_query::LockType,
@@ -17,7 +18,6 @@ use super::{
     vault::SealedTable,
 };
 use crate::{
-    call::Call,
     change::{ChangeAction, RecordKind},
     error::RecordsError,
     patient::{MEDICAL_RECORD_NUMBERS_MAX, Patient},
@@ -142,7 +142,7 @@ async fn move_over(unit: &Unit<'_>, from: Uuid, to: Uuid) -> Result<(), RecordsE
         .set(columns)
         .filter(entry_row::Column::HospitalId.eq(hospital))
         .filter(entry_row::Column::PatientId.eq(from))
-        .exec(&unit.transaction)
+        .exec(unit.transaction())
         .await
         .map_err(failed(MERGE))?;
     let columns = search_token_row::ActiveModel { patient_id: Set(to), ..Default::default() };
@@ -150,7 +150,7 @@ async fn move_over(unit: &Unit<'_>, from: Uuid, to: Uuid) -> Result<(), RecordsE
         .set(columns)
         .filter(search_token_row::Column::HospitalId.eq(hospital))
         .filter(search_token_row::Column::PatientId.eq(from))
-        .exec(&unit.transaction)
+        .exec(unit.transaction())
         .await
         .map_err(failed(MERGE))?;
     // Who was merged into the duplicate before is now one step away from who remains.
@@ -159,7 +159,7 @@ async fn move_over(unit: &Unit<'_>, from: Uuid, to: Uuid) -> Result<(), RecordsE
         .set(columns)
         .filter(patient_row::Column::HospitalId.eq(hospital))
         .filter(patient_row::Column::MergedInto.eq(from))
-        .exec(&unit.transaction)
+        .exec(unit.transaction())
         .await
         .map_err(failed(MERGE))?;
     Ok(())
@@ -186,7 +186,7 @@ pub(super) async fn erase(
         .filter(patient_row::Column::HospitalId.eq(hospital))
         .filter(patient_row::Column::MergedInto.eq(row.patient_id))
         .lock(LockType::NoKeyUpdate)
-        .all(&unit.transaction)
+        .all(unit.transaction())
         .await
         .map_err(failed(ERASE))?;
     gone.push(row.clone());
@@ -217,14 +217,14 @@ pub(super) async fn erase(
         .filter(entry_row::Column::HospitalId.eq(hospital))
         .filter(entry_row::Column::PatientId.eq(row.patient_id))
         .filter(entry_row::Column::ErasedAt.is_null())
-        .exec(&unit.transaction)
+        .exec(unit.transaction())
         .await
         .map_err(failed(ERASE))?
         .rows_affected;
     search_token_row::Entity::delete_many()
         .filter(search_token_row::Column::HospitalId.eq(hospital))
         .filter(search_token_row::Column::PatientId.eq(row.patient_id))
-        .exec(&unit.transaction)
+        .exec(unit.transaction())
         .await
         .map_err(failed(ERASE))?;
     for patient in &gone {

@@ -3,6 +3,7 @@
 use neurotriage_audit::{Action, Detail};
 use neurotriage_domain::PatientId;
 use neurotriage_sealing::IndexError;
+use neurotriage_service_kit::audit::Call;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
     QueryTrait as _, sea_query::LockType,
@@ -17,7 +18,6 @@ use super::{
     vault::{self, SealedTable},
 };
 use crate::{
-    call::Call,
     change::{ChangeAction, RecordKind},
     error::RecordsError,
     patient::{Patient, PatientChanges, PatientDetails, PatientField},
@@ -167,7 +167,7 @@ pub(super) async fn list(
 ) -> Result<Page<Patient>, RecordsError> {
     let unit = Unit::begin(store, call).await?;
     let rows = queries::patients(unit.hospital(), filter, before, u64::from(limit) + 1)
-        .all(&unit.transaction)
+        .all(unit.transaction())
         .await
         .map_err(failed("list patients"))?;
     shown(unit, rows, limit, &["list"], |_| true).await
@@ -189,7 +189,7 @@ pub(super) async fn search(
     }
     let unit = Unit::begin(store, call).await?;
     let rows = queries::patients_with(unit.hospital(), &parts, before, u64::from(limit) + 1)
-        .all(&unit.transaction)
+        .all(unit.transaction())
         .await
         .map_err(failed("search patients"))?;
     // Tokens are cut short: what was opened decides.
@@ -438,7 +438,7 @@ pub(super) async fn find_remaining(
         Lock::Share => query.lock(LockType::Share),
         Lock::Write => query.lock(LockType::NoKeyUpdate),
     };
-    query.one(&unit.transaction).await.map_err(failed(READ))
+    query.one(unit.transaction()).await.map_err(failed(READ))
 }
 
 /// Returns the row of a patient as it is.
@@ -448,7 +448,7 @@ pub(super) async fn find(
 ) -> Result<Option<patient_row::Model>, RecordsError> {
     patient_row::Entity::find_by_id(patient_id)
         .filter(patient_row::Column::HospitalId.eq(unit.hospital()))
-        .one(&unit.transaction)
+        .one(unit.transaction())
         .await
         .map_err(failed(READ))
 }
@@ -460,7 +460,7 @@ async fn find_by_request(
     patient_row::Entity::find()
         .filter(patient_row::Column::HospitalId.eq(unit.hospital()))
         .filter(patient_row::Column::RequestId.eq(request_id))
-        .one(&unit.transaction)
+        .one(unit.transaction())
         .await
         .map_err(failed("read patient by request"))
 }
@@ -489,7 +489,7 @@ async fn find_number(
     if let Some(own) = own {
         query = query.filter(search_token_row::Column::PatientId.ne(own));
     }
-    let row = query.one(&unit.transaction).await.map_err(failed("read patient by number"))?;
+    let row = query.one(unit.transaction()).await.map_err(failed("read patient by number"))?;
     Ok(row.map(|row| row.patient_id))
 }
 
@@ -518,7 +518,7 @@ pub(super) async fn write(
         .set(columns)
         .filter(patient_row::Column::PatientId.eq(patient_id))
         .filter(patient_row::Column::HospitalId.eq(unit.hospital()))
-        .exec(&unit.transaction)
+        .exec(unit.transaction())
         .await
         .map_err(failed(WRITE))?;
     if written.rows_affected == 1 { Ok(()) } else { Err(RecordsError::store(WRITE, "row is gone")) }

@@ -56,7 +56,7 @@ pub(super) async fn delete(unit: &Unit<'_>, record_id: Uuid) -> Result<(), Recor
     search_token_row::Entity::delete_many()
         .filter(search_token_row::Column::HospitalId.eq(unit.hospital()))
         .filter(search_token_row::Column::RecordId.eq(record_id))
-        .exec(&unit.transaction)
+        .exec(unit.transaction())
         .await
         .map_err(failed("remove search tokens"))?;
     Ok(())

@@ -1,6 +1,5 @@
 //! What is written down about patients, sealed; and the keyed hashes it is found by.
 
-use neurotriage_audit::Signer;
 use neurotriage_sealing::{
     IndexColumn, IndexError, Indexer, Keyring, KeyringError, Normal, Place, PrefixColumn, Sealed,
     Sealer,
@@ -63,8 +62,6 @@ impl SealedTable {
 pub struct Vault {
     sealer: Sealer,
     indexer: Indexer,
-    /// Signs the audit.
-    pub(super) signer: Signer,
 }
 
 /// The stored word of a key's kind.
@@ -84,11 +81,7 @@ impl Vault {
     /// # Errors
     /// If a use of keys has no active one.
     pub fn new(keyring: &Keyring) -> Result<Self, VaultError> {
-        Ok(Self {
-            sealer: Sealer::new(keyring)?,
-            indexer: Indexer::new(keyring)?,
-            signer: Signer::new(keyring)?,
-        })
+        Ok(Self { sealer: Sealer::new(keyring)?, indexer: Indexer::new(keyring)? })
     }
 
     pub(super) fn seal<C: Serialize>(

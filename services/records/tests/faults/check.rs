@@ -8,10 +8,9 @@ use neurotriage_proto::records::v1::{
     GetSymptomReportRequest, ListPatientsRequest, Patient,
     records_service_client::RecordsServiceClient,
 };
-use neurotriage_records::store::{
-    admin::verify_audit, audit_entry_row, change_row, entry_row, patient_row, search_token_row,
-};
+use neurotriage_records::store::{change_row, entry_row, patient_row, search_token_row};
 use neurotriage_sealing::Keyring;
+use neurotriage_service_kit::audit::{self, audit_entry_row};
 use sea_orm::{
     ColumnTrait as _, DatabaseConnection, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
 };
@@ -82,7 +81,7 @@ pub(crate) async fn audit(
     db: &DatabaseConnection,
     stored: &BTreeSet<String>,
 ) -> anyhow::Result<()> {
-    let report = verify_audit(db, &Keyring::parse(KEYS)?, &[], "").await?;
+    let report = audit::verify(db, &Keyring::parse(KEYS)?, &[], "").await?;
     let broken: Vec<_> = report.broken().collect();
     assert!(broken.is_empty(), "{broken:?}");
     let rows = audit_entry_row::Entity::find().all(db).await?;

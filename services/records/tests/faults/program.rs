@@ -103,7 +103,7 @@ fn spawn(url: &SecretString, connections: u32, port: u16, log: PathBuf) -> anyho
         .env("RECORDS_LISTEN", format!("127.0.0.1:{port}"))
         .env("RECORDS_DATABASE_URL", url.expose_secret())
         .env("RECORDS_DATABASE_CONNECTIONS_MAX", connections.to_string())
-        .env("RECORDS_KEYRING", KEYS)
+        .env("KEYRING", KEYS)
         .stdin(Stdio::null())
         .stderr(log.try_clone()?)
         .stdout(log)

@@ -3,10 +3,8 @@
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, EntityTrait as _, Statement};
 use uuid::Uuid;
 
-use neurotriage_records::store::{
-    audit_entry_row, audit_head_row, audit_hospital_row, change_row, entry_row, patient_row,
-    search_token_row,
-};
+use neurotriage_records::store::{change_row, entry_row, patient_row, search_token_row};
+use neurotriage_service_kit::audit::{audit_entry_row, audit_head_row, audit_hospital_row};
 
 /// Every table of the service.
 pub(crate) const TABLES: [&str; 7] =

@@ -5,7 +5,6 @@ use neurotriage_audit::{
     Verified, Verifier,
 };
 use neurotriage_domain::HospitalId;
-use neurotriage_service_kit::tenant::{self, Mode};
 use sea_orm::{
     AccessMode,
     ActiveValue::Set,
@@ -17,10 +16,13 @@ use sea_orm::{
 use time::OffsetDateTime;
 
 use super::{
-    Missing, audit_entry_row as entry_row, audit_head_row as head_row,
-    audit_hospital_row as hospital_row, failed, unit::SHARDS,
+    AuditError, SHARDS, failed,
+    rows::{
+        audit_entry_row as entry_row, audit_head_row as head_row,
+        audit_hospital_row as hospital_row,
+    },
 };
-use crate::error::RecordsError;
+use crate::tenant::{self, Mode};
 
 /// Rows read at once by a verification: some 0.5 MB.
 const VERIFY_ROWS: u64 = 1000;
@@ -34,7 +36,7 @@ pub(super) async fn provision(
     signer: &Signer,
     hospital_id: &HospitalId,
     owner: Tenant,
-) -> Result<(), RecordsError> {
+) -> Result<(), AuditError> {
     const MAKE: &str = "make audit chains of hospital";
     let transaction = tenant::begin(db, hospital_id, Mode::Write).await.map_err(failed(MAKE))?;
     let row = hospital_row::ActiveModel {
@@ -70,12 +72,12 @@ pub(super) async fn sign_again(
     signer: &Signer,
     hospital_id: &HospitalId,
     chain: ChainId,
-) -> Result<(), RecordsError> {
+) -> Result<(), AuditError> {
     const SIGN: &str = "sign head of audit chain again";
     let transaction = tenant::begin(db, hospital_id, Mode::Write).await.map_err(failed(SIGN))?;
     let before = lock_head(&transaction, chain).await?;
     let (_, head) =
-        chain::append(&before, &[], signer).map_err(|error| RecordsError::store(SIGN, error))?;
+        chain::append(&before, &[], signer).map_err(|error| AuditError::new(SIGN, error))?;
     if head.mac != before.mac {
         transaction.execute(&moved(&head)).await.map_err(failed(SIGN))?;
     }
@@ -88,20 +90,17 @@ pub(super) async fn append(
     signer: &Signer,
     chain: ChainId,
     events: &[Event],
-) -> Result<(), RecordsError> {
+) -> Result<(), AuditError> {
     if events.is_empty() {
         return Ok(());
     }
     let head = lock_head(transaction, chain).await?;
     let (rows, head) = chain::append(&head, events, signer)
-        .map_err(|error| RecordsError::store("append audit entries", error))?;
+        .map_err(|error| AuditError::new("append audit entries", error))?;
     store(transaction, rows, &head).await
 }
 
-async fn lock_head(
-    transaction: &DatabaseTransaction,
-    chain: ChainId,
-) -> Result<Head, RecordsError> {
+async fn lock_head(transaction: &DatabaseTransaction, chain: ChainId) -> Result<Head, AuditError> {
     const LOCK: &str = "lock head of audit chain";
     // In SQLite the transaction holds the lock on the whole database, and the clause is left out.
     let row = head_row::Entity::find_by_id((chain.tenant.as_str().to_owned(), chain.shard.into()))
@@ -109,7 +108,7 @@ async fn lock_head(
         .one(transaction)
         .await
         .map_err(failed(LOCK))?
-        .ok_or_else(|| RecordsError::store(LOCK, Missing("hospital has no such audit chain")))?;
+        .ok_or_else(|| AuditError::new(LOCK, "hospital has no such audit chain"))?;
     Ok(head(chain, row))
 }
 
@@ -136,7 +135,7 @@ async fn store(
     transaction: &DatabaseTransaction,
     rows: Vec<Row>,
     head: &Head,
-) -> Result<(), RecordsError> {
+) -> Result<(), AuditError> {
     let entries: Vec<entry_row::ActiveModel> =
         rows.into_iter().map(entry).collect::<Result<_, _>>()?;
     let insert = entry_row::Entity::insert_many(entries).into_query();
@@ -154,9 +153,9 @@ async fn store(
     Ok(())
 }
 
-fn entry(row: Row) -> Result<entry_row::ActiveModel, RecordsError> {
-    let shard = i32::try_from(row.shard)
-        .map_err(|error| RecordsError::store("encode audit entry", error))?;
+fn entry(row: Row) -> Result<entry_row::ActiveModel, AuditError> {
+    let shard =
+        i32::try_from(row.shard).map_err(|error| AuditError::new("encode audit entry", error))?;
     Ok(entry_row::ActiveModel {
         hospital_id: Set(row.tenant),
         shard: Set(shard),
@@ -177,7 +176,7 @@ fn entry(row: Row) -> Result<entry_row::ActiveModel, RecordsError> {
 
 /// Returns the row as it stands. One that can't be read comes back without content, which does not verify: somebody
 /// altered it.
-fn row(found: &QueryResult) -> Result<Row, RecordsError> {
+fn row(found: &QueryResult) -> Result<Row, AuditError> {
     let Ok(stored) = entry_row::Model::from_query_result(found, "") else {
         let sequence: i64 =
             found.try_get("", "sequence").map_err(failed("read number of audit entry"))?;
@@ -221,7 +220,7 @@ fn unreadable(sequence: i64) -> Row {
 }
 
 /// Returns the hospitals whose chains there are.
-pub(super) async fn hospitals(db: &DatabaseConnection) -> Result<Vec<HospitalId>, RecordsError> {
+pub(super) async fn hospitals(db: &DatabaseConnection) -> Result<Vec<HospitalId>, AuditError> {
     const READ: &str = "read hospitals of audit";
     let rows = hospital_row::Entity::find()
         .order_by_asc(hospital_row::Column::HospitalId)
@@ -229,7 +228,7 @@ pub(super) async fn hospitals(db: &DatabaseConnection) -> Result<Vec<HospitalId>
         .await
         .map_err(failed(READ))?;
     let ids = rows.into_iter().map(|row| row.hospital_id.parse());
-    ids.collect::<Result<_, _>>().map_err(|error| RecordsError::store(READ, error))
+    ids.collect::<Result<_, _>>().map_err(|error| AuditError::new(READ, error))
 }
 
 /// Reads one chain of a hospital and says what is wrong with it. `anchors` are of checkpoints kept elsewhere.
@@ -239,7 +238,7 @@ pub(super) async fn verify(
     hospital_id: &HospitalId,
     chain: ChainId,
     anchors: Vec<Anchor>,
-) -> Result<Result<Verified, Break>, RecordsError> {
+) -> Result<Result<Verified, Break>, AuditError> {
     let snapshot = snapshot(db, hospital_id).await?;
     let key = (chain.tenant.as_str().to_owned(), i32::from(chain.shard));
     let stored = head_row::Entity::find_by_id(key)
@@ -263,7 +262,7 @@ async fn rows_after(
     snapshot: &DatabaseTransaction,
     chain: &ChainId,
     sequence: i64,
-) -> Result<Vec<Row>, RecordsError> {
+) -> Result<Vec<Row>, AuditError> {
     let query = entry_row::Entity::find()
         .filter(entry_row::Column::HospitalId.eq(chain.tenant.as_str()))
         .filter(entry_row::Column::Shard.eq(i32::from(chain.shard)))
@@ -279,7 +278,7 @@ async fn rows_after(
 async fn snapshot(
     db: &DatabaseConnection,
     hospital_id: &HospitalId,
-) -> Result<DatabaseTransaction, RecordsError> {
+) -> Result<DatabaseTransaction, AuditError> {
     const BEGIN: &str = "begin snapshot";
     // A transaction of SQLite is a snapshot from its first read on.
     let backend = db.get_database_backend();
@@ -306,7 +305,7 @@ pub(super) async fn checkpoint(
     hospital_id: &HospitalId,
     owner: &Tenant,
     number: i64,
-) -> Result<Checkpoint, RecordsError> {
+) -> Result<Checkpoint, AuditError> {
     const SIGN: &str = "sign checkpoint";
     let snapshot = snapshot(db, hospital_id).await?;
     let stored = head_row::Entity::find()
@@ -318,9 +317,9 @@ pub(super) async fn checkpoint(
     snapshot.rollback().await.map_err(failed("end snapshot"))?;
     let mut heads = Vec::with_capacity(stored.len());
     for row in stored {
-        let shard = u16::try_from(row.shard).map_err(|error| RecordsError::store(SIGN, error))?;
+        let shard = u16::try_from(row.shard).map_err(|error| AuditError::new(SIGN, error))?;
         heads.push(head(ChainId { tenant: owner.clone(), shard }, row));
     }
     Checkpoint::new(owner.clone(), number, OffsetDateTime::now_utc(), &heads, signer)
-        .map_err(|error| RecordsError::store(SIGN, error))
+        .map_err(|error| AuditError::new(SIGN, error))
 }
