@@ -2,15 +2,19 @@
 //!
 //! Pure: a lexicon and a text in, findings out. What is not understood is listed, never dropped.
 //!
-//! The text is cut into sentences and clauses; in each clause the longest phrases and patterns of
-//! the lexicon win; then sides, denials, what is said of the findings (onset, course, severity) and
-//! what is left over are worked out. This is matching of words, not understanding: whoever uses the
+//! The text is cut into sentences and clauses; what is about somebody else, about once or about what
+//! may come is set aside; in each clause the longest phrases and patterns of the lexicon win; then
+//! sides, denials, what is said of the findings (onset, course, severity) and what is left over are
+//! worked out. A wrong finding, denial or side is worse than none: what could be read in two ways
+//! is listed as not understood. This is matching of words, not understanding: whoever uses the
 //! findings sees the words they were read from.
 
+mod aside;
 mod attributes;
 mod english;
 mod korean;
 mod leftover;
+mod marks;
 mod matches;
 mod negation;
 mod token;
@@ -149,7 +153,7 @@ pub fn code(lexicon: &Lexicon, text: &str) -> Coded {
     let text = token::Text::read(text, lexicon);
     let mut found = Vec::new();
     for (clause, tokens) in text.clauses() {
-        if words::says_others(tokens, lexicon) {
+        if tokens.first().is_some_and(|token| token.aside) {
             continue;
         }
         let mut candidates = english::candidates(tokens, lexicon);
@@ -159,9 +163,9 @@ pub fn code(lexicon: &Lexicon, text: &str) -> Coded {
     found.sort_by_key(|found: &matches::Match| (found.span.start, found.span.end));
     english::attach_sides(&text, &mut found, lexicon);
     korean::attach_sides(&text, &mut found, lexicon);
-    negation::attach(&text, &mut found, lexicon);
+    let unsure = negation::attach(&text, &mut found, lexicon);
     let said = attributes::attach(&text, &mut found, lexicon);
-    let not_understood = leftover::pieces(&text, &found, &said, lexicon);
+    let not_understood = leftover::pieces(&text, &found, &said, &unsure, lexicon);
 
     let mut findings: Vec<Finding> = Vec::new();
     for found in &found {

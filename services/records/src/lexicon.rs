@@ -3,6 +3,7 @@
 //! The lexicon is data (`assets/lexicon/symptoms.toml`, which explains its format); this module
 //! reads it, checks it and lays it out for the matcher. It knows no text and no patient.
 
+pub(crate) mod aside;
 pub(crate) mod attributes;
 mod source;
 
@@ -10,7 +11,11 @@ use std::collections::{HashMap, HashSet};
 
 use neurotriage_domain::Side;
 
-use self::{attributes::AttributeWords, source::Source};
+use self::{
+    aside::{EnglishAside, KoreanAside},
+    attributes::AttributeWords,
+    source::Source,
+};
 use crate::coding::words;
 
 /// The lexicon that is built in.
@@ -117,6 +122,16 @@ pub(crate) struct EnglishWords {
     pub(crate) neutral: Vec<Vec<String>>,
     /// Words in a row that say that somebody else is meant.
     pub(crate) others: Vec<Vec<String>>,
+    /// Words that a denial right before them is of, and of no finding: "no relief".
+    pub(crate) deny_only: HashSet<String>,
+    /// Words in a row after "never" with which it denies nothing: "like this".
+    pub(crate) deny_void: Vec<Vec<String>>,
+    /// Words that end a denial of something not understood: "no idea why".
+    pub(crate) deny_turn: HashSet<String>,
+    /// Answers to a question, and whether they affirm.
+    pub(crate) answers: HashMap<String, bool>,
+    /// Words with which somebody else, once or what may come is meant.
+    pub(crate) aside: EnglishAside,
     /// Words that say how a finding came on, goes on and how bad it is.
     pub(crate) attributes: AttributeWords,
 }
@@ -142,8 +157,30 @@ pub(crate) struct KoreanWords {
     pub(crate) parts: Vec<String>,
     /// Stems that hold a side but mean none.
     pub(crate) neutral: Vec<String>,
+    /// Stems of two words in one clause of which the second is no finding: "치료", "진전".
+    pub(crate) neutral_pairs: Vec<(String, String)>,
     /// Stems that say that somebody else is meant.
     pub(crate) others: Vec<String>,
+    /// Stems that begin like a denial and deny nothing: "없어지".
+    pub(crate) not_deny: Vec<String>,
+    /// Stems that leave open whether it is so: "아닐까".
+    pub(crate) unsure: Vec<String>,
+    /// Stems that a denial behind them is of, if a finding stands before: "자주".
+    pub(crate) partly: Vec<String>,
+    /// Words that take what stands before them out of a denial: "밖에".
+    pub(crate) except: Vec<String>,
+    /// Stems of verbs that say only that it is so: "안 하다".
+    pub(crate) light: Vec<String>,
+    /// Particles and endings between a finding and its denial in one word, longest first.
+    pub(crate) particles: Vec<String>,
+    /// Endings of words that are the subject of what follows.
+    pub(crate) subject: Vec<String>,
+    /// Endings of a finding that is only told to come: "마시라고".
+    pub(crate) told: Vec<String>,
+    /// Answers to a question, and whether they affirm.
+    pub(crate) answers: HashMap<String, bool>,
+    /// Words with which somebody else, once or what may come is meant.
+    pub(crate) aside: KoreanAside,
     /// Stems after which a denial denies no finding: "멈추지 않는다".
     pub(crate) persist: Vec<String>,
     /// Stems that say how a finding came on, goes on and how bad it is.
@@ -225,6 +262,20 @@ impl Lexicon {
         for (entry, finding) in source.findings.iter().enumerate() {
             for phrase in &finding.english {
                 let mut row = words::english_words(phrase, &self.english_words);
+                let loses = |word: &String| {
+                    !self.english_words.idle.contains(word)
+                        && self.english_words.idle.contains(&words::canonical(
+                            word.clone(),
+                            &self.english_words,
+                        ))
+                };
+                let plain = words::plain_words(phrase);
+                let kept = plain.iter().filter(|word| !self.english_words.idle.contains(*word));
+                // "On edge" would be every edge.
+                let is_one = plain.len() > 1 && kept.count() == 1;
+                if is_one || plain.iter().any(loses) {
+                    return Err(wrong(phrase, "is not itself without its idle words"));
+                }
                 row.retain(|word| !self.english_words.idle.contains(word));
                 let first = row.first().cloned().ok_or_else(|| wrong(phrase, "has no word"))?;
                 if *owners.entry(row.clone()).or_insert(entry) != entry {
@@ -327,6 +378,27 @@ mod tests {
         let lexicon = Lexicon::built_in().unwrap();
         assert!(lexicon.entries().len() >= 80, "{}", lexicon.entries().len());
         assert!(!lexicon.version().is_empty());
+    }
+
+    #[test]
+    fn a_phrase_is_itself_without_its_idle_words() {
+        // (what the row is for, phrase, whether it is refused)
+        let table = [
+            ("nothing lost", "loss of smell", false),
+            ("one word", "ringing", false),
+            ("every edge", "on edge", true),
+            ("a form of an idle word", "ringing sides", true),
+        ];
+        for (case, phrase, refused) in table {
+            let text = format!(
+                "version = \"1\"\n[english]\ntransparent = ['on', 'of', 'side']\n[korean]\n\
+                 [classes.english]\n[classes.korean]\n\
+                 [[finding]]\nid='a'\ncode='NT:a'\nname='A'\nenglish=['{phrase}']"
+            );
+            let error = Lexicon::parse(&text).err().map(|error| error.to_string());
+            let refusal = error.is_some_and(|error| error.contains("is not itself"));
+            assert_eq!(refusal, refused, "case: {case}");
+        }
     }
 
     #[test]

@@ -49,7 +49,8 @@ pub(super) fn attach(text: &Text, found: &mut [Match], lexicon: &Lexicon) -> Vec
     let mut lone = Vec::new();
     for (index, one) in said.iter().enumerate() {
         let segment = scene.segment(one.at.start);
-        if scene.is_past(&segment) {
+        let aside = scene.tokens.get(one.at.start).is_some_and(|token| token.aside);
+        if aside || scene.is_past(&segment) {
             continue;
         }
         if scene.is_lone(&segment) {

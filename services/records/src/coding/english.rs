@@ -3,7 +3,8 @@
 use neurotriage_domain::Side;
 
 use super::{
-    matches::{Candidate, Match, overlap},
+    leftover::is_place,
+    matches::{Candidate, Match, PLACE_WEIGHT, overlap},
     token::{Break, Script, Text, Token},
 };
 use crate::lexicon::{EnglishWords, Lexicon, Pattern, Slot};
@@ -14,6 +15,9 @@ const TRANSPARENT_MAX: usize = 4;
 const OPAQUE_MAX: usize = 2;
 /// Farthest that two words of a pattern may stand apart, in words.
 const REACH_MAX: usize = 14;
+/// What a "with" or "and" between two words of a pattern counts for, in words: "left face numb with
+/// weakness of right leg".
+const JOIN_DISTANCE: usize = 3;
 
 pub(super) fn is_conjunction(token: &Token) -> bool {
     matches!(token.word.as_str(), "and" | "or" | "nor" | "plus")
@@ -66,7 +70,8 @@ fn fit_phrase(
         own.push(token.span.clone());
         next += skipped + 1;
     }
-    Some(Candidate { entry: phrase.entry, own, shared: Vec::new(), sides: 0 })
+    let shared = Vec::new();
+    Some(Candidate { entry: phrase.entry, own, shared, sides: 0, weight: 0, distance: 0 })
 }
 
 fn fit_pattern(
@@ -78,11 +83,11 @@ fn fit_pattern(
     let head = tokens.get(at)?;
     let mut own = vec![head.span.clone()];
     let mut shared = Vec::new();
-    let mut sides = 0;
+    let (mut sides, mut weight, mut distance) = (0, 0, 0);
     for slot in pattern.slots.get(1..)? {
         let forward = nearest(tokens, at, Direction::Forward, slot, pattern, lexicon);
         let backward = nearest(tokens, at, Direction::Backward, slot, pattern, lexicon);
-        let (_, place) = match (forward, backward) {
+        let (apart, place) = match (forward, backward) {
             (Some(forward), Some(backward)) if backward.0 < forward.0 => backward,
             (Some(forward), _) => forward,
             (None, backward) => backward?,
@@ -95,13 +100,16 @@ fn fit_pattern(
         let words = if slot.shared { &mut shared } else { &mut own };
         words.push(tokens.get(place)?.span.clone());
         if slot.shared {
+            let word = tokens.get(place)?;
+            weight += if is_place(word, lexicon) { PLACE_WEIGHT } else { word.span.len() };
+            distance += apart;
             for direction in [Direction::Forward, Direction::Backward] {
                 let more = neighbours(tokens, place, direction, slot, lexicon);
                 shared.extend(more.map(|token| token.span.clone()));
             }
         }
     }
-    Some(Candidate { entry: pattern.entry, own, shared, sides })
+    Some(Candidate { entry: pattern.entry, own, shared, sides, weight, distance })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,7 +132,7 @@ fn fits(token: &Token, slot: &Slot) -> bool {
     !token.neutral && slot.words.contains(&token.word)
 }
 
-/// Returns how many words that count lie between, and where the nearest word of `slot` stands.
+/// Returns how far away the nearest word of `slot` is, and where it stands.
 fn nearest(
     tokens: &[Token],
     head: usize,
@@ -134,13 +142,24 @@ fn nearest(
     lexicon: &Lexicon,
 ) -> Option<(usize, usize)> {
     let words = &lexicon.english_words;
-    let (mut at, mut opaque, mut counted) = (head, 0, 0);
+    let (mut at, mut opaque, mut distance) = (head, 0, 0);
+    let of_places = slot.words.iter().any(|word| words.places.contains(word));
+    let (mut passed_place, mut joined) = (false, false);
     for _ in 0..REACH_MAX {
         at = step(at, direction)?;
         let token = tokens.get(at)?;
         if fits(token, slot) {
-            return Some((counted, at));
+            let of_next = joined && belongs_to_next(tokens, at, lexicon);
+            return (!of_next).then_some((distance, at));
         }
+        let joins = is_conjunction(token) || matches!(token.word.as_str(), "with" | "then");
+        distance += if joins { JOIN_DISTANCE } else { 1 };
+        // "Numb right cheek and weak left arm": the cheek is numb.
+        joined |= joins && passed_place;
+        if joined && is_head(token, lexicon) {
+            return None;
+        }
+        passed_place |= of_places && is_place(token, lexicon);
         if words.deny.contains_key(&token.word) || words.deny_end.contains(&token.word) {
             return None;
         }
@@ -150,7 +169,6 @@ fn nearest(
         if slot.side {
             return None;
         }
-        counted += 1;
         let of_pattern = pattern.slots.iter().any(|slot| fits(token, slot));
         if !of_pattern && !is_conjunction(token) {
             opaque += 1;
@@ -173,15 +191,30 @@ fn neighbours<'a>(
     let mut at = from;
     let row = std::iter::from_fn(move || {
         at = step(at, direction)?;
-        tokens.get(at)
+        Some((at, tokens.get(at)?))
     });
     row.take(REACH_MAX)
+        .take_while(move |&(at, _)| {
+            direction == Direction::Backward || !belongs_to_next(tokens, at, lexicon)
+        })
+        .map(|(_, token)| token)
         .take_while(move |token| {
             fits(token, slot)
                 || is_conjunction(token)
                 || is_transparent(token, &lexicon.english_words)
         })
         .filter(move |token| fits(token, slot))
+}
+
+/// "Numbness of the left face and right arm weakness": the arm belongs to the word behind it.
+fn belongs_to_next(tokens: &[Token], at: usize, lexicon: &Lexicon) -> bool {
+    tokens.get(at + 1).is_some_and(|next| is_head(next, lexicon))
+}
+
+/// Returns true for a word that a pattern may be of: "weak", "numb".
+fn is_head(token: &Token, lexicon: &Lexicon) -> bool {
+    lexicon.english.patterns.contains_key(&token.word)
+        && !is_transparent(token, &lexicon.english_words)
 }
 
 /// Gives each match the side that is written in it, before it, or after it.

@@ -5,7 +5,8 @@ use std::ops::Range;
 use neurotriage_domain::Side;
 
 use super::{
-    matches::{Candidate, Match, overlap},
+    leftover::is_place,
+    matches::{Candidate, Match, PLACE_WEIGHT, overlap},
     token::{Break, Script, Text, Token},
 };
 use crate::lexicon::{Lexicon, Pattern, Slot};
@@ -23,12 +24,25 @@ struct Letters<'a> {
 }
 
 impl<'a> Letters<'a> {
-    fn of(tokens: &'a [Token]) -> Self {
+    fn of(tokens: &'a [Token], lexicon: &Lexicon) -> Self {
         let mut row = Vec::new();
-        for (index, token) in tokens.iter().enumerate() {
-            if token.script == Script::Hangul {
-                let start = token.span.start;
-                row.extend(token.word.char_indices().map(|(at, c)| (c, start + at, index)));
+        let mut add = |index: usize, bytes: usize| {
+            let Some(token) = tokens.get(index) else { return };
+            let letters = token.word.get(..bytes).unwrap_or_default().char_indices();
+            row.extend(letters.map(|(at, c)| (c, token.span.start + at, index)));
+        };
+        let mut index = 0;
+        while let Some(token) = tokens.get(index) {
+            if token.script != Script::Hangul {
+                index += 1;
+            } else if let Some(side) = said_side(tokens, index, lexicon) {
+                // "두통은 오른쪽, 마비는 왼쪽" is read as "오른쪽 두통, 왼쪽 마비".
+                add(index + 1, side);
+                add(index, token.word.len());
+                index += 2;
+            } else {
+                add(index, token.word.len());
+                index += 1;
             }
         }
         Self { tokens, row }
@@ -42,7 +56,9 @@ impl<'a> Letters<'a> {
         if token.neutral {
             return false;
         }
-        offset == 0 || (token.side.is_some() && self.after_side(token, offset))
+        // "안아파요".
+        let denied = token.word.get(..offset).is_some_and(|before| before == "안");
+        offset == 0 || denied || (token.side.is_some() && self.after_side(token, offset))
     }
 
     /// "오른쪽팔", "오른팔": the stem of the side, then perhaps "쪽" or "편".
@@ -71,15 +87,50 @@ impl<'a> Letters<'a> {
     }
 
     fn span(&self, range: Range<usize>) -> Option<Range<usize>> {
-        let first = self.row.get(range.start)?;
-        let last = self.row.get(range.end.checked_sub(1)?)?;
-        Some(first.1..last.1 + last.0.len_utf8())
+        let letters = self.row.get(range)?;
+        let start = letters.iter().map(|letter| letter.1).min()?;
+        let end = letters.iter().map(|letter| letter.1 + letter.0.len_utf8()).max()?;
+        Some(start..end)
     }
+
+    /// Returns true if a clause ends between the two letters and another place is named in the
+    /// next: "손은 저린데 오른쪽은 …".
+    fn closes_between(&self, from: usize, to: usize, lexicon: &Lexicon) -> bool {
+        let index = |at: usize| self.row.get(at).map(|letter| letter.2);
+        let (Some(first), Some(last)) = (index(from), index(to)) else { return false };
+        let words = self.tokens.get(first.min(last)..last).unwrap_or_default();
+        let end = words.iter().position(|token| closes_clause(token, lexicon));
+        // "팔에 힘이 없고 저리다": the arm is the subject still.
+        end.is_some_and(|end| {
+            words[end + 1..].iter().any(|token| token.side.is_some() || is_place(token, lexicon))
+        })
+    }
+}
+
+/// Returns the length of the side that is said of a topic, in bytes: "두통은 오른쪽".
+fn said_side(tokens: &[Token], at: usize, lexicon: &Lexicon) -> Option<usize> {
+    let topic = tokens.get(at)?;
+    let side = tokens.get(at + 1).filter(|side| side.before == Break::None && is_side(side))?;
+    let rest = side.word.get(side.side_bytes..)?;
+    let said = matches!(
+        rest,
+        "" | "이고" | "이며" | "에" | "임" | "이다" | "이에요" | "입니다" | "이었고" | "이였고"
+    );
+    let is_topic = topic.side.is_none()
+        && topic.script == Script::Hangul
+        && topic.word.ends_with(['은', '는'])
+        && topic.word.chars().count() > 2;
+    let ends = tokens.get(at + 2).is_none_or(|next| {
+        next.before != Break::None
+            || closes_clause(side, lexicon)
+            || said_side(tokens, at + 2, lexicon).is_some()
+    });
+    (said && is_topic && ends).then_some(side.side_bytes)
 }
 
 /// Returns everything in the clause that could be a Korean finding.
 pub(super) fn candidates(tokens: &[Token], lexicon: &Lexicon) -> Vec<Candidate> {
-    let letters = Letters::of(tokens);
+    let letters = Letters::of(tokens, lexicon);
     let mut found = Vec::new();
     for at in 0..letters.row.len() {
         if !letters.may_begin(at) {
@@ -88,20 +139,32 @@ pub(super) fn candidates(tokens: &[Token], lexicon: &Lexicon) -> Vec<Candidate> 
         let Some(&(letter, ..)) = letters.row.get(at) else { continue };
         let patterns = lexicon.korean.patterns.get(letter.encode_utf8(&mut [0; 4]));
         for pattern in patterns.into_iter().flatten() {
-            found.extend(fit(&letters, at, pattern));
+            found.extend(fit(&letters, at, pattern, lexicon));
         }
     }
     found
 }
 
-fn fit(letters: &Letters<'_>, at: usize, pattern: &Pattern) -> Option<Candidate> {
+fn fit(
+    letters: &Letters<'_>,
+    at: usize,
+    pattern: &Pattern,
+    lexicon: &Lexicon,
+) -> Option<Candidate> {
     let (mut own, mut shared) = (Vec::new(), Vec::new());
-    let mut next = at;
+    let (mut next, mut distance, mut weight) = (at, 0, 0);
     for (index, slot) in pattern.slots.iter().enumerate() {
         let gap = if index == 0 { 0 } else { GAP_MAX };
         let places = next..=next + gap;
         let (start, end) =
             places.into_iter().find_map(|place| Some((place, letters.slot_at(place, slot)?)))?;
+        if start > next && letters.closes_between(next.saturating_sub(1), start, lexicon) {
+            return None;
+        }
+        distance += start - next;
+        if slot.shared {
+            weight += PLACE_WEIGHT;
+        }
         let words = if slot.shared { &mut shared } else { &mut own };
         words.push(letters.span(start..end)?);
         if slot.shared {
@@ -109,7 +172,7 @@ fn fit(letters: &Letters<'_>, at: usize, pattern: &Pattern) -> Option<Candidate>
         }
         next = end;
     }
-    Some(Candidate { entry: pattern.entry, own, shared, sides: 0 })
+    Some(Candidate { entry: pattern.entry, own, shared, sides: 0, weight, distance })
 }
 
 /// Returns the words right before that begin with a stem of `slot` too: "팔과 다리".
@@ -123,7 +186,7 @@ fn words_before(letters: &Letters<'_>, at: usize, slot: &Slot) -> Vec<Range<usiz
         bare_side || slot.words.iter().any(|stem| rest.starts_with(stem.as_str()))
     };
     before
-        .take_while(|token| token.script == Script::Hangul)
+        .take_while(|token| token.script == Script::Hangul && !token.neutral)
         .take_while(begins)
         .map(|token| token.span.clone())
         .collect()
@@ -142,7 +205,7 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
             sides.extend(side_before(tokens, found, one, lexicon));
         }
         if sides.is_empty() {
-            sides.extend(side_after(tokens, found, one));
+            sides.extend(side_after(tokens, found, one, lexicon));
         }
         let owned = |token: &&&Token| one.own.iter().any(|word| overlap(word, &token.span));
         if sides.iter().filter(owned).count() > 1 {
@@ -182,8 +245,12 @@ fn side_before<'a>(
     lexicon: &Lexicon,
 ) -> Option<&'a Token> {
     let first = tokens.partition_point(|token| token.span.end <= one.span.start);
-    for token in tokens.get(..first)?.iter().rev().take(SIDE_REACH_MAX) {
+    for (at, token) in tokens.get(..first)?.iter().enumerate().rev().take(SIDE_REACH_MAX) {
         if token.span.start < one.clause.start || closes_clause(token, lexicon) {
+            return None;
+        }
+        // "두통은 오른쪽 …": the side is said of what stands before it.
+        if at.checked_sub(1).is_some_and(|topic| said_side(tokens, topic, lexicon).is_some()) {
             return None;
         }
         if is_side(token) && !found.iter().any(|other| other.span.contains(&token.span.start)) {
@@ -196,7 +263,12 @@ fn side_before<'a>(
     None
 }
 
-fn side_after<'a>(tokens: &'a [Token], found: &[Match], one: &Match) -> Option<&'a Token> {
+fn side_after<'a>(
+    tokens: &'a [Token],
+    found: &[Match],
+    one: &Match,
+    lexicon: &Lexicon,
+) -> Option<&'a Token> {
     let next = tokens.partition_point(|token| token.span.start < one.span.end);
     let token = tokens.get(next).filter(|token| is_side(token))?;
     let free = !found.iter().any(|other| other.span.contains(&token.span.start));
@@ -204,12 +276,27 @@ fn side_after<'a>(tokens: &'a [Token], found: &[Match], one: &Match) -> Option<&
         after.before == Break::None
             && found.iter().any(|other| other.span.contains(&after.span.start))
     });
-    (free && !follows).then_some(token)
+    let said = next.checked_sub(1).is_some_and(|at| said_side(tokens, at, lexicon).is_some());
+    (free && (said || !follows)).then_some(token)
 }
 
-/// Returns true if the word ends a clause: "있고", "어눌하지만".
+/// Returns true if the word ends a clause: "있고", "어눌하지만", "저린데".
 pub(super) fn closes_clause(token: &Token, lexicon: &Lexicon) -> bool {
     token.script == Script::Hangul
         && token.word != "그리고"
-        && lexicon.korean_words.clause_endings.iter().any(|end| token.word.ends_with(end.as_str()))
+        && !["려고", "다고", "라고"].iter().any(|end| token.word.ends_with(end))
+        && (lexicon.korean_words.clause_endings.iter().any(|end| token.word.ends_with(end.as_str()))
+            || token.word.strip_suffix('데').is_some_and(ends_in_n))
+}
+
+/// Returns true if the last syllable ends in ㄴ: "저린", "아닌".
+pub(super) fn ends_in_n(word: &str) -> bool {
+    /// First syllable of the block, and syllables that share their first two letters.
+    const FIRST: u32 = 0xAC00;
+    const LAST: u32 = 0xD7A3;
+    const FINALS: u32 = 28;
+    const FINAL_N: u32 = 4;
+    word.chars().next_back().map(u32::from).is_some_and(|code| {
+        (FIRST..=LAST).contains(&code) && (code - FIRST) % FINALS == FINAL_N
+    })
 }

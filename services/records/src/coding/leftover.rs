@@ -7,27 +7,30 @@ use super::{
     english::{is_conjunction, is_transparent},
     matches::{Match, overlap},
     token::{Script, Text, Token},
-    words::says_others,
 };
 use crate::lexicon::Lexicon;
 
 /// Returns the pieces of the text that were not understood, in its order.
 ///
+/// `unsure` are findings that were given up, because it is not clear whether they are there.
 /// In a clause without findings the whole clause is a piece; beside findings, each run of words
 /// that they leave over is one.
 pub(super) fn pieces(
     text: &Text,
     found: &[Match],
     said: &[Range<usize>],
+    unsure: &[Range<usize>],
     lexicon: &Lexicon,
 ) -> Vec<String> {
     let mut pieces = Vec::new();
     for (clause, tokens) in text.clauses() {
         let inside = found.iter().any(|one| overlap(&one.span, &clause));
         let unknown = |token: &Token| {
-            is_unknown(token, found, said, lexicon) && !(inside && is_place(token, lexicon))
+            unsure.iter().any(|span| overlap(span, &token.span))
+                || (is_unknown(token, found, said, lexicon)
+                    && !(inside && is_place(token, lexicon)))
         };
-        if says_others(tokens, lexicon) || (!inside && tokens.iter().any(unknown)) {
+        if tokens.iter().any(|token| token.aside) || (!inside && tokens.iter().any(unknown)) {
             pieces.push(text.slice(clause).to_owned());
             continue;
         }
@@ -72,7 +75,7 @@ pub(super) fn is_unknown(
     lexicon: &Lexicon,
 ) -> bool {
     let says = || said.iter().any(|word| overlap(word, &token.span));
-    if token.neutral || found.iter().any(|one| one.covers(&token.span)) || says() {
+    if token.neutral || token.mark.is_some() || found.iter().any(|one| one.covers(&token.span)) || says() {
         return false;
     }
     match token.script {
@@ -82,9 +85,9 @@ pub(super) fn is_unknown(
                 && !is_conjunction(token)
                 && !words.deny.contains_key(&token.word)
                 && !words.deny_after.contains(&token.word)
+                && !words.answers.contains_key(&token.word)
                 && !words.deny_end.contains(&token.word)
                 && !words.restart.contains(&token.word)
-                && token.word != "(-)"
         }
         Script::Hangul => {
             let words = &lexicon.korean_words;
@@ -95,6 +98,8 @@ pub(super) fn is_unknown(
                 && !begins(&words.deny)
                 && !begins(&words.persist)
                 && !begins(&words.assert)
+                && !words.except.contains(&token.word)
+                && !words.answers.contains_key(&token.word)
         }
     }
 }

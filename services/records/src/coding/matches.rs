@@ -6,6 +6,10 @@ use neurotriage_domain::Side;
 
 use super::{Course, Onset, Severity};
 
+/// What a part of the body counts for among shared words, in letters: all the same, so that the
+/// nearest wins.
+pub(super) const PLACE_WEIGHT: usize = 4;
+
 /// Words that a pattern of the lexicon fits.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
@@ -17,6 +21,10 @@ pub(super) struct Candidate {
     pub(super) shared: Vec<Range<usize>>,
     /// How many words of side its pattern asks for.
     pub(super) sides: usize,
+    /// What its shared words count for beside its own, in letters.
+    pub(super) weight: usize,
+    /// How far those words stand from the first, in words.
+    pub(super) distance: usize,
 }
 
 /// A candidate that won its words.
@@ -31,6 +39,8 @@ pub(super) struct Match {
     pub(super) clause: Range<usize>,
     pub(super) side: Option<Side>,
     pub(super) present: bool,
+    /// It is not clear whether it is there: it is given up.
+    pub(super) unsure: bool,
     pub(super) onset: Option<Onset>,
     pub(super) course: Option<Course>,
     pub(super) severity: Option<Severity>,
@@ -64,12 +74,18 @@ fn span(candidate: &Candidate) -> Range<usize> {
 }
 
 /// Returns the candidates that win their words: the longest first, own words counting double; then
-/// those that ask for a side; then the closest together.
+/// those whose shared words stand nearest ("left facial droop with right arm weakness": the arm is
+/// weak); then those that ask for a side; then the closest together.
 pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Vec<Match> {
     candidates.sort_by_key(|candidate| {
-        let length = 2 * bytes(&candidate.own) + bytes(&candidate.shared);
         let span = span(candidate);
-        (Reverse(length), Reverse(candidate.sides), span.len(), span.start)
+        (
+            Reverse(2 * bytes(&candidate.own) + candidate.weight),
+            candidate.distance,
+            Reverse(candidate.sides),
+            span.len(),
+            span.start,
+        )
     });
     let mut taken = vec![false; clause.len()];
     let mut won = Vec::new();
@@ -93,6 +109,7 @@ pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Ve
             clause: clause.clone(),
             side: None,
             present: true,
+            unsure: false,
             onset: None,
             course: None,
             severity: None,

@@ -1,160 +1,95 @@
-//! Denials: "no seizures", "denies headache", "두통은 없다".
+//! Denials: "no seizures", "denies headache", "두통은 없다", "headache (-)".
+//!
+//! A denial of a denial affirms ("does not deny", "없지 않다"). What may be meant either way is
+//! given up: it is neither a finding nor a denial, and is listed as not understood.
+
+mod answers;
+mod english;
+mod korean;
+
+use std::ops::Range;
 
 use super::{
-    english::is_transparent,
-    korean::closes_clause,
+    marks::Mark,
     matches::{Match, overlap},
-    token::{Break, Script, Text, Token},
+    token::{Break, Text, Token},
 };
 use crate::lexicon::Lexicon;
 
-/// Marks the findings that the text denies.
-pub(super) fn attach(text: &Text, found: &mut [Match], lexicon: &Lexicon) {
+/// Marks the findings that the text denies, and takes out those that are given up; returns where
+/// those stood.
+pub(super) fn attach(
+    text: &Text,
+    found: &mut Vec<Match>,
+    lexicon: &Lexicon,
+) -> Vec<Range<usize>> {
     let tokens = text.tokens();
-    let mut start = 0;
-    while start < tokens.len() {
-        let rest = tokens.get(start + 1..).unwrap_or_default();
-        let length = rest.iter().position(|token| token.before == Break::Sentence);
-        let end = length.map_or(tokens.len(), |length| start + 1 + length);
-        let sentence = &tokens[start..end];
-        english(sentence, found, lexicon);
-        english_after(sentence, found, lexicon);
-        korean(sentence, found, lexicon);
-        start = end;
+    korean::inside(text, found, lexicon);
+    english::inside(tokens, found, lexicon);
+    let sentences = sentences(tokens);
+    for sentence in &sentences {
+        let sentence = &tokens[sentence.clone()];
+        english::before(sentence, found, lexicon);
+        english::after(sentence, found, lexicon);
+        korean::sentence(text, sentence, found, lexicon);
+        marked(text, sentence, found);
     }
-    inside(tokens, found, lexicon);
+    answers::attach(tokens, &sentences, found, lexicon);
+    let unsure = found.iter().filter(|one| one.unsure).map(|one| one.span.clone()).collect();
+    found.retain(|one| !one.unsure);
+    unsure
+}
+
+fn sentences(tokens: &[Token]) -> Vec<Range<usize>> {
+    let mut sentences = Vec::new();
+    let mut start = 0;
+    for at in 1..=tokens.len() {
+        if at == tokens.len() || tokens[at].before == Break::Sentence {
+            sentences.push(start..at);
+            start = at;
+        }
+    }
+    if tokens.is_empty() { Vec::new() } else { sentences }
 }
 
 /// Returns true if a finding rests on the word itself: the "no" of "no sense of smell".
 fn owned(token: &Token, found: &[Match]) -> bool {
-    found.iter().any(|one| one.own.iter().any(|word| overlap(word, &token.span)))
+    found.iter().any(|one| one.owns(&token.span))
 }
 
-/// What a denial reaches so far.
-#[derive(Clone, Copy)]
-struct Denial {
-    /// "Denies" goes on through a list; "no" only if the list has an "or".
-    list: bool,
-    /// It has denied something.
-    hit: bool,
-}
-
-fn english(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
-    let words = &lexicon.english_words;
-    let mut denial: Option<Denial> = None;
-    for (at, token) in sentence.iter().enumerate() {
-        if let Some(denied) = denial
-            && token.before == Break::Clause
-            && !denied.list
-            && !or_follows(&sentence[at..], found, lexicon)
-        {
-            denial = None;
-        }
-        let begins = |one: &Match| token.span.contains(&one.span.start);
-        if !owned(token, found) && !token.neutral && token.script == Script::Latin {
-            if let Some(&list) = words.deny.get(&token.word) {
-                denial = Some(Denial { list, hit: false });
-            } else if words.deny_end.contains(&token.word)
-                || (words.restart.contains(&token.word) && denial.is_some_and(|denial| denial.hit))
-            {
-                denial = None;
-            }
-        }
-        let Some(denied) = &mut denial else { continue };
-        for one in found.iter_mut().filter(|one| begins(one)) {
-            one.present = false;
-            denied.hit = true;
-        }
-    }
-}
-
-/// Returns true if an "or" comes before the sentence turns: "no headache, nausea or vomiting".
-fn or_follows(rest: &[Token], found: &[Match], lexicon: &Lexicon) -> bool {
-    let words = &lexicon.english_words;
-    for token in rest {
-        if matches!(token.word.as_str(), "or" | "nor") {
-            return true;
-        }
-        let turns = words.deny.contains_key(&token.word)
-            || words.deny_end.contains(&token.word)
-            || (words.restart.contains(&token.word) && token.word != "with");
-        if turns && !owned(token, found) {
-            return false;
-        }
-    }
-    false
-}
-
-/// "Seizures: none", "headache is absent": the denial follows.
-fn english_after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
-    let words = &lexicon.english_words;
-    for (at, token) in sentence.iter().enumerate() {
-        // "Headache: no, vomiting: yes."
-        let last = at > 0 && sentence.get(at + 1).is_none_or(|next| next.before != Break::None);
-        let denies = words.deny_after.contains(&token.word) || (last && token.word == "no");
-        if !denies || owned(token, found) {
-            continue;
-        }
-        // Back over transparent words to the match, and over the matches joined to it.
-        let mut denied_any = false;
-        for before in sentence[..at].iter().rev() {
-            let covered = found.iter().any(|one| one.covers(&before.span));
-            if covered {
-                for one in found.iter_mut().filter(|one| one.covers(&before.span)) {
-                    one.present = false;
-                }
-                denied_any = true;
-            }
-            let joins = matches!(before.word.as_str(), "and" | "or");
-            let passes = covered || joins || is_transparent(before, words);
-            if !passes || (denied_any && before.before != Break::None) {
-                break;
-            }
-        }
-    }
-}
-
-fn korean(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
-    let words = &lexicon.korean_words;
-    let begins_with =
-        |token: &Token, stems: &[String]| stems.iter().any(|stem| token.word.starts_with(stem));
+/// Denies the findings that a sign follows, or affirms them: "구토(+), 두통(-)".
+fn marked(text: &Text, sentence: &[Token], found: &mut [Match]) {
     let mut from = 0;
     for (at, token) in sentence.iter().enumerate() {
-        let marks = token.word == "(-)";
-        if token.script != Script::Hangul && !marks {
-            continue;
+        // "감각이 무": the word is the finding's.
+        let Some(mark) = token.mark.filter(|_| !owned(token, found)) else { continue };
+        let mut near = true;
+        for before in (from..at).rev() {
+            let next = &sentence[before + 1];
+            // One sign of a list: "오심/구토(-)" is of both, "두통, 구토(-)" may be of one.
+            if next.before != Break::None {
+                let between = text.slice(sentence[before].span.end..next.span.start);
+                near &= between.contains(['/', '·']);
+                if !near && !bare_list(sentence, before, found) {
+                    break;
+                }
+            }
+            for one in found.iter_mut().filter(|one| one.owns(&sentence[before].span)) {
+                match (mark, near) {
+                    (Mark::Present, _) => one.present = true,
+                    (Mark::Absent, true) => one.present = false,
+                    (Mark::Absent, false) | (Mark::Unclear, _) => one.unsure = true,
+                }
+            }
         }
-        if token.before == Break::Clause && !bare_list_before(sentence, at, found) {
-            from = from.max(at);
-        }
-        let free = !token.neutral && !owned(token, found);
-        let denies = marks || (free && begins_with(token, &words.deny));
-        if denies {
-            deny(&sentence[from..at], found);
-        } else if free && words.deny_before.contains(&token.word) {
-            let Some(next) = sentence.get(at + 1) else { continue };
-            found.iter_mut().filter(|one| one.covers(&next.span)).for_each(|one| {
-                one.present = false;
-            });
-        }
-        let asserts = free && begins_with(token, &words.assert);
-        if denies || asserts || closes_clause(token, lexicon) {
-            from = at + 1;
-        }
+        from = at + 1;
     }
 }
 
-fn deny(tokens: &[Token], found: &mut [Match]) {
-    for one in found.iter_mut() {
-        if tokens.iter().any(|token| one.own.iter().any(|word| overlap(word, &token.span))) {
-            one.present = false;
-        }
-    }
-}
-
-/// "두통, 구토 없음": a clause that is nothing but a finding joins the list that a denial ends.
-fn bare_list_before(sentence: &[Token], at: usize, found: &[Match]) -> bool {
-    let before = &sentence[..at];
+/// "두통, 구토 없음": true if the clause that ends at a word is nothing but a finding, so that it
+/// joins the list that follows.
+fn bare_list(sentence: &[Token], last: usize, found: &[Match]) -> bool {
+    let before = &sentence[..=last];
     let start = before.iter().rposition(|token| token.before != Break::None).unwrap_or_default();
     let clause = &before[start..];
     !clause.is_empty()
@@ -164,20 +99,9 @@ fn bare_list_before(sentence: &[Token], at: usize, found: &[Match]) -> bool {
         })
 }
 
-/// "머리가 안 아프다", "arm is not weak": the denial stands between the words of the finding.
-fn inside(tokens: &[Token], found: &mut [Match], lexicon: &Lexicon) {
-    for one in found.iter_mut() {
-        let within = tokens
-            .iter()
-            .filter(|token| one.span.start < token.span.start && token.span.end < one.span.end);
-        for token in within {
-            let denies = match token.script {
-                Script::Hangul => lexicon.korean_words.deny_before.contains(&token.word),
-                Script::Latin => lexicon.english_words.deny.contains_key(&token.word),
-            };
-            if denies && !token.neutral && !one.covers(&token.span) {
-                one.present = false;
-            }
-        }
+impl Match {
+    /// Returns true if the match alone rests on a word that overlaps `span`.
+    fn owns(&self, span: &Range<usize>) -> bool {
+        self.own.iter().any(|word| overlap(word, span))
     }
 }

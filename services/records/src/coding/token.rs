@@ -6,10 +6,14 @@ use neurotriage_domain::Side;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
-    CODED_CHARS_MAX,
+    CODED_CHARS_MAX, aside,
+    marks::{self, Mark},
     words::{canonical, find_row, is_hangul, plain_word},
 };
 use crate::lexicon::Lexicon;
+
+/// Farthest that the second word of a pair that is no finding stands behind the first, in words.
+const NEUTRAL_REACH_MAX: usize = 3;
 
 /// Alphabet of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,12 @@ pub(super) struct Token {
     pub(super) side_bytes: usize,
     /// Holds a side or a denial that is none: "right handed".
     pub(super) neutral: bool,
+    /// Says of the finding before it whether it is there: "(-)".
+    pub(super) mark: Option<Mark>,
+    /// A question mark stands before it.
+    pub(super) asked: bool,
+    /// It is about somebody else, about once, or about what may come: nothing is read from it.
+    pub(super) aside: bool,
 }
 
 /// A text, cut into words.
@@ -66,8 +76,10 @@ impl Text {
             token.word = canonical(std::mem::take(&mut token.word), &lexicon.english_words);
         }
         let mut tokens = rewritten(tokens, lexicon);
+        marks::mark_words(&mut tokens);
         mark_neutral(&mut tokens, lexicon);
         mark_sides(&mut tokens, lexicon);
+        aside::mark(&text, &mut tokens, lexicon);
         let first = |&(index, token): &(usize, &Token)| index == 0 || token.before != Break::None;
         let mut clauses: Vec<usize> =
             tokens.iter().enumerate().filter(first).map(|(index, _)| index).collect();
@@ -99,16 +111,26 @@ impl Text {
 fn cut(text: &str) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut before = Break::Sentence;
+    let mut asked = false;
     let mut letters = text.char_indices().peekable();
     while let Some((start, c)) = letters.next() {
         let script = if is_hangul(c) { Script::Hangul } else { Script::Latin };
         if !c.is_alphanumeric() && c != '&' {
-            before = before.max(break_of(text, start, c));
-            if text[start..].starts_with("(-)") {
-                tokens.push(token(start..start + 3, "(-)", Script::Latin, Break::None));
+            if let Some((mark, end)) = marks::sign_at(text, start) {
+                // It belongs to what stands before it, but for an end of a sentence.
+                let before_mark =
+                    if before == Break::Sentence { Break::Sentence } else { Break::None };
+                let mut sign = token(start..end, &text[start..end], Script::Latin, before_mark);
+                sign.mark = Some(mark);
+                tokens.push(sign);
                 before = Break::Clause;
-                letters.nth(1);
+                while letters.peek().is_some_and(|&(at, _)| at < end) {
+                    letters.next();
+                }
+                continue;
             }
+            asked |= matches!(c, '?' | '？');
+            before = before.max(break_of(text, start, c));
             continue;
         }
         let mut end = start + c.len_utf8();
@@ -120,6 +142,13 @@ fn cut(text: &str) -> Vec<Token> {
             end = at + next.len_utf8();
             letters.next();
         }
+        // "h/o", "w/o".
+        if let Some(slashed) = slashed_end(text, start, end) {
+            end = slashed;
+            while letters.peek().is_some_and(|&(at, _)| at < end) {
+                letters.next();
+            }
+        }
         let word = match (script, c) {
             (_, '&') => "and".to_owned(),
             (Script::Hangul, _) => text[start..end].to_owned(),
@@ -127,6 +156,7 @@ fn cut(text: &str) -> Vec<Token> {
         };
         let mut token = token(start..end, &word, script, before);
         token.span.end = start + text[start..end].trim_end_matches(['\'', '’']).len();
+        token.asked = std::mem::take(&mut asked);
         tokens.push(token);
         before = Break::None;
     }
@@ -134,8 +164,29 @@ fn cut(text: &str) -> Vec<Token> {
 }
 
 fn token(span: Range<usize>, word: &str, script: Script, before: Break) -> Token {
-    let word = word.to_owned();
-    Token { span, word, script, before, side: None, side_bytes: 0, neutral: false }
+    Token {
+        span,
+        word: word.to_owned(),
+        script,
+        before,
+        side: None,
+        side_bytes: 0,
+        neutral: false,
+        mark: None,
+        asked: false,
+        aside: false,
+    }
+}
+
+/// Returns the end of an abbreviation of two letters and a slash, if the word begins one.
+fn slashed_end(text: &str, start: usize, end: usize) -> Option<usize> {
+    let letter = |c: Option<char>| c.filter(char::is_ascii_alphabetic);
+    let last = text[..start].chars().next_back();
+    let mut after = text.get(end..)?.chars();
+    let one = end - start == 1 && letter(text[start..end].chars().next()).is_some();
+    let two = after.next() == Some('/') && letter(after.next()).is_some();
+    let ends = after.next().is_none_or(|c| !c.is_alphanumeric() && c != '/' && c != '(');
+    (one && two && ends && last != Some('/')).then_some(end + 2)
 }
 
 fn break_of(text: &str, at: usize, c: char) -> Break {
@@ -187,13 +238,34 @@ fn mark_neutral(tokens: &mut [Token], lexicon: &Lexicon) {
             from = at + row.len();
         }
     }
+    // "Left with a headache": nothing before it that the side could be of.
+    for at in 1..tokens.len() {
+        let verb = tokens[at].word == "with" && tokens[at].before == Break::None;
+        let left = &mut tokens[at - 1];
+        left.neutral |= verb && left.word == "left" && left.before != Break::None;
+    }
     let korean = &lexicon.korean_words;
     let begins =
         |word: &str, stems: &[String]| stems.iter().any(|stem| word.starts_with(stem.as_str()));
+    for (first, second) in &korean.neutral_pairs {
+        let mut since: Option<usize> = None;
+        for at in 0..tokens.len() {
+            if tokens[at].before != Break::None {
+                since = None;
+            }
+            if tokens[at].word.starts_with(first.as_str()) {
+                since = Some(at);
+            } else if since.is_some_and(|since| at - since <= NEUTRAL_REACH_MAX) {
+                tokens[at].neutral |= tokens[at].word.starts_with(second.as_str());
+            }
+        }
+    }
     let mut persists = false;
     for token in tokens.iter_mut().filter(|token| token.script == Script::Hangul) {
-        token.neutral =
-            begins(&token.word, &korean.neutral) || (persists && begins(&token.word, &korean.deny));
+        let than = token.word.ends_with("보다");
+        token.neutral |= than
+            || begins(&token.word, &korean.neutral)
+            || (persists && begins(&token.word, &korean.deny));
         // "참을 수 없다": the "수" between does not end it.
         persists = begins(&token.word, &korean.persist) || (persists && token.word == "수");
     }

@@ -2,8 +2,11 @@
 
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
-use super::token::{Script, Token};
-use crate::lexicon::{EnglishWords, Lexicon};
+use super::token::Token;
+use crate::lexicon::EnglishWords;
+
+/// Shortest idle word that another is taken for a form of: "sides".
+const IDLE_FORM_BYTES_MIN: usize = 4;
 
 /// Returns true for letters of the Korean alphabet.
 pub(super) fn is_hangul(c: char) -> bool {
@@ -34,7 +37,7 @@ pub(crate) fn english_words(phrase: &str, words: &EnglishWords) -> Vec<String> {
 }
 
 /// Returns the form of a plain English word that the lexicon knows, or the word itself.
-pub(super) fn canonical(word: String, words: &EnglishWords) -> String {
+pub(crate) fn canonical(word: String, words: &EnglishWords) -> String {
     let form = known_form(&word, words).unwrap_or(word);
     words.same.get(&form).cloned().unwrap_or(form)
 }
@@ -58,7 +61,7 @@ fn known_form(word: &str, words: &EnglishWords) -> Option<String> {
         let Some(stem) = word.strip_suffix(ending).filter(|stem| stem.len() >= 2) else { continue };
         for replacement in replacements {
             let form = format!("{stem}{replacement}");
-            if known(&form) {
+            if known(&form) && (form.len() >= IDLE_FORM_BYTES_MIN || !words.idle.contains(&form)) {
                 return Some(form);
             }
         }
@@ -69,7 +72,8 @@ fn known_form(word: &str, words: &EnglishWords) -> Option<String> {
             && last.is_ascii()
         {
             let form = &stem[..stem.len() - 1];
-            if known(form) {
+            // "Hissing" is no "his".
+            if known(form) && !words.idle.contains(form) {
                 return Some(form.to_owned());
             }
         }
@@ -82,14 +86,4 @@ pub(super) fn find_row(tokens: &[Token], row: &[String], from: usize) -> Option<
     let fits = |window: &[Token]| window.iter().zip(row).all(|(token, word)| token.word == *word);
     let tail = tokens.get(from..)?;
     tail.windows(row.len()).position(fits).map(|at| from + at)
-}
-
-/// Returns true if the clause is about somebody else, such as a family history.
-pub(super) fn says_others(tokens: &[Token], lexicon: &Lexicon) -> bool {
-    let english = &lexicon.english_words.others;
-    let korean = &lexicon.korean_words.others;
-    english.iter().any(|row| find_row(tokens, row, 0).is_some())
-        || tokens.iter().any(|token| {
-            token.script == Script::Hangul && korean.iter().any(|stem| token.word.starts_with(stem))
-        })
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{
     EnglishWords, KoreanWords,
+    aside::{EnglishAsideSource, KoreanAsideSource},
     attributes::{AttributeWords, AttributesSource},
 };
 use crate::coding::words;
@@ -79,7 +80,28 @@ pub(super) struct EnglishSource {
     sides: SidesSource,
     neutral: Vec<String>,
     others: Vec<String>,
+    deny_only: Vec<String>,
+    deny_void: Vec<String>,
+    deny_turn: Vec<String>,
+    answers: AnswersSource,
+    aside: EnglishAsideSource,
     pub(super) attributes: AttributesSource,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AnswersSource {
+    yes: Vec<String>,
+    no: Vec<String>,
+}
+
+impl AnswersSource {
+    fn words(&self) -> HashMap<String, bool> {
+        let of = |words: &[String], yes: bool| -> Vec<(String, bool)> {
+            words.iter().map(|word| (word.clone(), yes)).collect()
+        };
+        of(&self.yes, true).into_iter().chain(of(&self.no, false)).collect()
+    }
 }
 
 fn split(phrase: &str) -> Vec<String> {
@@ -99,6 +121,11 @@ impl EnglishSource {
             sides: self.sides.pairs().collect(),
             neutral: self.neutral.iter().map(|phrase| split(phrase)).collect(),
             others: self.others.iter().map(|phrase| split(phrase)).collect(),
+            deny_only: self.deny_only.iter().cloned().collect(),
+            deny_void: self.deny_void.iter().map(|phrase| split(phrase)).collect(),
+            deny_turn: self.deny_turn.iter().cloned().collect(),
+            answers: self.answers.words(),
+            aside: self.aside.words(),
             ..EnglishWords::default()
         };
         words.deny.extend(self.deny_list.iter().map(|word| (word.clone(), true)));
@@ -117,9 +144,17 @@ impl EnglishSource {
         known.extend(words.sides.keys().cloned());
         known.extend(words.same.keys().cloned());
         known.extend(words.same.values().cloned());
-        let sets = [&words.deny_after, &words.deny_end, &words.restart];
+        let sets = [
+            &words.deny_after,
+            &words.deny_end,
+            &words.restart,
+            &words.deny_only,
+            &words.deny_turn,
+        ];
         known.extend(sets.into_iter().flatten().cloned());
-        let rows = words.neutral.iter().chain(&words.others);
+        known.extend(words.answers.keys().cloned());
+        known.extend(words.aside.vocabulary().cloned());
+        let rows = words.neutral.iter().chain(&words.others).chain(&words.deny_void);
         known.extend(rows.flatten().cloned());
         known.extend(words.rewrites.iter().flat_map(|(row, _)| row).cloned());
         words.fixed.clone_from(&known);
@@ -141,6 +176,16 @@ pub(super) struct KoreanSource {
     neutral: Vec<String>,
     others: Vec<String>,
     persist: Vec<String>,
+    not_deny: Vec<String>,
+    unsure: Vec<String>,
+    partly: Vec<String>,
+    except: Vec<String>,
+    light: Vec<String>,
+    particles: Vec<String>,
+    subject: Vec<String>,
+    told: Vec<String>,
+    answers: AnswersSource,
+    aside: KoreanAsideSource,
     pub(super) attributes: AttributesSource,
 }
 
@@ -148,6 +193,11 @@ impl KoreanSource {
     pub(super) fn words(&self, classes: &HashMap<String, Vec<String>>) -> KoreanWords {
         let mut sides: Vec<(String, Side)> = self.sides.pairs().collect();
         sides.sort_by_key(|(stem, _)| std::cmp::Reverse(stem.len()));
+        let mut particles = self.particles.clone();
+        particles.sort_by_key(|particle| std::cmp::Reverse(particle.len()));
+        let pair = |row: &String| {
+            row.split_once(' ').map(|(one, other)| (one.to_owned(), other.to_owned()))
+        };
         KoreanWords {
             filler: self.filler.clone(),
             deny: self.deny.clone(),
@@ -157,8 +207,19 @@ impl KoreanSource {
             sides,
             sides_before_part: self.sides_before_part.pairs().collect(),
             parts: classes.get("part").cloned().unwrap_or_default(),
-            neutral: self.neutral.clone(),
+            neutral: self.neutral.iter().filter(|row| !row.contains(' ')).cloned().collect(),
+            neutral_pairs: self.neutral.iter().filter_map(pair).collect(),
             others: self.others.clone(),
+            not_deny: self.not_deny.clone(),
+            unsure: self.unsure.clone(),
+            partly: self.partly.clone(),
+            except: self.except.clone(),
+            light: self.light.clone(),
+            particles,
+            subject: self.subject.clone(),
+            told: self.told.clone(),
+            answers: self.answers.words(),
+            aside: self.aside.words(),
             persist: self.persist.clone(),
             attributes: AttributeWords::default(),
         }

@@ -1,0 +1,254 @@
+//! What is not the patient's, not now, or not real: relatives' illnesses, how it once was, and
+//! what was ruled out or may come. Such words are set aside: nothing is read from them, and they
+//! are listed as not understood.
+//!
+//! Somebody else who is the subject ("my brother has …", "형이 …") or the owner ("mother's …") begins
+//! such words; they go on to the end of the sentence or until the patient is the subject again, and
+//! after "my husband …" into sentences that begin with his pronoun. Who only reports ("his wife says
+//! …") begins none.
+
+use std::ops::Range;
+
+use super::{
+    korean::closes_clause,
+    token::{Break, Script, Token},
+    words::find_row,
+};
+use crate::lexicon::{Lexicon, aside::Kin};
+
+/// Farthest that a word of reporting stands behind who reports, in words.
+const REPORT_REACH_MAX: usize = 3;
+/// Longest answer to who is meant after a sentence about somebody else, in words.
+const PRONOUN_REACH_MAX: usize = 2;
+
+/// Marks the words that are set aside, and makes clauses of them.
+pub(super) fn mark(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
+    let mut aside = vec![false; tokens.len()];
+    let mut carried = None;
+    for sentence in runs(tokens, |at| tokens[at].before == Break::Sentence) {
+        carried = others(text, tokens, &sentence, carried, &mut aside, lexicon);
+        korean_others(tokens, &sentence, &mut aside, lexicon);
+        let ends = |at: usize| {
+            tokens[at].before != Break::None
+                || lexicon.english_words.deny_end.contains(&tokens[at].word)
+                || closes_clause(&tokens[at - 1], lexicon)
+        };
+        let parts = runs_in(sentence, ends);
+        for (index, part) in parts.iter().enumerate() {
+            once(tokens, &parts, index, &mut aside, lexicon);
+            unreal(tokens, part, &mut aside, lexicon);
+        }
+    }
+    for at in 0..tokens.len() {
+        let (Some(token), Some(&is)) = (tokens.get_mut(at), aside.get(at)) else { continue };
+        token.aside = is;
+        if at > 0 && aside.get(at - 1) != Some(&is) {
+            token.before = token.before.max(Break::Clause);
+        }
+    }
+}
+
+fn runs(tokens: &[Token], begins: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
+    runs_in(0..tokens.len(), begins)
+}
+
+fn runs_in(all: Range<usize>, begins: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
+    let mut runs = Vec::new();
+    let mut start = all.start;
+    for at in all.start + 1..=all.end {
+        if at == all.end || begins(at) {
+            runs.push(start..at);
+            start = at;
+        }
+    }
+    runs
+}
+
+fn fill(aside: &mut [bool], range: Range<usize>) {
+    if let Some(words) = aside.get_mut(range) {
+        words.fill(true);
+    }
+}
+
+/// Returns the end of the longest of `rows` that begins at a word.
+fn row_end(tokens: &[Token], at: usize, rows: &[Vec<String>]) -> Option<usize> {
+    let rest = tokens.get(at..)?;
+    let fits = |row: &&Vec<String>| {
+        rest.len() >= row.len() && rest.iter().zip(*row).all(|(token, word)| token.word == *word)
+    };
+    rows.iter().filter(fits).map(|row| at + row.len()).max()
+}
+
+/// Sets aside what is said of somebody else; returns who is meant if the sentence ends with them
+/// and they are the writer's own: "my husband …".
+fn others(
+    text: &str,
+    tokens: &[Token],
+    sentence: &Range<usize>,
+    carried: Option<Kin>,
+    aside: &mut [bool],
+    lexicon: &Lexicon,
+) -> Option<Kin> {
+    let words = &lexicon.english_words.aside;
+    let first = tokens.get(sentence.clone()).unwrap_or_default();
+    let mut first = first.iter().take(PRONOUN_REACH_MAX);
+    let goes_on = carried.filter(|kin| first.any(|token| words.means(&token.word, *kin)));
+    let (mut other, mut own) = (goes_on, goes_on.is_some());
+    for at in sentence.clone() {
+        let token = &tokens[at];
+        if token.script != Script::Latin {
+            continue;
+        }
+        if row_end(tokens, at, &lexicon.english_words.others).is_some() {
+            (other, own) = (Some(Kin::Family), false);
+        } else if let Some(kin) = words.kin(&token.word).filter(|_| is_meant(text, tokens, at, lexicon))
+        {
+            let owner = at.checked_sub(1).map(|before| tokens[before].word.as_str());
+            if owner.is_some_and(|owner| words.owners.contains(owner)) {
+                fill(aside, at - 1..at);
+            }
+            (other, own) = (Some(kin), matches!(owner, Some("my" | "our")));
+        } else if let Some(kin) = other
+            && words.returns(&token.word, kin)
+        {
+            other = None;
+        }
+        if other.is_some() {
+            fill(aside, at..at + 1);
+        }
+    }
+    other.filter(|_| own)
+}
+
+/// Returns true if a relative is who the words that follow are about.
+fn is_meant(text: &str, tokens: &[Token], at: usize, lexicon: &Lexicon) -> bool {
+    let words = &lexicon.english_words.aside;
+    let token = &tokens[at];
+    let joined = |other: &&Token| other.before == Break::None;
+    let next = tokens.get(at + 1).filter(joined);
+    let owns = text.get(token.span.clone()).is_some_and(|word| word.contains(['\'', '’']));
+    let subject = next.is_some_and(|next| matches!(next.word.as_str(), "who" | "whose"));
+    // Back over "my": "seen by my wife", "a mother", "54-year-old grandmother".
+    let mut before = at.checked_sub(1).filter(|_| token.before == Break::None);
+    if before.is_some_and(|at| words.owners.contains(&tokens[at].word)) {
+        before = before
+            .filter(|&at| tokens[at].before == Break::None)
+            .and_then(|at| at.checked_sub(1));
+    }
+    let led = before.is_some_and(|at| words.not_after.contains(&tokens[at].word));
+    let of = next.is_some_and(|next| next.word == "of");
+    let rest = tokens.get(at + 1..).unwrap_or_default().iter().take_while(joined);
+    let reports =
+        rest.take(REPORT_REACH_MAX).any(|token| words.reports.contains(&token.word));
+    (owns || subject || (!led && !of)) && !reports
+}
+
+fn korean_others(tokens: &[Token], sentence: &Range<usize>, aside: &mut [bool], lexicon: &Lexicon) {
+    let words = &lexicon.korean_words.aside;
+    let stems = &lexicon.korean_words.others;
+    let mut other = false;
+    for at in sentence.clone() {
+        let token = &tokens[at];
+        if token.script != Script::Hangul {
+            if other {
+                fill(aside, at..at + 1);
+            }
+            continue;
+        }
+        let rest = tokens.get(at + 1..sentence.end).unwrap_or_default();
+        let reports = || {
+            let mut near = rest.iter().take_while(|token| token.before == Break::None);
+            near.any(|token| words.reports.iter().any(|stem| token.word.starts_with(stem)))
+        };
+        if stems.iter().any(|stem| token.word.starts_with(stem.as_str())) {
+            other = true;
+        } else if words.is_kin(&token.word) && !reports() {
+            other = true;
+        } else if words.patient.contains(&token.word) {
+            other = false;
+        }
+        if other {
+            fill(aside, at..at + 1);
+        }
+    }
+}
+
+/// "As a child", "used to have", "none since"; "어릴 때".
+fn once(
+    tokens: &[Token],
+    parts: &[Range<usize>],
+    index: usize,
+    aside: &mut [bool],
+    lexicon: &Lexicon,
+) {
+    let english = &lexicon.english_words.aside;
+    let Some(part) = parts.get(index) else { return };
+    let within = |at: usize, rows: &[Vec<String>]| {
+        row_end(tokens, at, rows).filter(|&end| end <= part.end)
+    };
+    for at in part.clone() {
+        if let Some(end) = within(at, &english.once) {
+            // "Since he was a child" is now.
+            let since = at > part.start && tokens[at - 1].word == "since";
+            if since {
+                continue;
+            }
+            fill(aside, part.clone());
+            // "As a child, he had …".
+            if end - at == part.len()
+                && let Some(next) = parts.get(index + 1)
+            {
+                fill(aside, next.clone());
+            }
+        } else if within(at, &english.once_after).is_some() {
+            fill(aside, at..part.end);
+        } else if within(at, &english.ceased).is_some() {
+            if at > part.start {
+                fill(aside, part.clone());
+            } else if let Some(last) = index.checked_sub(1).and_then(|last| parts.get(last)) {
+                fill(aside, last.start..part.end);
+            }
+        }
+        let korean = &lexicon.korean_words.aside;
+        let fits = |row: &&Vec<String>| {
+            row.iter().enumerate().all(|(offset, word)| {
+                tokens[..part.end].get(at + offset).is_some_and(|token| token.word == *word)
+            })
+        };
+        if korean.once.iter().any(|row| fits(&row)) {
+            fill(aside, at..part.end);
+        }
+    }
+}
+
+/// "Ruled out …", "to prevent …", "in case of …"; "… 예방".
+fn unreal(tokens: &[Token], part: &Range<usize>, aside: &mut [bool], lexicon: &Lexicon) {
+    let english = &lexicon.english_words.aside;
+    let words = &tokens[..part.end];
+    for row in &english.unreal {
+        let mut from = part.start;
+        while let Some(at) = find_row(words, row, from) {
+            from = at + row.len();
+            // "Papilledema was ruled out".
+            let range = if from == part.end { part.start..from } else { at..part.end };
+            fill(aside, range);
+        }
+    }
+    for row in &english.feared {
+        if let Some(at) = find_row(words, row, part.start) {
+            fill(aside, at + row.len()..part.end);
+        }
+    }
+    for row in &english.unreal_after {
+        if let Some(at) = find_row(words, row, part.start) {
+            fill(aside, part.start..at + row.len());
+        }
+    }
+    for at in part.clone() {
+        let token = &tokens[at];
+        let begins = |stem: &String| token.word.starts_with(stem.as_str());
+        if token.script == Script::Hangul && lexicon.korean_words.aside.unreal.iter().any(begins) {
+            fill(aside, part.start..at + 1);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Questions and their answers: "Headache? No. Seizure? Yes."
+
+use std::ops::Range;
+
+use super::super::{
+    english::is_conjunction,
+    matches::Match,
+    token::{Break, Script, Token},
+};
+use crate::lexicon::Lexicon;
+
+/// Most words beside findings in a question that asserts nothing: "두통 있나요?".
+const QUESTION_WORDS_MAX: usize = 1;
+
+/// Gives the findings of a question its answer; without one, those of a bare question are given
+/// up.
+pub(super) fn attach(
+    tokens: &[Token],
+    sentences: &[Range<usize>],
+    found: &mut [Match],
+    lexicon: &Lexicon,
+) {
+    for (index, question) in sentences.iter().enumerate() {
+        let next = sentences.get(index + 1).map(|next| &tokens[next.clone()]).unwrap_or_default();
+        if !next.first().is_some_and(|token| token.asked) {
+            continue;
+        }
+        let question = &tokens[question.clone()];
+        let answer = answer(next, found, lexicon);
+        let bare = is_bare(question, found, lexicon);
+        let asked = |one: &&mut Match| question.iter().any(|token| one.owns(&token.span));
+        for one in found.iter_mut().filter(asked) {
+            match answer {
+                Some(yes) => one.present = yes,
+                None => one.unsure |= bare,
+            }
+        }
+    }
+}
+
+/// Returns whether the sentence begins with "yes" or "no", and nothing else up to the next comma.
+fn answer(sentence: &[Token], found: &[Match], lexicon: &Lexicon) -> Option<bool> {
+    let end = sentence.iter().skip(1).position(|token| token.before != Break::None);
+    let words = sentence.get(..end.map_or(sentence.len(), |end| end + 1))?;
+    let first = words.first()?;
+    if words.iter().any(|token| found.iter().any(|one| one.covers(&token.span))) {
+        return None;
+    }
+    match first.script {
+        Script::Latin => {
+            lexicon.english_words.answers.get(&first.word).copied().filter(|_| words.len() == 1)
+        }
+        Script::Hangul => {
+            let korean = &lexicon.korean_words;
+            let answers = &korean.answers;
+            let denies = korean.deny.iter().any(|stem| first.word.starts_with(stem.as_str()));
+            answers.get(&first.word).copied().or(denies.then_some(false))
+        }
+    }
+}
+
+/// A question of findings alone: "Headache?", "Any seizures?".
+fn is_bare(question: &[Token], found: &[Match], lexicon: &Lexicon) -> bool {
+    let others = question.iter().filter(|token| {
+        !found.iter().any(|one| one.covers(&token.span))
+            && !is_conjunction(token)
+            && !lexicon.english_words.idle.contains(&token.word)
+    });
+    others.count() <= QUESTION_WORDS_MAX
+}

@@ -1,0 +1,220 @@
+//! English denials: before what they deny ("no", "denies"), behind it ("none"), or inside it.
+
+use super::{
+    super::{
+        english::is_transparent,
+        leftover::is_place,
+        matches::Match,
+        token::{Break, Script, Token},
+        words::find_row,
+    },
+    owned,
+};
+use crate::lexicon::Lexicon;
+
+/// Words between a denial and the word that it is of: "not really better".
+const ONLY_REACH_MAX: usize = 2;
+
+/// What a denial reaches so far.
+struct Denial<'a> {
+    word: &'a str,
+    /// "Denies" goes on through a list; "no" only if the list has an "or".
+    list: bool,
+    /// What it has denied.
+    hit: Vec<usize>,
+    /// It is of something that is not understood: "no idea", "without glasses".
+    of_other: bool,
+}
+
+pub(super) fn before(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
+    let words = &lexicon.english_words;
+    let mut denial: Option<Denial<'_>> = None;
+    for (at, token) in sentence.iter().enumerate() {
+        if token.aside {
+            denial = None;
+            continue;
+        }
+        if let Some(denied) = &denial
+            && token.before == Break::Clause
+            && !denied.list
+            && !or_follows(&sentence[at..], found, lexicon)
+        {
+            denial = None;
+        }
+        let free = !owned(token, found) && !token.neutral && token.script == Script::Latin;
+        if free {
+            denial = turned(denial, sentence, at, found, lexicon);
+        }
+        let begins = |one: &Match| token.span.contains(&one.span.start);
+        let Some(denied) = &mut denial else { continue };
+        let known = !free
+            || is_transparent(token, words)
+            || words.deny.contains_key(&token.word)
+            || words.restart.contains(&token.word)
+            || is_place(token, lexicon);
+        denied.of_other |= denied.hit.is_empty() && !known;
+        for (index, one) in found.iter_mut().enumerate().filter(|(_, one)| begins(one)) {
+            one.present = false;
+            denied.hit.push(index);
+        }
+    }
+}
+
+/// Returns the denial that holds from a word on.
+fn turned<'a>(
+    denial: Option<Denial<'a>>,
+    sentence: &'a [Token],
+    at: usize,
+    found: &mut [Match],
+    lexicon: &Lexicon,
+) -> Option<Denial<'a>> {
+    let words = &lexicon.english_words;
+    let token = &sentence[at];
+    let word = token.word.as_str();
+    if let Some(&list) = words.deny.get(word) {
+        return begun(denial, sentence, at, list, found, lexicon);
+    }
+    let mut denied = denial?;
+    let hit = !denied.hit.is_empty();
+    if words.deny_end.contains(word) || (hit && words.restart.contains(word)) {
+        return None;
+    }
+    // "Without glasses I can't see", "no idea why …".
+    let subject = matches!(word, "i" | "he" | "she" | "we" | "they" | "im" | "ive");
+    if denied.of_other && (subject || words.deny_turn.contains(word)) {
+        return None;
+    }
+    // "Never had a seizure until yesterday".
+    let until = word == "until" && sentence.get(at + 1).is_none_or(|next| next.word != "now");
+    let never = denied.word == "never";
+    let like_this = never && words.deny_void.iter().any(|row| find_row(sentence, row, at) == Some(at));
+    if until || like_this {
+        denied.hit.iter().for_each(|&index| found[index].present = true);
+        return None;
+    }
+    if never && matches!(word, "before" | "previously") {
+        denied.hit.iter().for_each(|&index| found[index].unsure = true);
+        denied.hit.clear();
+    }
+    Some(denied)
+}
+
+/// Returns the denial that a word of denial begins.
+fn begun<'a>(
+    denial: Option<Denial<'a>>,
+    sentence: &'a [Token],
+    at: usize,
+    list: bool,
+    found: &mut [Match],
+    lexicon: &Lexicon,
+) -> Option<Denial<'a>> {
+    let words = &lexicon.english_words;
+    let word = sentence[at].word.as_str();
+    let rest = sentence.get(at + 1..).unwrap_or_default();
+    let mut rest = rest.iter().take_while(|token| token.before == Break::None).peekable();
+    // "Babinski negative": it is of what stands before it; "MRI negative, headache".
+    if word == "negative" && at > 0 && sentence[at].before == Break::None && rest.peek().is_none() {
+        return None;
+    }
+    // "No relief", "has not really improved", "no pain relief".
+    let mut opaque = false;
+    for next in rest.take(ONLY_REACH_MAX + 1) {
+        if words.deny_only.contains(&next.word) {
+            return None;
+        }
+        if opaque {
+            break;
+        }
+        opaque = !is_transparent(next, words);
+    }
+    // "Does not deny", "not without".
+    let double = denial.as_ref().is_some_and(|denied| {
+        denied.hit.is_empty()
+            && !denied.of_other
+            && sentence[at].before == Break::None
+            && denied.word != word
+    });
+    if double {
+        if list {
+            return None;
+        }
+        // "Did not have no headache": either may be meant.
+        let end = sentence.iter().skip(at + 1).position(|token| token.before != Break::None);
+        let end = end.map_or(sentence.len(), |end| at + 1 + end);
+        for one in found.iter_mut() {
+            one.unsure |= sentence[at..end].iter().any(|token| one.owns(&token.span));
+        }
+    }
+    Some(Denial { word, list, hit: Vec::new(), of_other: false })
+}
+
+/// Returns true if an "or" comes before the sentence turns: "no headache, nausea or vomiting".
+fn or_follows(rest: &[Token], found: &[Match], lexicon: &Lexicon) -> bool {
+    let words = &lexicon.english_words;
+    for token in rest {
+        if matches!(token.word.as_str(), "or" | "nor") {
+            return true;
+        }
+        let turns = words.deny.contains_key(&token.word)
+            || words.deny_end.contains(&token.word)
+            || (words.restart.contains(&token.word) && token.word != "with");
+        if turns && !owned(token, found) {
+            return false;
+        }
+    }
+    false
+}
+
+/// "Seizures: none", "headache is absent": the denial follows.
+pub(super) fn after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
+    let words = &lexicon.english_words;
+    for (at, token) in sentence.iter().enumerate() {
+        // "Headache: no, vomiting: yes."
+        let last = at > 0 && sentence.get(at + 1).is_none_or(|next| next.before != Break::None);
+        let at_end = last && matches!(token.word.as_str(), "no" | "negative");
+        let denies = words.deny_after.contains(&token.word) || at_end;
+        if !denies || owned(token, found) || is_elsewhere(sentence, at, lexicon) {
+            continue;
+        }
+        // Back over transparent words to the match, and over the matches joined to it.
+        let mut denied_any = false;
+        for before in sentence[..at].iter().rev() {
+            let covered = found.iter().any(|one| one.covers(&before.span));
+            if covered {
+                for one in found.iter_mut().filter(|one| one.covers(&before.span)) {
+                    one.present = false;
+                }
+                denied_any = true;
+            }
+            let joins = matches!(before.word.as_str(), "and" | "or");
+            let passes = covered || joins || is_transparent(before, words);
+            if !passes || (denied_any && before.before != Break::None) {
+                break;
+            }
+        }
+    }
+}
+
+/// "…, none in left": the denial is of another place.
+fn is_elsewhere(sentence: &[Token], at: usize, lexicon: &Lexicon) -> bool {
+    let rest = sentence.get(at + 1..).unwrap_or_default();
+    let mut rest = rest.iter().take_while(|token| token.before == Break::None);
+    sentence[at].before != Break::None
+        && rest.any(|token| token.side.is_some() || is_place(token, lexicon))
+}
+
+/// "Arm is not weak": the denial stands between the words of the finding.
+pub(super) fn inside(tokens: &[Token], found: &mut [Match], lexicon: &Lexicon) {
+    for one in found.iter_mut() {
+        let within = tokens
+            .iter()
+            .filter(|token| one.span.start < token.span.start && token.span.end < one.span.end)
+            .filter(|token| token.script == Script::Latin);
+        for token in within {
+            let denies = lexicon.english_words.deny.contains_key(&token.word);
+            if denies && !token.neutral && !one.covers(&token.span) {
+                one.present = false;
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Korean denials: behind what they deny ("없", "않", "안 하다"), or right before a predicate ("안").
+//!
+//! A denial reaches back over what says nothing to the findings of its clause. It stops at a
+//! subject that is not understood, which it is of ("두통 때문에 식욕이 없다").
+
+use super::{
+    super::{
+        korean::{closes_clause, ends_in_n},
+        leftover::is_unknown,
+        matches::Match,
+        token::{Break, Script, Text, Token},
+    },
+    bare_list, owned,
+};
+use crate::lexicon::{KoreanWords, Lexicon};
+
+/// "머리가 안 아프다", "팔에 힘이 안빠져요": the denial stands between the words of the finding.
+pub(super) fn inside(text: &Text, found: &mut [Match], lexicon: &Lexicon) {
+    let tokens = text.tokens();
+    for one in found.iter_mut() {
+        let words = one.own.iter().chain(&one.shared);
+        let denied = words.clone().any(|word| {
+            let at = tokens.partition_point(|token| token.span.end <= word.start);
+            let Some(token) = tokens.get(at).filter(|token| token.script == Script::Hangul) else {
+                return false;
+            };
+            // The letters of its word before it, or else the word before.
+            let joined = text.slice(token.span.start..word.start);
+            let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+            let apart = before
+                .filter(|_| joined.is_empty() && token.before == Break::None)
+                .filter(|before| lexicon.korean_words.deny_before.contains(&before.word));
+            let by = |place: usize| !words.clone().any(|other| other.contains(&place));
+            (joined == "안" && by(token.span.start))
+                || apart.is_some_and(|before| !before.neutral && by(before.span.start))
+        });
+        if denied {
+            one.present = false;
+        }
+    }
+}
+
+/// Marks the findings of a sentence that its Korean words deny.
+pub(super) fn sentence(text: &Text, sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
+    let words = &lexicon.korean_words;
+    let mut from = 0;
+    for (at, token) in sentence.iter().enumerate() {
+        let joins = token.before != Break::Clause
+            || at.checked_sub(1).is_some_and(|last| bare_list(sentence, last, found));
+        if !joins || token.aside {
+            from = from.max(at);
+        }
+        if token.mark.is_some() {
+            from = at + 1;
+        }
+        if token.script != Script::Hangul || token.neutral || token.mark.is_some() {
+            continue;
+        }
+        let rest = rest(text, token, found, words);
+        match read(rest, sentence, at, words) {
+            Reading::Denies => {
+                let hit = Walk { sentence, from, at, lexicon }.deny(found);
+                if comes_back(sentence, at, found, words) {
+                    hit.iter().for_each(|&index| found[index].present = true);
+                }
+                // "없지는 …", "없다고는 …" may be denied in turn.
+                if !is_open(&token.word) {
+                    from = at + 1;
+                }
+            }
+            Reading::Unsure => {
+                Walk { sentence, from, at, lexicon }.give_up(found);
+                from = at + 1;
+            }
+            Reading::Ends => from = at + 1,
+            Reading::Nothing => {}
+        }
+        if told(text, token, found, words) {
+            let of = |one: &&mut Match| one.owns(&token.span);
+            found.iter_mut().filter(of).for_each(|one| one.unsure = true);
+        }
+        if closes_clause(token, lexicon) {
+            from = at + 1;
+        }
+    }
+}
+
+/// What a word does to the findings before it in its clause.
+enum Reading {
+    Denies,
+    Unsure,
+    /// It says that they are there, or takes them out of a denial.
+    Ends,
+    Nothing,
+}
+
+/// Returns what of a word stands behind the finding that ends in it, without particles: "없음" of
+/// "두통은없음".
+fn rest<'a>(text: &'a Text, token: &'a Token, found: &[Match], words: &KoreanWords) -> &'a str {
+    let own = found.iter().flat_map(|one| &one.own);
+    let ends = own.filter(|word| word.start < token.span.end && token.span.start < word.end);
+    let Some(end) = ends.map(|word| word.end).max() else { return &token.word };
+    let mut rest = text.slice(end.min(token.span.end)..token.span.end);
+    while !begins(rest, &words.deny)
+        && let Some(shorter) =
+            words.particles.iter().find_map(|particle| rest.strip_prefix(particle.as_str()))
+    {
+        rest = shorter;
+    }
+    rest
+}
+
+fn begins(word: &str, stems: &[String]) -> bool {
+    stems.iter().any(|stem| word.starts_with(stem.as_str()))
+}
+
+fn read(rest: &str, sentence: &[Token], at: usize, words: &KoreanWords) -> Reading {
+    let next = sentence.get(at + 1).filter(|next| next.before == Break::None);
+    let next = next.map(|next| next.word.as_str()).unwrap_or_default();
+    if words.except.iter().any(|word| word == rest) {
+        return Reading::Ends;
+    }
+    if begins(rest, &words.unsure) {
+        return Reading::Unsure;
+    }
+    // "아닐 수도 있다", "없을 수도".
+    let maybe = next == "수도" && rest.ends_with(['닐', '을', '를']);
+    if maybe {
+        return Reading::Unsure;
+    }
+    if begins(rest, &words.deny) && !begins(rest, &words.not_deny) {
+        return Reading::Denies;
+    }
+    // "안 하다", "안함": the verb says no more than that it is so.
+    let light = |word: &str| begins(word, &words.light);
+    let joined = rest.strip_prefix('안').is_some_and(light);
+    let apart = words.deny_before.iter().any(|word| word == rest) && light(next);
+    if joined || apart {
+        return Reading::Denies;
+    }
+    let denied_next = begins(next, &words.deny) || next.starts_with('안');
+    let to_be_denied = ["지", "지는", "지도", "진", "질"].iter().any(|end| rest.ends_with(end));
+    if begins(rest, &words.assert) && !denied_next && !to_be_denied {
+        return Reading::Ends;
+    }
+    Reading::Nothing
+}
+
+/// "없는", "없지", "없다고는", "아닌": more of the sentence hangs on it.
+fn is_open(word: &str) -> bool {
+    ["지", "지는", "지도", "진", "다고", "다고는", "라고", "라고는"]
+        .iter()
+        .any(|end| word.ends_with(end))
+        || ends_in_n(word)
+}
+
+/// "물을 많이 마시라고": it is only told to come.
+fn told(text: &Text, token: &Token, found: &[Match], words: &KoreanWords) -> bool {
+    let own = found.iter().flat_map(|one| &one.own);
+    let end = own.filter(|word| token.span.contains(&word.start)).map(|word| word.end).max();
+    end.is_some_and(|end| begins(text.slice(end..token.span.end), &words.told))
+}
+
+/// "없다가 생겼다", "없었는데 시작됐다": what was not there has come.
+fn comes_back(sentence: &[Token], at: usize, found: &[Match], words: &KoreanWords) -> bool {
+    let word = &sentence[at].word;
+    if !word.ends_with("다가") && !(word.contains('었') && !word.ends_with(['다', '요', '음'])) {
+        return false;
+    }
+    let rest = sentence.get(at + 1..).unwrap_or_default();
+    let rest = rest.iter().take_while(|token| !owned(token, found));
+    rest.take_while(|token| !begins(&token.word, &words.deny))
+        .any(|token| begins(&token.word, &words.assert))
+}
+
+/// The words of a clause before a denial.
+struct Walk<'a> {
+    sentence: &'a [Token],
+    from: usize,
+    at: usize,
+    lexicon: &'a Lexicon,
+}
+
+impl Walk<'_> {
+    /// Denies the findings that the denial is of; affirms those that are denied already. Returns
+    /// which.
+    fn deny(&self, found: &mut [Match]) -> Vec<usize> {
+        let (hit, partly) = self.findings(found);
+        let again = hit.first().is_some_and(|&index| found.get(index).is_some_and(|one| !one.present));
+        for &index in &hit {
+            if let Some(one) = found.get_mut(index) {
+                one.present = again;
+                one.unsure |= partly;
+            }
+        }
+        hit
+    }
+
+    fn give_up(&self, found: &mut [Match]) {
+        for index in self.findings(found).0 {
+            if let Some(one) = found.get_mut(index) {
+                one.unsure = true;
+            }
+        }
+    }
+
+    /// Returns the findings that the denial is of, the nearest first, and whether it is only of how
+    /// often or how bad they are: "자주 있지는 않다".
+    fn findings(&self, found: &[Match]) -> (Vec<usize>, bool) {
+        let words = &self.lexicon.korean_words;
+        let mut hit: Vec<usize> = Vec::new();
+        let mut partly = false;
+        for at in (self.from..=self.at).rev() {
+            let Some(token) = self.sentence.get(at) else { break };
+            let here = found.iter().enumerate().filter(|(_, one)| one.owns(&token.span));
+            let here: Vec<usize> = here.map(|(index, _)| index).collect();
+            if !here.is_empty() {
+                hit.extend(here.iter().filter(|index| !hit.contains(index)).copied().collect::<Vec<_>>());
+                continue;
+            }
+            if at == self.at {
+                continue;
+            }
+            let again = begins(&token.word, &words.deny) || words.deny_before.contains(&token.word);
+            if !hit.is_empty() && (again || token.word.starts_with("때문")) {
+                break;
+            }
+            partly |= hit.is_empty() && begins(&token.word, &words.partly);
+            let subject = words.subject.iter().any(|end| token.word.ends_with(end.as_str()));
+            let unknown = subject && is_unknown(token, found, &[], self.lexicon);
+            if hit.is_empty() && unknown && !self.is_joined(at, found) {
+                break;
+            }
+        }
+        (hit, partly)
+    }
+
+    /// "두통이나 열이 없다", "두통도 열도": the word goes on with a list that a finding begins.
+    fn is_joined(&self, at: usize, found: &[Match]) -> bool {
+        let before = at.checked_sub(1).and_then(|before| self.sentence.get(before));
+        before.is_some_and(|before| {
+            let joins = &self.lexicon.korean_words.attributes.joins;
+            let both = before.word.ends_with('도') && self.sentence[at].word.ends_with('도');
+            let and = both
+                || joins.iter().any(|end| before.word.ends_with(end.as_str()))
+                || self.sentence[at].before == Break::Clause;
+            owned(before, found) && and
+        })
+    }
+}
