@@ -130,6 +130,8 @@ pub(crate) struct EnglishWords {
     pub(crate) deny_turn: HashSet<String>,
     /// Answers to a question, and whether they affirm.
     pub(crate) answers: HashMap<String, bool>,
+    /// Words with which a question begins that asserts nothing: "does".
+    pub(crate) asks: HashSet<String>,
     /// Words with which somebody else, once or what may come is meant.
     pub(crate) aside: EnglishAside,
     /// Words that say how a finding came on, goes on and how bad it is.
@@ -169,6 +171,9 @@ pub(crate) struct KoreanWords {
     pub(crate) partly: Vec<String>,
     /// Words that take what stands before them out of a denial: "밖에".
     pub(crate) except: Vec<String>,
+    /// Words, or what stands behind a finding in its word, with which a denial behind them is not of
+    /// it: "경련 후 의식소실 없음".
+    pub(crate) apart: Vec<String>,
     /// Stems of verbs that say only that it is so: "안 하다".
     pub(crate) light: Vec<String>,
     /// Particles and endings between a finding and its denial in one word, longest first.
@@ -264,10 +269,10 @@ impl Lexicon {
                 let mut row = words::english_words(phrase, &self.english_words);
                 let loses = |word: &String| {
                     !self.english_words.idle.contains(word)
-                        && self.english_words.idle.contains(&words::canonical(
-                            word.clone(),
-                            &self.english_words,
-                        ))
+                        && self
+                            .english_words
+                            .idle
+                            .contains(&words::canonical(word.clone(), &self.english_words))
                 };
                 let plain = words::plain_words(phrase);
                 let kept = plain.iter().filter(|word| !self.english_words.idle.contains(*word));

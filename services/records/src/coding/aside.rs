@@ -18,6 +18,8 @@ use crate::lexicon::{Lexicon, aside::Kin};
 
 /// Farthest that a word of reporting stands behind who reports, in words.
 const REPORT_REACH_MAX: usize = 3;
+/// The same in Korean, where the verb comes last.
+const KOREAN_REPORT_REACH_MAX: usize = 12;
 /// Longest answer to who is meant after a sentence about somebody else, in words.
 const PRONOUN_REACH_MAX: usize = 2;
 
@@ -28,8 +30,13 @@ pub(super) fn mark(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
     for sentence in runs(tokens, |at| tokens[at].before == Break::Sentence) {
         carried = others(text, tokens, &sentence, carried, &mut aside, lexicon);
         korean_others(tokens, &sentence, &mut aside, lexicon);
+        let and_now = |at: usize| {
+            let word = |at: usize| tokens.get(at).map(|token| token.word.as_str());
+            word(at) == Some("and") && word(at + 1) == Some("now")
+        };
         let ends = |at: usize| {
-            tokens[at].before != Break::None
+            and_now(at)
+                || tokens[at].before != Break::None
                 || lexicon.english_words.deny_end.contains(&tokens[at].word)
                 || closes_clause(&tokens[at - 1], lexicon)
         };
@@ -101,7 +108,8 @@ fn others(
         }
         if row_end(tokens, at, &lexicon.english_words.others).is_some() {
             (other, own) = (Some(Kin::Family), false);
-        } else if let Some(kin) = words.kin(&token.word).filter(|_| is_meant(text, tokens, at, lexicon))
+        } else if let Some(kin) =
+            words.kin(&token.word).filter(|_| is_meant(text, tokens, at, lexicon))
         {
             let owner = at.checked_sub(1).map(|before| tokens[before].word.as_str());
             if owner.is_some_and(|owner| words.owners.contains(owner)) {
@@ -131,15 +139,13 @@ fn is_meant(text: &str, tokens: &[Token], at: usize, lexicon: &Lexicon) -> bool 
     // Back over "my": "seen by my wife", "a mother", "54-year-old grandmother".
     let mut before = at.checked_sub(1).filter(|_| token.before == Break::None);
     if before.is_some_and(|at| words.owners.contains(&tokens[at].word)) {
-        before = before
-            .filter(|&at| tokens[at].before == Break::None)
-            .and_then(|at| at.checked_sub(1));
+        before =
+            before.filter(|&at| tokens[at].before == Break::None).and_then(|at| at.checked_sub(1));
     }
     let led = before.is_some_and(|at| words.not_after.contains(&tokens[at].word));
     let of = next.is_some_and(|next| next.word == "of");
     let rest = tokens.get(at + 1..).unwrap_or_default().iter().take_while(joined);
-    let reports =
-        rest.take(REPORT_REACH_MAX).any(|token| words.reports.contains(&token.word));
+    let reports = rest.take(REPORT_REACH_MAX).any(|token| words.reports.contains(&token.word));
     (owns || subject || (!led && !of)) && !reports
 }
 
@@ -157,7 +163,8 @@ fn korean_others(tokens: &[Token], sentence: &Range<usize>, aside: &mut [bool], 
         }
         let rest = tokens.get(at + 1..sentence.end).unwrap_or_default();
         let reports = || {
-            let mut near = rest.iter().take_while(|token| token.before == Break::None);
+            let near = rest.iter().take_while(|token| token.before == Break::None);
+            let mut near = near.take(KOREAN_REPORT_REACH_MAX);
             near.any(|token| words.reports.iter().any(|stem| token.word.starts_with(stem)))
         };
         if stems.iter().any(|stem| token.word.starts_with(stem.as_str())) {
@@ -183,9 +190,8 @@ fn once(
 ) {
     let english = &lexicon.english_words.aside;
     let Some(part) = parts.get(index) else { return };
-    let within = |at: usize, rows: &[Vec<String>]| {
-        row_end(tokens, at, rows).filter(|&end| end <= part.end)
-    };
+    let within =
+        |at: usize, rows: &[Vec<String>]| row_end(tokens, at, rows).filter(|&end| end <= part.end);
     for at in part.clone() {
         if let Some(end) = within(at, &english.once) {
             // "Since he was a child" is now.
@@ -203,7 +209,8 @@ fn once(
         } else if within(at, &english.once_after).is_some() {
             fill(aside, at..part.end);
         } else if within(at, &english.ceased).is_some() {
-            if at > part.start {
+            let turns = |token: &Token| lexicon.english_words.deny_end.contains(&token.word);
+            if !tokens[part.start..at].iter().all(turns) {
                 fill(aside, part.clone());
             } else if let Some(last) = index.checked_sub(1).and_then(|last| parts.get(last)) {
                 fill(aside, last.start..part.end);
@@ -248,7 +255,9 @@ fn unreal(tokens: &[Token], part: &Range<usize>, aside: &mut [bool], lexicon: &L
         let token = &tokens[at];
         let begins = |stem: &String| token.word.starts_with(stem.as_str());
         if token.script == Script::Hangul && lexicon.korean_words.aside.unreal.iter().any(begins) {
-            fill(aside, part.start..at + 1);
+            // "두통으로 뇌종양 감별": the headache is why.
+            let cause = tokens[part.start..at].iter().rposition(|token| token.word.ends_with('로'));
+            fill(aside, cause.map_or(part.start, |cause| part.start + cause + 1)..at + 1);
         }
     }
 }

@@ -245,11 +245,22 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
         let next = tokens.partition_point(|token| token.span.start < one.span.end);
         let clause = one.clause.clone();
         let after = (next..tokens.len()).map(|at| (at, &tokens[at]));
+        let after = after.take_while(|(_, token)| token.span.end <= clause.end);
+        // "Hearing loss in the left ear and ringing": the side is of both.
+        let led = tokens.get(next).is_some_and(|token| matches!(token.word.as_str(), "in" | "of"))
+            && tokens.get(next..).is_some_and(|rest| is_sided_place(rest, lexicon));
         let after: Vec<(usize, &Token)> =
-            after.take_while(|(at, token)| token.span.end <= clause.end && !claimed[*at]).collect();
+            after.take_while(|(at, _)| led || !claimed[*at]).collect();
         claim(one, after.into_iter(), &mut claimed, lexicon);
     }
     attach_lone_sides(text, found, &claimed, lexicon);
+}
+
+/// "In the left ear": a place right behind the first side.
+fn is_sided_place(row: &[Token], lexicon: &Lexicon) -> bool {
+    let side = row.iter().position(is_side);
+    let place = side.and_then(|side| row.get(side + 1));
+    place.is_some_and(|place| is_place(place, lexicon) && !matches!(place.word.as_str(), "half"))
 }
 
 fn is_side(token: &Token) -> bool {

@@ -285,7 +285,11 @@ pub(super) fn closes_clause(token: &Token, lexicon: &Lexicon) -> bool {
     token.script == Script::Hangul
         && token.word != "그리고"
         && !["려고", "다고", "라고"].iter().any(|end| token.word.ends_with(end))
-        && (lexicon.korean_words.clause_endings.iter().any(|end| token.word.ends_with(end.as_str()))
+        && (lexicon
+            .korean_words
+            .clause_endings
+            .iter()
+            .any(|end| token.word.ends_with(end.as_str()))
             || token.word.strip_suffix('데').is_some_and(ends_in_n))
 }
 
@@ -296,7 +300,8 @@ pub(super) fn ends_in_n(word: &str) -> bool {
     const LAST: u32 = 0xD7A3;
     const FINALS: u32 = 28;
     const FINAL_N: u32 = 4;
-    word.chars().next_back().map(u32::from).is_some_and(|code| {
-        (FIRST..=LAST).contains(&code) && (code - FIRST) % FINALS == FINAL_N
-    })
+    word.chars()
+        .next_back()
+        .map(u32::from)
+        .is_some_and(|code| (FIRST..=LAST).contains(&code) && (code - FIRST) % FINALS == FINAL_N)
 }

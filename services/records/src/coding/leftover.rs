@@ -75,7 +75,11 @@ pub(super) fn is_unknown(
     lexicon: &Lexicon,
 ) -> bool {
     let says = || said.iter().any(|word| overlap(word, &token.span));
-    if token.neutral || token.mark.is_some() || found.iter().any(|one| one.covers(&token.span)) || says() {
+    if token.neutral
+        || token.mark.is_some()
+        || found.iter().any(|one| one.covers(&token.span))
+        || says()
+    {
         return false;
     }
     match token.script {

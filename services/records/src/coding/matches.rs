@@ -75,7 +75,7 @@ fn span(candidate: &Candidate) -> Range<usize> {
 
 /// Returns the candidates that win their words: the longest first, own words counting double; then
 /// those whose shared words stand nearest ("left facial droop with right arm weakness": the arm is
-/// weak); then those that ask for a side; then the closest together.
+/// weak); then those that ask for a side, share more words, or stand closest together.
 pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Vec<Match> {
     candidates.sort_by_key(|candidate| {
         let span = span(candidate);
@@ -83,6 +83,7 @@ pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Ve
             Reverse(2 * bytes(&candidate.own) + candidate.weight),
             candidate.distance,
             Reverse(candidate.sides),
+            Reverse(bytes(&candidate.shared)),
             span.len(),
             span.start,
         )

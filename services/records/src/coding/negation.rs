@@ -18,11 +18,7 @@ use crate::lexicon::Lexicon;
 
 /// Marks the findings that the text denies, and takes out those that are given up; returns where
 /// those stood.
-pub(super) fn attach(
-    text: &Text,
-    found: &mut Vec<Match>,
-    lexicon: &Lexicon,
-) -> Vec<Range<usize>> {
+pub(super) fn attach(text: &Text, found: &mut Vec<Match>, lexicon: &Lexicon) -> Vec<Range<usize>> {
     let tokens = text.tokens();
     korean::inside(text, found, lexicon);
     english::inside(tokens, found, lexicon);
@@ -34,7 +30,7 @@ pub(super) fn attach(
         korean::sentence(text, sentence, found, lexicon);
         marked(text, sentence, found);
     }
-    answers::attach(tokens, &sentences, found, lexicon);
+    answers::attach(text, &sentences, found, lexicon);
     let unsure = found.iter().filter(|one| one.unsure).map(|one| one.span.clone()).collect();
     found.retain(|one| !one.unsure);
     unsure

@@ -52,8 +52,6 @@ pub(super) struct Token {
     pub(super) neutral: bool,
     /// Says of the finding before it whether it is there: "(-)".
     pub(super) mark: Option<Mark>,
-    /// A question mark stands before it.
-    pub(super) asked: bool,
     /// It is about somebody else, about once, or about what may come: nothing is read from it.
     pub(super) aside: bool,
 }
@@ -106,12 +104,16 @@ impl Text {
     pub(super) fn slice(&self, span: Range<usize>) -> &str {
         self.text.get(span).unwrap_or_default()
     }
+
+    /// Returns the piece between two places, or to the end.
+    pub(super) fn between(&self, start: usize, end: usize) -> &str {
+        self.slice(start..end.min(self.text.len()))
+    }
 }
 
 fn cut(text: &str) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut before = Break::Sentence;
-    let mut asked = false;
     let mut letters = text.char_indices().peekable();
     while let Some((start, c)) = letters.next() {
         let script = if is_hangul(c) { Script::Hangul } else { Script::Latin };
@@ -129,7 +131,6 @@ fn cut(text: &str) -> Vec<Token> {
                 }
                 continue;
             }
-            asked |= matches!(c, '?' | '？');
             before = before.max(break_of(text, start, c));
             continue;
         }
@@ -156,7 +157,6 @@ fn cut(text: &str) -> Vec<Token> {
         };
         let mut token = token(start..end, &word, script, before);
         token.span.end = start + text[start..end].trim_end_matches(['\'', '’']).len();
-        token.asked = std::mem::take(&mut asked);
         tokens.push(token);
         before = Break::None;
     }
@@ -173,7 +173,6 @@ fn token(span: Range<usize>, word: &str, script: Script, before: Break) -> Token
         side_bytes: 0,
         neutral: false,
         mark: None,
-        asked: false,
         aside: false,
     }
 }

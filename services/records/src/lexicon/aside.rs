@@ -117,10 +117,23 @@ impl EnglishAside {
 
     /// Returns every word that a text's words must be compared with.
     pub(super) fn vocabulary(&self) -> impl Iterator<Item = &String> {
-        let sets =
-            [&self.he, &self.she, &self.any, &self.owners, &self.not_after, &self.reports, &self.patient];
-        let rows =
-            [&self.once, &self.once_after, &self.ceased, &self.unreal, &self.unreal_after, &self.feared];
+        let sets = [
+            &self.he,
+            &self.she,
+            &self.any,
+            &self.owners,
+            &self.not_after,
+            &self.reports,
+            &self.patient,
+        ];
+        let rows = [
+            &self.once,
+            &self.once_after,
+            &self.ceased,
+            &self.unreal,
+            &self.unreal_after,
+            &self.feared,
+        ];
         sets.into_iter().flatten().chain(rows.into_iter().flatten().flatten())
     }
 }

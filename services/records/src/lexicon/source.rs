@@ -84,6 +84,7 @@ pub(super) struct EnglishSource {
     deny_void: Vec<String>,
     deny_turn: Vec<String>,
     answers: AnswersSource,
+    asks: Vec<String>,
     aside: EnglishAsideSource,
     pub(super) attributes: AttributesSource,
 }
@@ -125,6 +126,7 @@ impl EnglishSource {
             deny_void: self.deny_void.iter().map(|phrase| split(phrase)).collect(),
             deny_turn: self.deny_turn.iter().cloned().collect(),
             answers: self.answers.words(),
+            asks: self.asks.iter().cloned().collect(),
             aside: self.aside.words(),
             ..EnglishWords::default()
         };
@@ -180,6 +182,7 @@ pub(super) struct KoreanSource {
     unsure: Vec<String>,
     partly: Vec<String>,
     except: Vec<String>,
+    apart: Vec<String>,
     light: Vec<String>,
     particles: Vec<String>,
     subject: Vec<String>,
@@ -214,6 +217,7 @@ impl KoreanSource {
             unsure: self.unsure.clone(),
             partly: self.partly.clone(),
             except: self.except.clone(),
+            apart: self.apart.clone(),
             light: self.light.clone(),
             particles,
             subject: self.subject.clone(),

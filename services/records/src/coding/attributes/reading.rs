@@ -320,7 +320,7 @@ fn is_change(scene: &Scene<'_>, said: &Said) -> bool {
 /// "Worse in the morning", "누우면 심해진다": says when, not how it goes on.
 fn is_circumstantial(scene: &Scene<'_>, said: &Said) -> bool {
     let resolved = matches!(said.says, Attribute::Course(Course::Resolved));
-    if !is_change(scene, said) || resolved {
+    if !is_change(scene, said) || (resolved && said.script == Script::Latin) {
         return false;
     }
     let segment = scene.segment(said.at.start);
@@ -333,7 +333,9 @@ fn is_circumstantial(scene: &Scene<'_>, said: &Said) -> bool {
         }
         Script::Hangul => {
             let before = (segment.start..said.at.start).rev().take(CIRCUMSTANCE_REACH_MAX);
-            let mut endings = rows.iter().flatten();
+            // "약 먹으면 없어져요": it has not gone for good; "아침에 없어졌다" it has.
+            let counts = |ending: &&String| !resolved || ending.as_str() == "면";
+            let mut endings = rows.iter().flatten().filter(counts);
             before.into_iter().any(|at| {
                 endings.clone().any(|ending| scene.tokens[at].word.ends_with(ending.as_str()))
             }) && endings.next().is_some()

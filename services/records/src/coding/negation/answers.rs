@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::{
     english::is_conjunction,
     matches::Match,
-    token::{Break, Script, Token},
+    token::{Break, Script, Text, Token},
 };
 use crate::lexicon::Lexicon;
 
@@ -15,17 +15,20 @@ const QUESTION_WORDS_MAX: usize = 1;
 /// Gives the findings of a question its answer; without one, those of a bare question are given
 /// up.
 pub(super) fn attach(
-    tokens: &[Token],
+    text: &Text,
     sentences: &[Range<usize>],
     found: &mut [Match],
     lexicon: &Lexicon,
 ) {
+    let tokens = text.tokens();
     for (index, question) in sentences.iter().enumerate() {
         let next = sentences.get(index + 1).map(|next| &tokens[next.clone()]).unwrap_or_default();
-        if !next.first().is_some_and(|token| token.asked) {
+        let question = &tokens[question.clone()];
+        let end = question.last().map(|token| token.span.end).unwrap_or_default();
+        let start = next.first().map_or(usize::MAX, |token| token.span.start);
+        if !text.between(end, start).contains(['?', '？']) {
             continue;
         }
-        let question = &tokens[question.clone()];
         let answer = answer(next, found, lexicon);
         let bare = is_bare(question, found, lexicon);
         let asked = |one: &&mut Match| question.iter().any(|token| one.owns(&token.span));
@@ -59,12 +62,20 @@ fn answer(sentence: &[Token], found: &[Match], lexicon: &Lexicon) -> Option<bool
     }
 }
 
-/// A question of findings alone: "Headache?", "Any seizures?".
+/// A question that asserts nothing: "Headache?", "Has he had seizures?", not "Is my headache …?".
 fn is_bare(question: &[Token], found: &[Match], lexicon: &Lexicon) -> bool {
+    let words = &lexicon.english_words;
+    let asks = question.first().is_some_and(|token| words.asks.contains(&token.word));
+    if question.iter().any(|token| matches!(token.word.as_str(), "my" | "i")) {
+        return false;
+    }
+    if asks {
+        return true;
+    }
     let others = question.iter().filter(|token| {
         !found.iter().any(|one| one.covers(&token.span))
             && !is_conjunction(token)
-            && !lexicon.english_words.idle.contains(&token.word)
+            && !words.idle.contains(&token.word)
     });
     others.count() <= QUESTION_WORDS_MAX
 }

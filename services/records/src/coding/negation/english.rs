@@ -15,6 +15,9 @@ use crate::lexicon::Lexicon;
 /// Words between a denial and the word that it is of: "not really better".
 const ONLY_REACH_MAX: usize = 2;
 
+/// Farthest that "cannot" stands before a denial that it makes none, in words.
+const CANNOT_REACH_MAX: usize = 6;
+
 /// What a denial reaches so far.
 struct Denial<'a> {
     word: &'a str,
@@ -87,7 +90,11 @@ fn turned<'a>(
     // "Never had a seizure until yesterday".
     let until = word == "until" && sentence.get(at + 1).is_none_or(|next| next.word != "now");
     let never = denied.word == "never";
-    let like_this = never && words.deny_void.iter().any(|row| find_row(sentence, row, at) == Some(at));
+    let here = |row: &Vec<String>| {
+        let end = sentence.len().min(at + row.len());
+        find_row(&sentence[at..end], row, 0).is_some()
+    };
+    let like_this = never && words.deny_void.iter().any(here);
     if until || like_this {
         denied.hit.iter().for_each(|&index| found[index].present = true);
         return None;
@@ -114,6 +121,12 @@ fn begun<'a>(
     let mut rest = rest.iter().take_while(|token| token.before == Break::None).peekable();
     // "Babinski negative": it is of what stands before it; "MRI negative, headache".
     if word == "negative" && at > 0 && sentence[at].before == Break::None && rest.peek().is_none() {
+        return None;
+    }
+    // "Cannot deny", "cannot walk without falling".
+    let mut near = sentence[..at].iter().rev().take(CANNOT_REACH_MAX);
+    let cannot = sentence[at].before == Break::None && near.any(|one| one.word == "cannot");
+    if list && cannot {
         return None;
     }
     // "No relief", "has not really improved", "no pain relief".

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::lexicon::{KoreanWords, Lexicon};
 
+/// Farthest that a denial reaches back, in words.
+const REACH_MAX: usize = 24;
+
 /// "머리가 안 아프다", "팔에 힘이 안빠져요": the denial stands between the words of the finding.
 pub(super) fn inside(text: &Text, found: &mut [Match], lexicon: &Lexicon) {
     let tokens = text.tokens();
@@ -59,7 +62,7 @@ pub(super) fn sentence(text: &Text, sentence: &[Token], found: &mut [Match], lex
         let rest = rest(text, token, found, words);
         match read(rest, sentence, at, words) {
             Reading::Denies => {
-                let hit = Walk { sentence, from, at, lexicon }.deny(found);
+                let hit = Walk { text, sentence, from, at, lexicon }.deny(found);
                 if comes_back(sentence, at, found, words) {
                     hit.iter().for_each(|&index| found[index].present = true);
                 }
@@ -69,7 +72,7 @@ pub(super) fn sentence(text: &Text, sentence: &[Token], found: &mut [Match], lex
                 }
             }
             Reading::Unsure => {
-                Walk { sentence, from, at, lexicon }.give_up(found);
+                Walk { text, sentence, from, at, lexicon }.give_up(found);
                 from = at + 1;
             }
             Reading::Ends => from = at + 1,
@@ -139,7 +142,10 @@ fn read(rest: &str, sentence: &[Token], at: usize, words: &KoreanWords) -> Readi
         return Reading::Denies;
     }
     let denied_next = begins(next, &words.deny) || next.starts_with('안');
-    let to_be_denied = ["지", "지는", "지도", "진", "질"].iter().any(|end| rest.ends_with(end));
+    let noun = ["적", "일", "것", "건", "게"].iter().any(|noun| next.starts_with(noun));
+    // "호소하지 않다", "있었던 적이 없다".
+    let to_be_denied = ["지", "지는", "지도", "진", "질"].iter().any(|end| rest.ends_with(end))
+        || (noun && ends_in_n(rest));
     if begins(rest, &words.assert) && !denied_next && !to_be_denied {
         return Reading::Ends;
     }
@@ -164,17 +170,30 @@ fn told(text: &Text, token: &Token, found: &[Match], words: &KoreanWords) -> boo
 /// "없다가 생겼다", "없었는데 시작됐다": what was not there has come.
 fn comes_back(sentence: &[Token], at: usize, found: &[Match], words: &KoreanWords) -> bool {
     let word = &sentence[at].word;
-    if !word.ends_with("다가") && !(word.contains('었') && !word.ends_with(['다', '요', '음'])) {
+    if !word.ends_with("다가") && !(word.contains('었') && !word.ends_with(['다', '요', '음']))
+    {
         return false;
     }
     let rest = sentence.get(at + 1..).unwrap_or_default();
     let rest = rest.iter().take_while(|token| !owned(token, found));
-    rest.take_while(|token| !begins(&token.word, &words.deny))
+    rest.take(REACH_MAX)
+        .take_while(|token| !begins(&token.word, &words.deny))
         .any(|token| begins(&token.word, &words.assert))
+}
+
+/// What a denial is of.
+struct Reach {
+    /// Findings, the nearest first.
+    hit: Vec<usize>,
+    /// It is only of how often or how bad they are: "자주 있지는 않다".
+    partly: bool,
+    /// It is of something that is not understood.
+    of_other: bool,
 }
 
 /// The words of a clause before a denial.
 struct Walk<'a> {
+    text: &'a Text,
     sentence: &'a [Token],
     from: usize,
     at: usize,
@@ -185,8 +204,12 @@ impl Walk<'_> {
     /// Denies the findings that the denial is of; affirms those that are denied already. Returns
     /// which.
     fn deny(&self, found: &mut [Match]) -> Vec<usize> {
-        let (hit, partly) = self.findings(found);
-        let again = hit.first().is_some_and(|&index| found.get(index).is_some_and(|one| !one.present));
+        let Reach { hit, partly, of_other } = self.findings(found);
+        if hit.is_empty() && !of_other {
+            self.end_what_was(found);
+        }
+        let again =
+            hit.first().is_some_and(|&index| found.get(index).is_some_and(|one| !one.present));
         for &index in &hit {
             if let Some(one) = found.get_mut(index) {
                 one.present = again;
@@ -197,42 +220,71 @@ impl Walk<'_> {
     }
 
     fn give_up(&self, found: &mut [Match]) {
-        for index in self.findings(found).0 {
+        for index in self.findings(found).hit {
             if let Some(one) = found.get_mut(index) {
                 one.unsure = true;
             }
         }
     }
 
-    /// Returns the findings that the denial is of, the nearest first, and whether it is only of how
-    /// often or how bad they are: "자주 있지는 않다".
-    fn findings(&self, found: &[Match]) -> (Vec<usize>, bool) {
+    /// "두통이 있었지만 지금은 없어요": what was there in the clause before is not now.
+    fn end_what_was(&self, found: &mut [Match]) {
+        let past = self.from.checked_sub(1).and_then(|last| self.sentence.get(last));
+        if !past.is_some_and(|last| {
+            last.script == Script::Hangul
+                && last.word.contains(['었', '았', '했', '였', '렸', '졌'])
+        }) {
+            return;
+        }
+        for token in self.sentence[..self.from].iter().rev() {
+            let mut any = false;
+            for one in found.iter_mut().filter(|one| one.owns(&token.span)) {
+                one.unsure |= one.present;
+                any = true;
+            }
+            if any || begins(&token.word, &self.lexicon.korean_words.deny) {
+                return;
+            }
+        }
+    }
+
+    /// Returns what the denial is of, the nearest first.
+    fn findings(&self, found: &[Match]) -> Reach {
         let words = &self.lexicon.korean_words;
         let mut hit: Vec<usize> = Vec::new();
-        let mut partly = false;
-        for at in (self.from..=self.at).rev() {
+        let (mut partly, mut of_other) = (false, false);
+        for at in (self.from..=self.at).rev().take(REACH_MAX) {
             let Some(token) = self.sentence.get(at) else { break };
             let here = found.iter().enumerate().filter(|(_, one)| one.owns(&token.span));
             let here: Vec<usize> = here.map(|(index, _)| index).collect();
+            let rest = rest(self.text, token, found, words);
+            let apart = words.apart.iter().any(|word| word == rest);
+            if !hit.is_empty() && at < self.at && apart {
+                break;
+            }
             if !here.is_empty() {
-                hit.extend(here.iter().filter(|index| !hit.contains(index)).copied().collect::<Vec<_>>());
+                hit.extend(
+                    here.iter().filter(|index| !hit.contains(index)).copied().collect::<Vec<_>>(),
+                );
                 continue;
             }
             if at == self.at {
                 continue;
             }
             let again = begins(&token.word, &words.deny) || words.deny_before.contains(&token.word);
-            if !hit.is_empty() && (again || token.word.starts_with("때문")) {
+            let ended = again || begins(&token.word, &words.assert);
+            if !hit.is_empty() && ended {
                 break;
             }
             partly |= hit.is_empty() && begins(&token.word, &words.partly);
             let subject = words.subject.iter().any(|end| token.word.ends_with(end.as_str()));
             let unknown = subject && is_unknown(token, found, &[], self.lexicon);
             if hit.is_empty() && unknown && !self.is_joined(at, found) {
+                of_other = true;
                 break;
             }
         }
-        (hit, partly)
+        Reach { hit, partly, of_other }
     }
 
     /// "두통이나 열이 없다", "두통도 열도": the word goes on with a list that a finding begins.
