@@ -130,6 +130,8 @@ pub(crate) struct EnglishWords {
     pub(crate) deny_turn: HashSet<String>,
     /// Answers to a question, and whether they affirm.
     pub(crate) answers: HashMap<String, bool>,
+    /// Words over which no side reaches: "fell because his left leg …".
+    pub(crate) side_ends: HashSet<String>,
     /// Words with which a question begins that asserts nothing: "does".
     pub(crate) asks: HashSet<String>,
     /// Words with which somebody else, once or what may come is meant.
@@ -182,6 +184,8 @@ pub(crate) struct KoreanWords {
     pub(crate) subject: Vec<String>,
     /// Endings of a finding that is only told to come: "마시라고".
     pub(crate) told: Vec<String>,
+    /// Stems that say what something is like: "터질 것 같다".
+    pub(crate) as_if: Vec<String>,
     /// Answers to a question, and whether they affirm.
     pub(crate) answers: HashMap<String, bool>,
     /// Words with which somebody else, once or what may come is meant.

@@ -117,7 +117,8 @@ fn others(
             }
             (other, own) = (Some(kin), matches!(owner, Some("my" | "our")));
         } else if let Some(kin) = other
-            && words.returns(&token.word, kin)
+            && (words.returns(&token.word, kin)
+                || (kin == Kin::Family && words.presents.contains(&token.word)))
         {
             other = None;
         }
@@ -152,7 +153,7 @@ fn is_meant(text: &str, tokens: &[Token], at: usize, lexicon: &Lexicon) -> bool 
 fn korean_others(tokens: &[Token], sentence: &Range<usize>, aside: &mut [bool], lexicon: &Lexicon) {
     let words = &lexicon.korean_words.aside;
     let stems = &lexicon.korean_words.others;
-    let mut other = false;
+    let (mut other, mut history) = (false, false);
     for at in sentence.clone() {
         let token = &tokens[at];
         if token.script != Script::Hangul {
@@ -167,10 +168,18 @@ fn korean_others(tokens: &[Token], sentence: &Range<usize>, aside: &mut [bool], 
             let mut near = near.take(KOREAN_REPORT_REACH_MAX);
             near.any(|token| words.reports.iter().any(|stem| token.word.starts_with(stem)))
         };
-        if stems.iter().any(|stem| token.word.starts_with(stem.as_str())) {
-            other = true;
+        let begins =
+            |stems: &[String]| stems.iter().any(|stem| token.word.starts_with(stem.as_str()));
+        if begins(stems) {
+            (other, history) = (true, true);
         } else if words.is_kin(&token.word) && !reports() {
-            other = true;
+            (other, history) = (true, false);
+        } else if history
+            && (begins(&lexicon.korean_words.deny) || words.holder.contains(&token.word))
+        {
+            // "특이 과거력 없는 자로 …".
+            fill(aside, at..at + 1);
+            (other, history) = (false, false);
         } else if words.patient.contains(&token.word) {
             other = false;
         }
@@ -255,8 +264,11 @@ fn unreal(tokens: &[Token], part: &Range<usize>, aside: &mut [bool], lexicon: &L
         let token = &tokens[at];
         let begins = |stem: &String| token.word.starts_with(stem.as_str());
         if token.script == Script::Hangul && lexicon.korean_words.aside.unreal.iter().any(begins) {
-            // "두통으로 뇌종양 감별": the headache is why.
-            let cause = tokens[part.start..at].iter().rposition(|token| token.word.ends_with('로'));
+            // "두통으로 뇌종양 감별", "두통이 있어 예방약": the headache is why.
+            let assert = &lexicon.korean_words.assert;
+            let cause = tokens[part.start..at].iter().rposition(|token| {
+                token.word.ends_with('로') || assert.iter().any(|stem| token.word.starts_with(stem))
+            });
             fill(aside, cause.map_or(part.start, |cause| part.start + cause + 1)..at + 1);
         }
     }

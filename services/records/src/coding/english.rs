@@ -291,7 +291,9 @@ fn claim<'a>(
         }
         // "right and left": goes on once a side is found.
         let goes_on = one.side.is_some() && is_conjunction(token);
-        let restarts = lexicon.english_words.restart.contains(&token.word) && token.word != "with";
+        let restarts = (lexicon.english_words.restart.contains(&token.word)
+            && token.word != "with")
+            || lexicon.english_words.side_ends.contains(&token.word);
         if !goes_on && (restarts || !is_transparent(token, &lexicon.english_words)) {
             return;
         }

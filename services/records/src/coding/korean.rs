@@ -295,13 +295,20 @@ pub(super) fn closes_clause(token: &Token, lexicon: &Lexicon) -> bool {
 
 /// Returns true if the last syllable ends in ㄴ: "저린", "아닌".
 pub(super) fn ends_in_n(word: &str) -> bool {
-    /// First syllable of the block, and syllables that share their first two letters.
+    final_of(word) == Some(4)
+}
+
+/// Returns true if the last syllable ends in ㄹ: "토할", "올".
+pub(super) fn ends_in_l(word: &str) -> bool {
+    final_of(word) == Some(8)
+}
+
+/// Returns the number of the last syllable's final consonant, as Unicode counts them.
+fn final_of(word: &str) -> Option<u32> {
+    /// First and last syllable of the block, and finals of a syllable.
     const FIRST: u32 = 0xAC00;
     const LAST: u32 = 0xD7A3;
     const FINALS: u32 = 28;
-    const FINAL_N: u32 = 4;
-    word.chars()
-        .next_back()
-        .map(u32::from)
-        .is_some_and(|code| (FIRST..=LAST).contains(&code) && (code - FIRST) % FINALS == FINAL_N)
+    let code = word.chars().next_back().map(u32::from)?;
+    (FIRST..=LAST).contains(&code).then(|| (code - FIRST) % FINALS)
 }

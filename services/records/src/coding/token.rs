@@ -248,14 +248,14 @@ fn mark_neutral(tokens: &mut [Token], lexicon: &Lexicon) {
         |word: &str, stems: &[String]| stems.iter().any(|stem| word.starts_with(stem.as_str()));
     for (first, second) in &korean.neutral_pairs {
         let mut since: Option<usize> = None;
-        for at in 0..tokens.len() {
-            if tokens[at].before != Break::None {
+        for (at, token) in tokens.iter_mut().enumerate() {
+            if token.before != Break::None {
                 since = None;
             }
-            if tokens[at].word.starts_with(first.as_str()) {
+            if token.word.starts_with(first.as_str()) {
                 since = Some(at);
             } else if since.is_some_and(|since| at - since <= NEUTRAL_REACH_MAX) {
-                tokens[at].neutral |= tokens[at].word.starts_with(second.as_str());
+                token.neutral |= token.word.starts_with(second.as_str());
             }
         }
     }

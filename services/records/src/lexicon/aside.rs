@@ -24,6 +24,7 @@ pub(super) struct EnglishAsideSource {
     not_after: Vec<String>,
     reports: Vec<String>,
     patient: Vec<String>,
+    presents: Vec<String>,
     once: Vec<String>,
     once_after: Vec<String>,
     ceased: Vec<String>,
@@ -45,6 +46,8 @@ pub(crate) struct EnglishAside {
     /// What somebody does who only reports.
     pub(crate) reports: HashSet<String>,
     patient: HashSet<String>,
+    /// Words with which what the patient has follows a history: "presents".
+    pub(crate) presents: HashSet<String>,
     /// Rows with which a clause says how it once was.
     pub(crate) once: Vec<Vec<String>>,
     /// Rows that say so of what follows them.
@@ -77,6 +80,7 @@ impl EnglishAsideSource {
             not_after: set(&self.not_after),
             reports: set(&self.reports),
             patient: set(&self.patient),
+            presents: set(&self.presents),
             once: rows(&self.once),
             once_after: rows(&self.once_after),
             ceased: rows(&self.ceased),
@@ -125,6 +129,7 @@ impl EnglishAside {
             &self.not_after,
             &self.reports,
             &self.patient,
+            &self.presents,
         ];
         let rows = [
             &self.once,
@@ -145,6 +150,7 @@ pub(super) struct KoreanAsideSource {
     subjects: Vec<String>,
     reports: Vec<String>,
     patient: Vec<String>,
+    holder: Vec<String>,
     once: Vec<String>,
     unreal: Vec<String>,
 }
@@ -158,6 +164,8 @@ pub(crate) struct KoreanAside {
     pub(crate) reports: Vec<String>,
     /// Words that make the patient the subject again.
     pub(crate) patient: HashSet<String>,
+    /// Words for whoever has a history, after which the patient's own begins: "자로".
+    pub(crate) holder: HashSet<String>,
     /// Rows of whole words with which a clause says how it once was.
     pub(crate) once: Vec<Vec<String>>,
     /// Stems that say that what stands before them is not there or may come.
@@ -171,6 +179,7 @@ impl KoreanAsideSource {
             subjects: set(&self.subjects),
             reports: self.reports.clone(),
             patient: set(&self.patient),
+            holder: set(&self.holder),
             once: rows(&self.once),
             unreal: self.unreal.clone(),
         }

@@ -85,6 +85,7 @@ pub(super) struct EnglishSource {
     deny_turn: Vec<String>,
     answers: AnswersSource,
     asks: Vec<String>,
+    side_ends: Vec<String>,
     aside: EnglishAsideSource,
     pub(super) attributes: AttributesSource,
 }
@@ -127,6 +128,7 @@ impl EnglishSource {
             deny_turn: self.deny_turn.iter().cloned().collect(),
             answers: self.answers.words(),
             asks: self.asks.iter().cloned().collect(),
+            side_ends: self.side_ends.iter().cloned().collect(),
             aside: self.aside.words(),
             ..EnglishWords::default()
         };
@@ -187,6 +189,7 @@ pub(super) struct KoreanSource {
     particles: Vec<String>,
     subject: Vec<String>,
     told: Vec<String>,
+    as_if: Vec<String>,
     answers: AnswersSource,
     aside: KoreanAsideSource,
     pub(super) attributes: AttributesSource,
@@ -222,6 +225,7 @@ impl KoreanSource {
             particles,
             subject: self.subject.clone(),
             told: self.told.clone(),
+            as_if: self.as_if.clone(),
             answers: self.answers.words(),
             aside: self.aside.words(),
             persist: self.persist.clone(),

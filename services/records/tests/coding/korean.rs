@@ -101,6 +101,21 @@ fn denials_are_of_what_they_are_meant_for() {
         ("구토를 하지 못해요", "vomiting"),
         ("토할 것 같지만 토하지는 않음", "nausea !vomiting"),
         ("경련은 아닌데 손이 떨려요", "!seizure tremor"),
+        ("두통은 있으나 심하지 않고 구토는 없음", "headache !vomiting"),
+        ("두통이 심하지는 않지만 매일 있어요", "headache"),
+        ("두통이 심하진 않아요", "headache"),
+        ("팔다리에 힘이 빠지지 않아요", "!hemiparesis"),
+        ("말이 어눌하지 않아요", "!dysarthria"),
+        ("시야는 정상이나 복시 있음", "diplopia"),
+        ("복시 없이 시야만 흐려요", "!diplopia blurred_vision"),
+        ("이명은 없고 귀가 먹먹해요", "!tinnitus hearing_impairment"),
+        ("토할 것 같아요", "nausea"),
+        ("쓰러진 적은 없어요", "!loss_of_consciousness"),
+        ("쓰러지지는 않았어요", "!loss_of_consciousness"),
+        ("두통, 구토, 경련 모두 없음", "!headache !vomiting !seizure"),
+        ("두통 구토 경련 없음", "!headache !vomiting !seizure"),
+        ("토할 것 같은데 토하진 않아요", "nausea !vomiting"),
+        ("심한 두통은 없다", "!headache"),
     ]);
 }
 
@@ -143,6 +158,35 @@ fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
         ("두통이 아닐 수도 있어요", ""),
         ("형광펜 냄새를 못 맡아요", "anosmia"),
         ("딸기 냄새를 못 맡아요", "anosmia"),
+        ("가족력 없음, 두통 있음", "headache"),
+        ("두통이 자주 있지는 않아요", ""),
+        ("머리가 많이 아프지 않아요", ""),
+        ("머리가 별로 안 아파요", ""),
+        ("팔이 저리지 않고 힘도 있어요", "!paresthesia"),
+        ("힘이 빠지지는 않아요", ""),
+        ("말을 잘 못하지만 이해는 잘해요", "aphasia"),
+        ("말은 잘 하는데 글을 못 읽어요", "alexia"),
+        ("걷는 데 문제 없음", ""),
+        ("냄새는 잘 맡아요", ""),
+        ("기억력은 괜찮은데 성격이 변했어요", "personality_change"),
+        ("기억력 저하는 없다고 보호자가 말함", "!memory_impairment"),
+        ("보호자 진술상 경련은 없었다고 함", "!seizure"),
+        ("보호자가 경련을 목격함", "seizure"),
+        ("의식저하나 마비는 없음", "!drowsiness"),
+        ("마비나 의식저하는 없음", "!drowsiness"),
+        ("감각이상 및 마비 없음", "!paresthesia"),
+        ("두통이 생길까 봐 걱정이에요", ""),
+        ("경련이 올 것 같은 느낌", ""),
+        ("구토할 뻔했어요", ""),
+        ("쓰러질 뻔했어요", ""),
+        ("기절까지는 안 했어요", "!loss_of_consciousness"),
+        ("머리가 아프나 열은 없다", "headache"),
+        ("두통이 있을 것 같아요", ""),
+        ("머리가 심하게 아프지는 않아요", ""),
+        ("말할 것도 없이 두통이 심해요", "headache"),
+        ("머리가 터질 것 같아요", "headache"),
+        ("죽을 것 같이 머리가 아파요", "headache"),
+        ("경련할 것 같아요", ""),
     ]);
 }
 
@@ -168,6 +212,10 @@ fn signs_are_of_what_stands_before_them() {
         ("좌측 상지 위약(+), 우측 상지 위약(-)", "hemiparesis@left !hemiparesis@right"),
         ("두통 無 구토 有", "!headache vomiting"),
         ("경련 (없음)", "!seizure"),
+        (
+            "내원 3일 전부터 두통(+), 오심(+), 구토(-), 경련(-), 의식소실(-) 있었음.",
+            "headache nausea !vomiting !seizure !loss_of_consciousness",
+        ),
     ]);
 }
 
@@ -210,6 +258,11 @@ fn each_side_belongs_to_what_is_nearest() {
         ("왼쪽 귀에서만 소리가 나요", "tinnitus@left"),
         ("마비는 왼쪽", "hemiparesis@left"),
         ("오른쪽보다 왼쪽 다리가 더 저려요", "paresthesia@left"),
+        ("좌측 마비 없고 우측 마비 있음", "!hemiparesis@left hemiparesis@right"),
+        ("왼쪽 말고 오른쪽 팔이 저려요", "paresthesia@right"),
+        ("왼쪽 팔이 아니라 오른쪽 팔이 저려요", "paresthesia@right"),
+        ("오른쪽이 아니라 왼쪽 마비예요", "hemiparesis@left"),
+        ("양쪽 다 안 저려요", "!paresthesia@midline"),
     ]);
 }
 
@@ -220,6 +273,8 @@ fn each_side_belongs_to_what_is_nearest_and_the_rest_is_listed() {
         ("왼쪽 팔에 마비가 온 것은 아닙니다", "!hemiparesis@left"),
         ("오른손이 떨리고 왼손은 괜찮아요", "tremor@right"),
         ("오른쪽 팔은 힘이 있고 왼쪽 팔은 힘이 없어요", "hemiparesis@left"),
+        ("좌측은 마비 없음, 우측 편마비", "hemiparesis@right"),
+        ("왼쪽 팔에는 힘이 있는데 오른쪽 팔에는 힘이 없어요", "hemiparesis@right"),
     ]);
 }
 
@@ -255,5 +310,14 @@ fn what_is_somebody_elses_or_not_now_is_set_aside_and_the_rest_is_listed() {
         ("어머니 말씀에 아이가 경련했다고", "seizure"),
         ("동생이랑 싸우고 두통이 생겼어요", "headache"),
         ("누나 결혼식에서 경련했어요", ""),
+        (
+            "특이 과거력 없는 자로 내원 1주 전부터 우측 편마비, 언어장애 발생하여 내원함",
+            "hemiparesis@right aphasia",
+        ),
+        ("과거력상 간질 없음. 두통 호소.", "headache"),
+        ("고혈압 과거력 있는 자로 내원 1주 전부터 우측 편마비 발생", "hemiparesis@right"),
+        ("과거력 고혈압, 당뇨 있고 두통 호소", "headache"),
+        ("두통이 있어 예방약 복용 중", "headache"),
+        ("예방접종 후 두통", "headache"),
     ]);
 }

@@ -179,8 +179,11 @@ impl<'a> Scene<'a> {
             }
             Script::Hangul => {
                 let words = &self.lexicon.korean_words;
+                let begins = |stems: &[String]| {
+                    stems.iter().any(|stem| token.word.starts_with(stem.as_str()))
+                };
                 words.deny_before.contains(&token.word)
-                    || words.deny.iter().any(|stem| token.word.starts_with(stem.as_str()))
+                    || (begins(&words.deny) && !begins(&words.not_deny))
             }
         }
     }

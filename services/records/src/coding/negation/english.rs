@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        english::is_transparent,
+        english::{is_conjunction, is_transparent},
         leftover::is_place,
         matches::Match,
         token::{Break, Script, Token},
@@ -20,6 +20,7 @@ const CANNOT_REACH_MAX: usize = 6;
 
 /// What a denial reaches so far.
 struct Denial<'a> {
+    at: usize,
     word: &'a str,
     /// "Denies" goes on through a list; "no" only if the list has an "or".
     list: bool,
@@ -45,6 +46,10 @@ pub(super) fn before(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon)
             denial = None;
         }
         let free = !owned(token, found) && !token.neutral && token.script == Script::Latin;
+        let next = sentence.get(at + 1).map(|next| next.word.as_str()).unwrap_or_default();
+        if token.neutral && words.deny.contains_key(&token.word) && words.deny_only.contains(next) {
+            give_up_list(sentence, at, found, lexicon);
+        }
         if free {
             denial = turned(denial, sentence, at, found, lexicon);
         }
@@ -123,16 +128,14 @@ fn begun<'a>(
     if word == "negative" && at > 0 && sentence[at].before == Break::None && rest.peek().is_none() {
         return None;
     }
-    // "Cannot deny", "cannot walk without falling".
-    let mut near = sentence[..at].iter().rev().take(CANNOT_REACH_MAX);
-    let cannot = sentence[at].before == Break::None && near.any(|one| one.word == "cannot");
-    if list && cannot {
+    if list && cannot_before(sentence, at) {
         return None;
     }
-    // "No relief", "has not really improved", "no pain relief".
+    // "No relief", "has not really improved", "no pain relief"; not "denies change in vision".
     let mut opaque = false;
-    for next in rest.take(ONLY_REACH_MAX + 1) {
+    for next in rest.take(ONLY_REACH_MAX + 1).filter(|_| !list || word == "without") {
         if words.deny_only.contains(&next.word) {
+            give_up_list(sentence, at, found, lexicon);
             return None;
         }
         if opaque {
@@ -141,24 +144,50 @@ fn begun<'a>(
         opaque = !is_transparent(next, words);
     }
     // "Does not deny", "not without".
-    let double = denial.as_ref().is_some_and(|denied| {
-        denied.hit.is_empty()
-            && !denied.of_other
-            && sentence[at].before == Break::None
-            && denied.word != word
+    let last = denial.filter(|denied| denied.word != word && denied.hit.is_empty());
+    let between = last.and_then(|last| sentence.get(last.at + 1..=at)).filter(|between| {
+        between.iter().all(|token| token.before == Break::None && !is_conjunction(token))
     });
-    if double {
-        if list {
-            return None;
-        }
-        // "Did not have no headache": either may be meant.
+    let all = |idle: &dyn Fn(&Token) -> bool| {
+        between.is_some_and(|row| row.iter().rev().skip(1).all(idle))
+    };
+    if list && all(&|token| words.idle.contains(&token.word)) {
+        return None;
+    }
+    // "Did not have no headache", "does not completely deny": either may be meant.
+    if all(&|token| is_transparent(token, words)) {
         let end = sentence.iter().skip(at + 1).position(|token| token.before != Break::None);
         let end = end.map_or(sentence.len(), |end| at + 1 + end);
         for one in found.iter_mut() {
             one.unsure |= sentence[at..end].iter().any(|token| one.owns(&token.span));
         }
     }
-    Some(Denial { word, list, hit: Vec::new(), of_other: false })
+    Some(Denial { at, word, list, hit: Vec::new(), of_other: false })
+}
+
+/// "Cannot deny", "cannot walk without falling": true if the denial says that it is so.
+fn cannot_before(sentence: &[Token], at: usize) -> bool {
+    let reach = if sentence[at].word == "without" { CANNOT_REACH_MAX } else { 1 };
+    let mut breaks = sentence[at].before != Break::None;
+    let mut near = sentence[..at].iter().rev().take(reach).take_while(|token| {
+        let goes_on = !breaks && !is_conjunction(token);
+        breaks |= token.before != Break::None;
+        goes_on
+    });
+    near.any(|token| token.word == "cannot")
+}
+
+/// "No change in vision, headache or seizures": the rest of the list may be denied or not.
+fn give_up_list(sentence: &[Token], at: usize, found: &mut [Match], lexicon: &Lexicon) {
+    let rest = sentence.get(at + 1..).unwrap_or_default();
+    if !or_follows(rest, found, lexicon) {
+        return;
+    }
+    let end = rest.iter().position(|token| lexicon.english_words.deny_end.contains(&token.word));
+    let rest = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+    for one in found.iter_mut() {
+        one.unsure |= rest.iter().any(|token| one.owns(&token.span));
+    }
 }
 
 /// Returns true if an "or" comes before the sentence turns: "no headache, nausea or vomiting".

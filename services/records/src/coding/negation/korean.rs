@@ -5,7 +5,7 @@
 
 use super::{
     super::{
-        korean::{closes_clause, ends_in_n},
+        korean::{closes_clause, ends_in_l, ends_in_n},
         leftover::is_unknown,
         matches::Match,
         token::{Break, Script, Text, Token},
@@ -22,11 +22,9 @@ pub(super) fn inside(text: &Text, found: &mut [Match], lexicon: &Lexicon) {
     let tokens = text.tokens();
     for one in found.iter_mut() {
         let words = one.own.iter().chain(&one.shared);
-        let denied = words.clone().any(|word| {
+        let denied = words.clone().find_map(|word| {
             let at = tokens.partition_point(|token| token.span.end <= word.start);
-            let Some(token) = tokens.get(at).filter(|token| token.script == Script::Hangul) else {
-                return false;
-            };
+            let token = tokens.get(at).filter(|token| token.script == Script::Hangul)?;
             // The letters of its word before it, or else the word before.
             let joined = text.slice(token.span.start..word.start);
             let before = at.checked_sub(1).and_then(|at| tokens.get(at));
@@ -34,13 +32,26 @@ pub(super) fn inside(text: &Text, found: &mut [Match], lexicon: &Lexicon) {
                 .filter(|_| joined.is_empty() && token.before == Break::None)
                 .filter(|before| lexicon.korean_words.deny_before.contains(&before.word));
             let by = |place: usize| !words.clone().any(|other| other.contains(&place));
-            (joined == "안" && by(token.span.start))
-                || apart.is_some_and(|before| !before.neutral && by(before.span.start))
+            if joined == "안" && by(token.span.start) {
+                return Some(at);
+            }
+            apart.filter(|before| !before.neutral && by(before.span.start)).and(at.checked_sub(1))
         });
-        if denied {
+        if let Some(place) = denied {
             one.present = false;
+            one.unsure |= is_partly(tokens, place, lexicon);
         }
     }
+}
+
+/// "별로 안 아프다", "많이 아프지 않다": the word before says that the denial is only of how bad or
+/// how often it is; not "심한 두통은 없다".
+fn is_partly(tokens: &[Token], at: usize, lexicon: &Lexicon) -> bool {
+    let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+    let joined = tokens.get(at).is_some_and(|token| token.before == Break::None);
+    before.filter(|before| joined && !closes_clause(before, lexicon)).is_some_and(|before| {
+        begins(&before.word, &lexicon.korean_words.partly) && !ends_in_n(&before.word)
+    })
 }
 
 /// Marks the findings of a sentence that its Korean words deny.
@@ -60,7 +71,8 @@ pub(super) fn sentence(text: &Text, sentence: &[Token], found: &mut [Match], lex
             continue;
         }
         let rest = rest(text, token, found, words);
-        match read(rest, sentence, at, words) {
+        let comes = is_to_come(sentence, at, found, words);
+        match if comes { Reading::Unsure } else { read(rest, sentence, at, words) } {
             Reading::Denies => {
                 let hit = Walk { text, sentence, from, at, lexicon }.deny(found);
                 if comes_back(sentence, at, found, words) {
@@ -152,6 +164,21 @@ fn read(rest: &str, sentence: &[Token], at: usize, words: &KoreanWords) -> Readi
     Reading::Nothing
 }
 
+/// "올 것 같다", "쓰러질 뻔했다", "생길까 봐": it has not come. "터질 것 같다" says how it is.
+fn is_to_come(sentence: &[Token], at: usize, found: &[Match], words: &KoreanWords) -> bool {
+    let word = &sentence[at].word;
+    if begins(word, &words.as_if) {
+        return false;
+    }
+    let next = sentence.get(at + 1).filter(|next| next.before == Break::None);
+    next.is_some_and(|next| {
+        let seems = ["것", "거", "뻔"].iter().any(|noun| next.word.starts_with(noun));
+        let fears = word.strip_suffix('까').is_some_and(ends_in_l)
+            && ["봐", "싶", "걱정", "두려"].iter().any(|verb| next.word.starts_with(verb));
+        (ends_in_l(word) && seems && !owned(next, found)) || fears
+    })
+}
+
 /// "없는", "없지", "없다고는", "아닌": more of the sentence hangs on it.
 fn is_open(word: &str) -> bool {
     ["지", "지는", "지도", "진", "다고", "다고는", "라고", "라고는"]
@@ -170,8 +197,8 @@ fn told(text: &Text, token: &Token, found: &[Match], words: &KoreanWords) -> boo
 /// "없다가 생겼다", "없었는데 시작됐다": what was not there has come.
 fn comes_back(sentence: &[Token], at: usize, found: &[Match], words: &KoreanWords) -> bool {
     let word = &sentence[at].word;
-    if !word.ends_with("다가") && !(word.contains('었') && !word.ends_with(['다', '요', '음']))
-    {
+    let was = word.contains('었') && !word.ends_with(['다', '요', '음']);
+    if !was && !word.ends_with("다가") {
         return false;
     }
     let rest = sentence.get(at + 1..).unwrap_or_default();
@@ -263,6 +290,7 @@ impl Walk<'_> {
                 break;
             }
             if !here.is_empty() {
+                partly |= hit.is_empty() && is_partly(self.sentence, at, self.lexicon);
                 hit.extend(
                     here.iter().filter(|index| !hit.contains(index)).copied().collect::<Vec<_>>(),
                 );
@@ -293,7 +321,12 @@ impl Walk<'_> {
         before.is_some_and(|before| {
             let joins = &self.lexicon.korean_words.attributes.joins;
             let both = before.word.ends_with('도') && self.sentence[at].word.ends_with('도');
+            // "의식저하나 마비는", not "아프나".
+            let verb = ["아프나", "저리나", "토하나", "떨리나", "졸리나", "흐리나", "들리나"];
+            let or =
+                before.word.ends_with('나') && !verb.iter().any(|verb| before.word.ends_with(verb));
             let and = both
+                || or
                 || joins.iter().any(|end| before.word.ends_with(end.as_str()))
                 || self.sentence[at].before == Break::Clause;
             owned(before, found) && and
