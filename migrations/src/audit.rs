@@ -49,7 +49,13 @@ impl MigrationTrait for CreateAudit {
                     .primary_key(
                         Index::create().name("pk_audit_head").col("hospital_id").col("shard"),
                     )
-                    .check(("ck_audit_head_shard", Expr::col("shard").between(0, 65_535)))
+                    .check(("ck_audit_head_shard", Expr::col("shard").between(0, 63)))
+                    .foreign_key(
+                        ForeignKey::create()
+                            .name("fk_audit_head_hospital_id")
+                            .from("audit_head", "hospital_id")
+                            .to("audit_hospital", "hospital_id"),
+                    )
                     .to_owned(),
             )
             .await?;
@@ -84,6 +90,7 @@ impl MigrationTrait for CreateAudit {
                             .col("shard")
                             .col("sequence"),
                     )
+                    .check(("ck_audit_entry_shard", Expr::col("shard").between(0, 63)))
                     .check(("ck_audit_entry_sequence", Expr::col("sequence").gte(1)))
                     .to_owned(),
             )
@@ -97,7 +104,10 @@ impl MigrationTrait for CreateAudit {
             .to_owned();
         manager.create_index(history).await?;
         tenancy::enable_row_level_security(manager, "audit_head").await?;
-        tenancy::enable_row_level_security(manager, "audit_entry").await
+        tenancy::enable_row_level_security(manager, "audit_entry").await?;
+        // A verification must find those whose row in `audit_hospital` was removed.
+        tenancy::admit_workers(manager, "audit_head").await?;
+        tenancy::admit_workers(manager, "audit_entry").await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

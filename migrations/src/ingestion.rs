@@ -1,5 +1,7 @@
 //! Schema of the ingestion database: the studies received.
 
+mod names;
+
 use sea_orm_migration::{
     prelude::*,
     schema::{json, text, timestamp_with_time_zone, uuid},
@@ -18,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateStudy),
             Box::new(KeepStudiesApart),
             Box::new(audit::CreateAudit("m20261126_000003_create_audit")),
+            Box::new(names::SealNames),
         ]
     }
 

@@ -6,6 +6,7 @@ mod diagnosis;
 mod directory;
 mod fhir;
 mod lifecycle;
+mod sealing;
 
 use sea_orm_migration::{
     prelude::*,
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(apart::KeepReferralsApart),
             Box::new(fhir::IndexPatients),
             Box::new(audit::CreateAudit("m20261126_000011_create_audit")),
+            Box::new(sealing::SealTexts),
         ]
     }
 

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test that cannot go on ends the test")]
 
+use anyhow::Context as _;
 use neurotriage_domain::HospitalId;
-use neurotriage_migrations::tenancy;
-use neurotriage_service_kit::tenant::{self, Mode};
+use neurotriage_migrations::{records, tenancy};
+use neurotriage_service_kit::{
+    database,
+    tenant::{self, Mode},
+};
 use neurotriage_testkit::{TestDb, databases};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use sea_orm_migration::prelude::*;
@@ -185,4 +189,23 @@ async fn the_role_of_the_tests_is_one_that_policies_bind() -> anyhow::Result<()>
         test.drop().await?;
     }
     Ok(())
+}
+
+/// A caller who goes away while a transaction begins leaves it open on the connection.
+#[tokio::test]
+async fn a_connection_inside_a_transaction_is_not_lent_again() -> anyhow::Result<()> {
+    let Some(db) = TestDb::postgres::<records::Migrator>().await? else { return Ok(()) };
+    let alone = database::connect(&db.url, 1).await?;
+    let backend = alone.get_database_backend();
+    let process = async || -> anyhow::Result<i32> {
+        let asked = Statement::from_string(backend, "SELECT pg_backend_pid()");
+        let row = alone.query_one_raw(asked).await?.context("no answer")?;
+        Ok(row.try_get_by_index(0)?)
+    };
+    let before = process().await?;
+    assert_eq!(process().await?, before, "a clean connection is kept");
+    alone.execute_unprepared("BEGIN").await?;
+    assert_ne!(process().await?, before, "the transaction is still open");
+    alone.close().await?;
+    db.drop().await
 }

@@ -1,6 +1,10 @@
-//! The four services as processes of their own, with a SQLite file each.
+//! The four services as processes of their own, with a SQLite file each or one database of PostgreSQL.
 
-use std::{path::Path, process::Output, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use neurotriage_sealing::{KeyId, Keyring};
@@ -23,11 +27,11 @@ pub const SERVICES: [(&str, &str, &str); 4] = [
     ("referral", "neurotriage-referral", "REFERRAL_LISTEN"),
 ];
 
-/// Returns fresh keys for the records service, as its setting takes them.
+/// Returns fresh keys for the services, as their setting takes them.
 ///
 /// # Errors
 /// If there are no random numbers.
-pub fn records_keyring() -> anyhow::Result<String> {
+pub fn keyring() -> anyhow::Result<String> {
     let id = KeyId::parse("test").context("name keys")?;
     Ok(Keyring::generate(&id).context("make keys")?.trim_end().replace('\n', ","))
 }
@@ -41,12 +45,35 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Makes the databases. `settings` are for every program.
+    /// Makes a SQLite file for each service. `settings` are for every program.
     ///
     /// # Errors
     /// If a folder or a database can't be made.
     pub async fn new(settings: Vec<(&'static str, String)>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("make a folder")?;
+        let urls = SERVICES.map(|(name, _, _)| {
+            format!("sqlite://{}", folder.path().join(format!("{name}.sqlite")).display())
+        });
+        Self::with_databases(folder, settings, urls).await
+    }
+
+    /// As [`Ground::new`], with the databases of ingestion, segmentation, records and referral at `urls`.
+    ///
+    /// # Errors
+    /// If a folder or the tables can't be made.
+    pub async fn on_postgres(
+        urls: [String; 4],
+        settings: Vec<(&'static str, String)>,
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("make a folder")?;
+        Self::with_databases(folder, settings, urls).await
+    }
+
+    async fn with_databases(
+        folder: TempDir,
+        settings: Vec<(&'static str, String)>,
+        urls: [String; 4],
+    ) -> anyhow::Result<Self> {
         let below = |name: &str| folder.path().join(name).display().to_string();
         let ports = free_ports(SERVICES.len())?;
         let endpoints: Vec<String> =
@@ -55,12 +82,13 @@ impl Ground {
         for ((_, _, listen), port) in SERVICES.into_iter().zip(&ports) {
             environment.push((listen, format!("127.0.0.1:{port}")));
         }
+        let [ingestion, segmentation, records, referral] = urls;
         environment.extend([
-            ("INGESTION_DATABASE_URL", format!("sqlite://{}", below("ingestion.sqlite"))),
-            ("SEGMENTATION_DATABASE_URL", format!("sqlite://{}", below("segmentation.sqlite"))),
-            ("RECORDS_DATABASE_URL", format!("sqlite://{}", below("records.sqlite"))),
-            ("REFERRAL_DATABASE_URL", format!("sqlite://{}", below("referral.sqlite"))),
-            ("KEYRING", records_keyring()?),
+            ("INGESTION_DATABASE_URL", ingestion),
+            ("SEGMENTATION_DATABASE_URL", segmentation),
+            ("RECORDS_DATABASE_URL", records),
+            ("REFERRAL_DATABASE_URL", referral),
+            ("KEYRING", keyring()?),
             ("BLOBS_URL", format!("file://{}", below("blobs"))),
             ("INGESTION_ENDPOINT", endpoints[0].clone()),
             ("SEGMENTATION_ENDPOINT", endpoints[1].clone()),
@@ -101,6 +129,24 @@ impl Ground {
             servers.push(Server::start(program, endpoint, &self.environment).await?);
         }
         Ok(servers)
+    }
+
+    /// As [`Ground::start`], with all that a service writes in the file of [`Ground::log`].
+    ///
+    /// # Errors
+    /// As [`Server::start_logged`].
+    pub async fn start_logged(&self) -> anyhow::Result<Vec<Server>> {
+        let mut servers = Vec::with_capacity(SERVICES.len());
+        for ((service, program, _), endpoint) in SERVICES.into_iter().zip(&self.endpoints) {
+            let log = self.log(service);
+            servers.push(Server::start_logged(program, endpoint, &self.environment, &log).await?);
+        }
+        Ok(servers)
+    }
+
+    /// Returns the file with what the service of that name wrote.
+    pub fn log(&self, service: &str) -> PathBuf {
+        self.folder.path().join(format!("{service}.log"))
     }
 
     /// Runs a program that is to refuse to start, with these settings on top, and returns its end.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::{
+    deployment::keyring,
     programs::program,
     server::{Server, free_ports},
 };
@@ -36,6 +37,7 @@ impl SegmentationGround {
         let environment = vec![
             ("SEGMENTATION_LISTEN", format!("127.0.0.1:{port}")),
             ("SEGMENTATION_DATABASE_URL", format!("sqlite://{}", below("rows.sqlite"))),
+            ("KEYRING", keyring()?),
             ("SEGMENTATION_DEVICE", "cpu".to_owned()),
             ("BLOBS_URL", format!("file://{}", below("blobs"))),
             // Nobody listens there: no study is asked for.

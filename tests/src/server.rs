@@ -1,7 +1,9 @@
 //! Servers as processes of their own.
 
 use std::{
+    fs::File,
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -54,7 +56,24 @@ impl Server {
         endpoint: &str,
         environment: &[(&str, String)],
     ) -> anyhow::Result<Self> {
-        let command = Command::new(program(name)?);
+        let mut command = Command::new(program(name)?);
+        command.stdout(Stdio::null());
+        Self::start_command(command, name, endpoint, environment).await
+    }
+
+    /// As [`Server::start`], with all that it writes in the file `log`.
+    ///
+    /// # Errors
+    /// As [`Server::start`], and if the file can't be made.
+    pub async fn start_logged(
+        name: &'static str,
+        endpoint: &str,
+        environment: &[(&str, String)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let file = File::create(log).with_context(|| format!("make {}", log.display()))?;
+        let mut command = Command::new(program(name)?);
+        command.stdout(file.try_clone().context("share the log")?).stderr(file);
         Self::start_command(command, name, endpoint, environment).await
     }
 
@@ -72,7 +91,7 @@ impl Server {
         // The signal that says so is ignored; POSIX counts in blocks of 512 bytes.
         let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", file_kib_max * 2);
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).arg(program(name)?);
+        command.args(["-c", &script]).arg(program(name)?).stdout(Stdio::null());
         Self::start_command(command, name, endpoint, environment).await
     }
 
@@ -85,7 +104,6 @@ impl Server {
         let process = command
             .envs(environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {name}"))?;

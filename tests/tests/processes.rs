@@ -22,12 +22,13 @@ use neurotriage_proto::{
     },
     segmentation::v1::{SegmentStudyRequest, segment_study_response::Content},
 };
+use neurotriage_testkit::TestDb;
 use neurotriage_tests::{
-    database::FlowDatabase,
-    deployment::records_keyring,
+    deployment::keyring,
     programs::program,
     server::{Server, free_ports},
 };
+use secrecy::ExposeSecret as _;
 use tonic::{Code, transport::Channel};
 use uuid::Uuid;
 
@@ -37,7 +38,15 @@ struct Deployment {
     endpoints: Endpoints,
 }
 
-async fn deploy(database: &FlowDatabase, blobs: &Path) -> Deployment {
+/// The services with a database of their own, and the setting that says where it is.
+const SERVICES: [(&str, &str); 4] = [
+    ("ingestion", "INGESTION_DATABASE_URL"),
+    ("segmentation", "SEGMENTATION_DATABASE_URL"),
+    ("records", "RECORDS_DATABASE_URL"),
+    ("referral", "REFERRAL_DATABASE_URL"),
+];
+
+async fn deploy(databases: &[TestDb], keyring: &str, blobs: &Path) -> Deployment {
     let ports = free_ports(4).unwrap();
     let endpoint = |index: usize| format!("http://127.0.0.1:{}", ports[index]);
     let listen = |index: usize| format!("127.0.0.1:{}", ports[index]);
@@ -58,16 +67,10 @@ async fn deploy(database: &FlowDatabase, blobs: &Path) -> Deployment {
         ("SEGMENTATION_ENDPOINT", endpoint(1)),
         ("RECORDS_ENDPOINT", endpoint(2)),
         ("SEGMENTATION_DEVICE", "cpu".to_owned()),
-        ("KEYRING", records_keyring().unwrap()),
+        ("KEYRING", keyring.to_owned()),
     ];
-    for name in ["INGESTION", "SEGMENTATION", "RECORDS", "REFERRAL"] {
-        let key = match name {
-            "INGESTION" => "INGESTION_DATABASE_URL",
-            "SEGMENTATION" => "SEGMENTATION_DATABASE_URL",
-            "RECORDS" => "RECORDS_DATABASE_URL",
-            _ => "REFERRAL_DATABASE_URL",
-        };
-        environment.push((key, database.url()));
+    for ((_, setting), database) in SERVICES.iter().zip(databases) {
+        environment.push((setting, database.url.expose_secret().to_owned()));
     }
     let migrated = tokio::process::Command::new(program("neurotriage-migrate").unwrap())
         .arg("up")
@@ -135,13 +138,15 @@ async fn diagnosed(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deployed_services_answer_the_whole_flow_and_drain_at_sigterm() {
-    let Some(database) = FlowDatabase::create().await.unwrap() else {
-        eprintln!("skipped postgres: set TEST_DATABASE_URL");
-        return;
-    };
+    let mut databases = Vec::new();
+    for _ in SERVICES {
+        let Some(database) = TestDb::empty_postgres().await.unwrap() else { return };
+        databases.push(database);
+    }
+    let keyring = keyring().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let Deployment { servers, segmentation, endpoints } =
-        deploy(&database, &folder.path().join("blobs")).await;
+        deploy(&databases, &keyring, &folder.path().join("blobs")).await;
     let mut services = Services::connect(&endpoints).unwrap();
     let case = case(&folder.path().join("case"));
     let mut progress = Progress::hidden();
@@ -214,5 +219,23 @@ async fn deployed_services_answer_the_whole_flow_and_drain_at_sigterm() {
         server.terminate().await.unwrap();
         assert_eq!(server.exit_code().await.unwrap(), 0);
     }
-    database.remove().await.unwrap();
+    for ((service, _), database) in SERVICES.iter().zip(databases) {
+        let entries = verified(service, &database, &keyring).await;
+        assert!(entries > 0, "{service} left no audit");
+        database.drop().await.unwrap();
+    }
+}
+
+/// Verifies the audit of a service by the command, and returns how many entries it has.
+async fn verified(service: &str, database: &TestDb, keyring: &str) -> u64 {
+    let verified = tokio::process::Command::new(program("neurotriage").unwrap())
+        .args([service, "verify-audit"])
+        .env("DATABASE_URL", database.url.expose_secret())
+        .env("KEYRING", keyring)
+        .output()
+        .await
+        .unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    let text = String::from_utf8(verified.stdout).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
 }

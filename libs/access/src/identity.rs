@@ -1,6 +1,6 @@
 //! Who calls, as a token says it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::SystemTime};
 
 use neurotriage_domain::{HospitalId, PatientId};
 
@@ -57,6 +57,8 @@ pub struct Identity {
     pub scopes: Scopes,
     /// Why the data is asked for.
     pub purpose_of_use: Option<PurposeOfUse>,
+    /// Until when the token is good, leeway included; nothing without a token. Streams without an end stop then.
+    pub good_until: Option<SystemTime>,
 }
 
 /// Leaves the subject out: it may be a person's e-mail address.
@@ -102,6 +104,7 @@ mod tests {
             patient_id: None,
             scopes: Scopes::default(),
             purpose_of_use: None,
+            good_until: None,
         };
         let text = format!("{identity:?}");
         assert!(text.contains("viewer") && !text.contains("someone"), "{text}");

@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response, request::Parts};
-use neurotriage_domain::DomainError as _;
+use neurotriage_domain::{DomainError as _, HospitalId};
 use tonic::Status;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -23,7 +23,8 @@ use crate::{
     grant::Grant,
     identity::Identity,
     relay::{self, Caller},
-    rules::{Decision, Rule, Rules},
+    rules::{Decision, Owner, Rule, Rules},
+    scope::Permission,
     token::{self, Verifier},
 };
 
@@ -61,9 +62,29 @@ impl Authenticator {
     }
 }
 
+/// A call by a known caller of a hospital that was refused for want of a scope, before its service saw it.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Who called.
+    pub identity: Identity,
+    /// The caller's hospital.
+    pub hospital_id: HospitalId,
+    /// What the call needed, first of all.
+    pub needed: Permission,
+    /// Why it was refused, such as `SCOPE_MISSING`.
+    pub reason: &'static str,
+}
+
+/// Keeps refusals. The caller's answer waits for it.
+pub trait NoteRefusal: fmt::Debug + Send + Sync {
+    /// Keeps one. Whether it could be kept changes nothing for the caller.
+    fn note(&self, refusal: Refusal) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
 pub(crate) struct Gate {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) refusals: Option<Arc<dyn NoteRefusal>>,
     pub(crate) to_status: Box<dyn Fn(AccessError) -> Status + Send + Sync>,
 }
 
@@ -82,13 +103,32 @@ impl Gate {
             // Open calls do not come here; were one to, it has no rule.
             Decision::Unknown | Decision::Open => return Err(AccessError::RpcWithoutRule),
         };
-        let grant = rule.admit(&identity)?;
+        let grant = match rule.admit(&identity) {
+            Ok(grant) => grant,
+            Err(error) => {
+                self.note(identity, rule, &error).await;
+                return Err(error);
+            }
+        };
         parts.extensions.insert(identity);
         parts.extensions.insert(grant.clone());
         if let Some(caller) = &caller {
             parts.extensions.insert(caller.clone());
         }
         Ok(Admitted { parts, grant, caller })
+    }
+
+    /// Keeps that a call was refused that is about a hospital's data.
+    async fn note(&self, identity: Identity, rule: Rule, error: &AccessError) {
+        let (Some(refusals), Some(hospital_id)) = (&self.refusals, identity.hospital_id.clone())
+        else {
+            return;
+        };
+        let (Owner::Hospital | Owner::Patient, Some(&needed)) = (rule.owner, rule.needs.first())
+        else {
+            return;
+        };
+        refusals.note(Refusal { identity, hospital_id, needed, reason: error.reason() }).await;
     }
 
     fn refuse<B: Default>(&self, error: AccessError) -> Response<B> {

@@ -33,7 +33,7 @@ pub use config::AccessConfig;
 pub use error::AccessError;
 pub use grant::{Grant, Reach};
 pub use identity::{Identity, InvalidPurposeOfUse, PurposeOfUse};
-pub use layer::AccessLayer;
+pub use layer::{AccessLayer, NoteRefusal, Refusal};
 pub use policy::{Access, SetupError};
 pub use rules::Rules;
 

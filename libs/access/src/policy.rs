@@ -14,7 +14,7 @@ use crate::{
     error::AccessError,
     identity::Identity,
     keys::{FetchDocument, KeySource, KeyTimes, Keys, ReadError},
-    layer::{AccessLayer, Authenticator, Gate},
+    layer::{AccessLayer, Authenticator, Gate, NoteRefusal},
     rules::Rules,
     scope::Scopes,
     token::{TokenRules, Verifier},
@@ -31,8 +31,8 @@ const ATTEMPT_GAP: Duration = Duration::from_secs(10);
 /// Longest time of one reading; calls with new keys wait for it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Hospital of the development identity.
-const DEVELOPMENT_HOSPITAL: &str = "development";
+/// Hospital of the development identity, and of what was stored before there were hospitals. No token may name it.
+pub(crate) const DEVELOPMENT_HOSPITAL: &str = "development";
 /// Everything; what all hospitals share must be named.
 const DEVELOPMENT_SCOPES: &str =
     "system/*.cruds system/Model.cruds system/Training.cruds system/Hospital.cruds";
@@ -42,6 +42,7 @@ const DEVELOPMENT_SCOPES: &str =
 pub struct Access {
     authenticator: Arc<Authenticator>,
     rules: Arc<Rules>,
+    refusals: Option<Arc<dyn NoteRefusal>>,
 }
 
 /// Why a program must not start.
@@ -129,7 +130,17 @@ impl Access {
     }
 
     fn new(authenticator: Authenticator) -> Self {
-        Self { authenticator: Arc::new(authenticator), rules: Arc::new(Rules::neurotriage()) }
+        Self {
+            authenticator: Arc::new(authenticator),
+            rules: Arc::new(Rules::neurotriage()),
+            refusals: None,
+        }
+    }
+
+    /// Returns the check that has what it refuses to known callers kept by `refusals`.
+    #[must_use]
+    pub fn noting(self, refusals: Arc<dyn NoteRefusal>) -> Self {
+        Self { refusals: Some(refusals), ..self }
     }
 
     /// Returns the layer that checks the calls of a server.
@@ -142,6 +153,7 @@ impl Access {
         AccessLayer::new(Gate {
             authenticator: self.authenticator,
             rules: self.rules,
+            refusals: self.refusals,
             to_status: Box::new(to_status),
         })
     }
@@ -219,6 +231,7 @@ fn development(listen: SocketAddr) -> Result<Identity, SetupError> {
         patient_id: None,
         scopes: Scopes::parse(DEVELOPMENT_SCOPES),
         purpose_of_use: None,
+        good_until: None,
     })
 }
 

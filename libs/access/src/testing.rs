@@ -22,6 +22,7 @@ pub(crate) fn identity(scopes: &str) -> Identity {
         patient_id: Some(PATIENT.parse().unwrap()),
         scopes: Scopes::parse(scopes),
         purpose_of_use: None,
+        good_until: None,
     }
 }
 

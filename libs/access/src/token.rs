@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Validation, errors::ErrorKind};
-use neurotriage_domain::PatientId;
+use neurotriage_domain::{HospitalId, PatientId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -16,6 +16,7 @@ use crate::{
     identity::{Identity, PurposeOfUse},
     jwks::{SignatureAlgorithm, VerificationKey},
     keys::Keys,
+    policy::DEVELOPMENT_HOSPITAL,
     scope::Scopes,
 };
 
@@ -87,7 +88,7 @@ impl Verifier {
         if !audience.contains(&self.rules.audience.as_str()) {
             return Err(AccessError::AudienceRefused);
         }
-        self.check_dates(claims, now)?;
+        let good_until = self.check_dates(claims, now)?;
         // Bound to a key of the caller's (RFC 8705, RFC 9449), which is not asked for here.
         if claims.0.contains_key("cnf") {
             return Err(refused("cnf"));
@@ -102,7 +103,10 @@ impl Verifier {
             Some(scopes) => scopes,
             None => claims.texts("scp")?.unwrap_or_default(),
         };
-        let hospital_id = claims.parsed(&self.rules.hospital_claim)?;
+        let hospital_id: Option<HospitalId> = claims.parsed(&self.rules.hospital_claim)?;
+        if hospital_id.as_ref().is_some_and(|id| id.as_str() == DEVELOPMENT_HOSPITAL) {
+            return Err(refused(&self.rules.hospital_claim));
+        }
         let patient_id: Option<PatientId> = claims.parsed(&self.rules.patient_claim)?;
         let purpose_of_use: Option<PurposeOfUse> = claims.parsed("purpose_of_use")?;
         Ok(Identity {
@@ -112,11 +116,12 @@ impl Verifier {
             patient_id,
             scopes: Scopes::parse(&scopes.join(" ")),
             purpose_of_use,
+            good_until: Some(good_until),
         })
     }
 
-    /// A token is good from `nbf` and `iat` on and before `exp`, each moved by the leeway.
-    fn check_dates(&self, claims: &Claims<'_>, now: SystemTime) -> Result<(), AccessError> {
+    /// A token is good from `nbf` and `iat` on and before `exp`, each moved by the leeway. Returns until when.
+    fn check_dates(&self, claims: &Claims<'_>, now: SystemTime) -> Result<SystemTime, AccessError> {
         // A clock before 1970 would make every token good.
         let now = now.duration_since(UNIX_EPOCH).map_err(|_| AccessError::TokenNotYetValid)?;
         let (now, leeway) = (now.as_secs_f64(), self.rules.leeway.as_secs_f64());
@@ -129,7 +134,8 @@ impl Verifier {
                 return Err(AccessError::TokenNotYetValid);
             }
         }
-        Ok(())
+        // At most the year 9999, so that it can be told.
+        Ok(UNIX_EPOCH + Duration::from_secs_f64(expires + leeway))
     }
 }
 

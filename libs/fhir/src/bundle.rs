@@ -4,7 +4,10 @@ use std::{collections::HashMap, fmt};
 
 use serde_json::{Map, Value};
 
-use crate::json::{self, JsonError};
+use crate::{
+    json::{self, JsonError},
+    resource_type,
+};
 
 /// Most entries of a bundle of a patient's story.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -14,6 +17,19 @@ pub const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Longest name of a resource or type that an error repeats, in characters.
 const SHOWN_CHARS_MAX: usize = 64;
+
+/// Every type of bundle of FHIR R4 (4.0.1).
+const TYPES: [&str; 9] = [
+    "document",
+    "message",
+    "transaction",
+    "transaction-response",
+    "batch",
+    "batch-response",
+    "history",
+    "searchset",
+    "collection",
+];
 
 /// How large a bundle may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +75,7 @@ pub enum BundleError {
     /// Another resource, or another type of bundle.
     #[error("resource is {found}; send a Bundle of type collection")]
     NotACollection {
-        /// What it is, cut to 64 characters.
+        /// What it is, as far as FHIR R4 knows it: what else was sent is never repeated.
         found: String,
     },
 }
@@ -88,12 +104,10 @@ pub fn read(bytes: &[u8], limits: BundleLimits) -> Result<Bundle, BundleError> {
     };
     let kind = (text(members, "resourceType"), text(members, "type"));
     if kind != (Some("Bundle"), Some("collection")) {
-        let found = format!(
-            "{} of type {}",
-            kind.0.unwrap_or("without resourceType"),
-            kind.1.unwrap_or("unknown")
-        );
-        return Err(BundleError::NotACollection { found: shown(&found) });
+        let resource = kind.0.and_then(resource_type::known).unwrap_or("without a resourceType");
+        let of_type = TYPES.into_iter().find(|known| kind.1 == Some(*known)).unwrap_or("unknown");
+        let found = format!("{resource} of type {of_type}");
+        return Err(BundleError::NotACollection { found });
     }
     let identifier = members
         .get("identifier")

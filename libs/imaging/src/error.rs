@@ -273,6 +273,14 @@ impl ImagingError {
     pub(crate) fn file(name: &str, problem: FileProblem) -> Self {
         Self::File { name: name.to_owned(), problem }
     }
+
+    /// Returns the error of a file with another name for it, where its own is not to be told.
+    pub fn called(mut self, other: &str) -> Self {
+        if let Self::File { name, .. } = &mut self {
+            other.clone_into(name);
+        }
+        self
+    }
 }
 
 impl DomainError for ImagingError {
@@ -339,6 +347,13 @@ mod tests {
     use std::error::Error;
 
     use super::*;
+
+    #[test]
+    fn a_file_can_go_by_another_name() {
+        let error = ImagingError::file("han-garam.nii", FileProblem::Empty).called("t1 volume");
+        assert!(error.to_string().starts_with("t1 volume: file is empty"));
+        assert_eq!(error.metadata(), [("file", "t1 volume".to_owned())]);
+    }
 
     #[test]
     fn a_cause_is_said_once_however_an_error_is_printed() {

@@ -257,7 +257,7 @@ pub enum KeyringError {
 /// What is doubtful about a keyring that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
-    /// Others than its owner may read or change the file.
+    /// Others than its owner and group may read the file, or the group may change it.
     #[error("keyring file has mode {mode:04o}; give it 0400")]
     OpenToOthers {
         /// The permission bits.
@@ -424,7 +424,8 @@ fn keys(
 fn warnings(metadata: &std::fs::Metadata) -> Vec<Warning> {
     use std::os::unix::fs::PermissionsExt as _;
 
-    const OTHERS: u32 = 0o077;
+    // Members of the group may read: Kubernetes mounts a Secret so.
+    const OTHERS: u32 = 0o037;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & OTHERS == 0 { Vec::new() } else { vec![Warning::OpenToOthers { mode }] }
 }

@@ -33,9 +33,11 @@ const RAW_BYTES_MAX: usize = RAW_BYTES_MIN + FRAME_HEAD_BYTES + CONTENT_BYTES_MA
 /// Base64 of that, and the two parts before it.
 const TEXT_BYTES_MAX: usize = RAW_BYTES_MAX / 3 * 4 + 64;
 
-/// Where a value stands. It opens there only.
+/// Where a value stands. It opens there only. An older value of the same place opens too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Place<'a> {
+    /// Whose row it is.
+    pub tenant: &'a str,
     /// Table.
     pub table: &'static str,
     /// Column.
@@ -44,18 +46,24 @@ pub struct Place {
     pub row: Uuid,
 }
 
-impl Place {
+impl Place<'_> {
     fn associated_data(&self, key_id: &KeyId) -> Frame {
         Frame::new("neurotriage.seal")
             .text(VERSION)
             .text(key_id.as_str())
+            .text(self.tenant)
             .text(self.table)
             .text(self.column)
             .bytes(self.row.as_bytes())
     }
+
+    fn other_content(&self, expected: Content) -> SealError {
+        let Self { table, column, row, .. } = *self;
+        SealError::OtherContent { table, column, row, expected }
+    }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Place<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.{} of row {}", self.table, self.column, self.row)
     }
@@ -125,10 +133,14 @@ pub enum SealError {
         key_id: KeyId,
     },
     /// The value is whole and holds something else.
-    #[error("{place} holds no {expected}")]
+    #[error("{table}.{column} of row {row} holds no {expected}")]
     OtherContent {
-        /// Where it stands.
-        place: Place,
+        /// Table.
+        table: &'static str,
+        /// Column.
+        column: &'static str,
+        /// Row id.
+        row: Uuid,
         /// What was asked for.
         expected: Content,
     },
@@ -226,7 +238,7 @@ impl Sealer {
     ///
     /// # Errors
     /// [`SealError::TooLong`], [`SealError::Random`].
-    pub fn seal_text(&self, place: &Place, text: &str) -> Result<Sealed, SealError> {
+    pub fn seal_text(&self, place: &Place<'_>, text: &str) -> Result<Sealed, SealError> {
         self.seal(place, &frame(Content::Text, text.as_bytes())?)
     }
 
@@ -234,7 +246,7 @@ impl Sealer {
     ///
     /// # Errors
     /// [`SealError::Random`].
-    pub fn seal_date(&self, place: &Place, date: Date) -> Result<Sealed, SealError> {
+    pub fn seal_date(&self, place: &Place<'_>, date: Date) -> Result<Sealed, SealError> {
         self.seal(place, &frame(Content::Date, &date.to_julian_day().to_be_bytes())?)
     }
 
@@ -242,7 +254,11 @@ impl Sealer {
     ///
     /// # Errors
     /// [`SealError::Unwritable`], [`SealError::TooLong`], [`SealError::Random`].
-    pub fn seal_json<T: Serialize>(&self, place: &Place, value: &T) -> Result<Sealed, SealError> {
+    pub fn seal_json<T: Serialize>(
+        &self,
+        place: &Place<'_>,
+        value: &T,
+    ) -> Result<Sealed, SealError> {
         // The error may repeat content; it goes no further.
         let json = serde_json::to_vec(value).map_err(|_| SealError::Unwritable)?;
         self.seal(place, &frame(Content::Json, &Zeroizing::new(json))?)
@@ -252,10 +268,10 @@ impl Sealer {
     ///
     /// # Errors
     /// If the value is malformed, its key is missing, it does not open here, or it is no text.
-    pub fn open_text(&self, place: &Place, sealed: &Sealed) -> Result<String, SealError> {
+    pub fn open_text(&self, place: &Place<'_>, sealed: &Sealed) -> Result<String, SealError> {
         let frame = self.open(place, sealed)?;
         let text = content(place, &frame, Content::Text)?;
-        let other = SealError::OtherContent { place: *place, expected: Content::Text };
+        let other = place.other_content(Content::Text);
         std::str::from_utf8(text).map(str::to_owned).map_err(|_| other)
     }
 
@@ -263,12 +279,12 @@ impl Sealer {
     ///
     /// # Errors
     /// As [`Sealer::open_text`].
-    pub fn open_date(&self, place: &Place, sealed: &Sealed) -> Result<Date, SealError> {
+    pub fn open_date(&self, place: &Place<'_>, sealed: &Sealed) -> Result<Date, SealError> {
         let frame = self.open(place, sealed)?;
         let day = content(place, &frame, Content::Date)?;
         let day: Option<[u8; 4]> = day.try_into().ok();
         day.and_then(|day| Date::from_julian_day(i32::from_be_bytes(day)).ok())
-            .ok_or(SealError::OtherContent { place: *place, expected: Content::Date })
+            .ok_or(place.other_content(Content::Date))
     }
 
     /// Opens JSON.
@@ -277,14 +293,13 @@ impl Sealer {
     /// As [`Sealer::open_text`]; also if the JSON is of another type.
     pub fn open_json<T: DeserializeOwned>(
         &self,
-        place: &Place,
+        place: &Place<'_>,
         sealed: &Sealed,
     ) -> Result<T, SealError> {
         let frame = self.open(place, sealed)?;
         let json = content(place, &frame, Content::Json)?;
         // The error may repeat content; it goes no further.
-        serde_json::from_slice(json)
-            .map_err(|_| SealError::OtherContent { place: *place, expected: Content::Json })
+        serde_json::from_slice(json).map_err(|_| place.other_content(Content::Json))
     }
 
     /// Returns whether the value was sealed with another key than the active one.
@@ -296,18 +311,18 @@ impl Sealer {
     ///
     /// # Errors
     /// If the value is malformed, its key is missing or it does not open here.
-    pub fn reseal(&self, place: &Place, sealed: &Sealed) -> Result<Sealed, SealError> {
+    pub fn reseal(&self, place: &Place<'_>, sealed: &Sealed) -> Result<Sealed, SealError> {
         let frame = self.open(place, sealed)?;
         self.seal(place, &frame)
     }
 
-    fn seal(&self, place: &Place, frame: &[u8]) -> Result<Sealed, SealError> {
+    fn seal(&self, place: &Place<'_>, frame: &[u8]) -> Result<Sealed, SealError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(SealError::Random)?;
         seal_with(self.keys.active(), place, frame, nonce)
     }
 
-    fn open(&self, place: &Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    fn open(&self, place: &Place<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let key_id = &sealed.key_id;
         let key = self
             .keys
@@ -340,7 +355,7 @@ fn cipher(key: &Key) -> XChaCha20Poly1305 {
 /// Seals `frame`. Two values must not have one nonce: with the same key that shows both.
 fn seal_with(
     key: &Key,
-    place: &Place,
+    place: &Place<'_>,
     frame: &[u8],
     nonce: [u8; NONCE_BYTES],
 ) -> Result<Sealed, SealError> {
@@ -375,8 +390,12 @@ fn frame(kind: Content, content: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError>
     Ok(frame)
 }
 
-fn content<'a>(place: &Place, frame: &'a [u8], expected: Content) -> Result<&'a [u8], SealError> {
-    let other = || SealError::OtherContent { place: *place, expected };
+fn content<'a>(
+    place: &Place<'_>,
+    frame: &'a [u8],
+    expected: Content,
+) -> Result<&'a [u8], SealError> {
+    let other = || place.other_content(expected);
     let (head, rest) = frame.split_at_checked(FRAME_HEAD_BYTES).ok_or_else(other)?;
     let (kind, length) = head.split_first().ok_or_else(other)?;
     let kind = Content::ALL.into_iter().find(|known| known.byte() == *kind);

@@ -7,6 +7,7 @@
 mod call;
 mod chains;
 mod operator;
+mod refusals;
 mod rows;
 mod unit;
 
@@ -20,6 +21,7 @@ use neurotriage_audit::{Signer, Tenant};
 use neurotriage_domain::HospitalId;
 use neurotriage_sealing::{Keyring, KeyringError};
 use sea_orm::{DatabaseConnection, DbErr};
+use tokio::sync::Semaphore;
 
 pub use self::{
     call::{Call, CallError},
@@ -34,6 +36,8 @@ use crate::database;
 /// Chains of one hospital's audit. A head is locked for as long as a commit lasts; with 64 the audit waits for the
 /// disk, not for itself.
 const SHARDS: u16 = 64;
+/// Most refused calls that are noted at a time: few, so that they leave connections to those who may.
+const REFUSALS_MAX: usize = 3;
 /// Most hospitals whose audit this process remembers to be there.
 const HOSPITALS_MAX: usize = 10_000;
 
@@ -75,6 +79,7 @@ pub struct AuditLog {
     signer: Signer,
     /// Hospitals whose chains are known to be there.
     provisioned: Arc<Mutex<HashSet<HospitalId>>>,
+    refusals: Arc<Semaphore>,
 }
 
 impl AuditLog {
@@ -83,7 +88,8 @@ impl AuditLog {
     /// # Errors
     /// [`KeyringError::NoActive`] if there is no such key.
     pub fn new(db: DatabaseConnection, keyring: &Keyring) -> Result<Self, KeyringError> {
-        Ok(Self { db, signer: Signer::new(keyring)?, provisioned: Arc::default() })
+        let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+        Ok(Self { db, signer: Signer::new(keyring)?, provisioned: Arc::default(), refusals })
     }
 
     /// Makes the chains of a hospital at its first call.

@@ -1,15 +1,17 @@
 //! Connections to PostgreSQL and SQLite, by one URL.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError,
-    sqlx::{Connection as _, PgConnection},
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
+    SqlxError, TransactionOptions, TransactionTrait as _,
+    sqlx::{self, Connection as _, PgConnection},
 };
 use sea_orm_migration::MigratorTrait;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 const SQLITE_PREFIX: &str = "sqlite://";
 const POSTGRES_PREFIXES: [&str; 2] = ["postgres://", "postgresql://"];
@@ -56,6 +58,20 @@ pub async fn connect(
     open(url, connections_max, &POSTGRES_LIMITS).await
 }
 
+/// As [`connect`], to a database that must be there: no SQLite file is created.
+///
+/// # Errors
+/// As [`connect`], and if there is no such SQLite file.
+pub async fn connect_existing(
+    url: &SecretString,
+    connections_max: u32,
+) -> anyhow::Result<DatabaseConnection> {
+    if let Some(path) = url.expose_secret().strip_prefix(SQLITE_PREFIX) {
+        ensure!(Path::new(path).is_file(), "there is no database {path}; check the path");
+    }
+    connect(url, connections_max).await
+}
+
 /// As [`connect`], for work that may take long, such as migrations: no limit on statements and transactions.
 ///
 /// # Errors
@@ -90,7 +106,7 @@ async fn open(
                 })
             })
             // The driver asks too as a connection comes back, and would wait for ever.
-            .after_release(|connection, _| Box::pin(lives(connection)))
+            .after_release(|connection, _| Box::pin(is_clean(connection)))
         });
         options
     } else {
@@ -104,6 +120,17 @@ async fn open(
         // Statements would reach the log with every call; spans tell more.
         .sqlx_logging(false);
     Database::connect(options).await.context("connect to database")
+}
+
+/// Asks whether a connection that comes back is outside of a transaction. A caller who went away while one began has
+/// left it open, and what others write on that connection would be rolled back in the end.
+async fn is_clean(connection: &mut PgConnection) -> Result<bool, SqlxError> {
+    // Inside of a transaction `now` is the time of its begin.
+    let asked = sqlx::query_scalar("SELECT now() = statement_timestamp()").fetch_one(connection);
+    match timeout(TEST_TIMEOUT, asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err(SqlxError::Io(io::ErrorKind::TimedOut.into())),
+    }
 }
 
 /// Asks the server whether it is there. One whose host vanished says nothing, and no error either.
@@ -128,9 +155,29 @@ fn sqlite(path: &str) -> anyhow::Result<ConnectOptions> {
             .foreign_keys(true)
             .busy_timeout(SQLITE_BUSY_TIMEOUT)
             .pragma("journal_mode", "WAL")
-            .pragma("synchronous", "NORMAL")
+            // What was answered is on the disk.
+            .pragma("synchronous", "FULL")
     });
     Ok(options)
+}
+
+/// Begins a transaction. If its caller goes away meanwhile, it is begun all the same, and rolled back.
+///
+/// sqlx-postgres 0.9.0 forgets a transaction whose `BEGIN` was sent and whose answer nobody waited for: the next to be
+/// given the connection would be inside it, and what they write outside of a transaction of their own would be lost.
+///
+/// # Errors
+/// If the database does not answer or refuses.
+pub async fn begin(
+    db: &DatabaseConnection,
+    options: TransactionOptions,
+) -> Result<DatabaseTransaction, DbErr> {
+    let db = db.clone();
+    let begun = async move { db.begin_with_options(options).await };
+    match tokio::spawn(begun.in_current_span()).await {
+        Ok(begun) => begun,
+        Err(ended) => Err(DbErr::Conn(RuntimeErr::Internal(ended.to_string()))),
+    }
 }
 
 /// Checks that every migration of `M` is applied. Changes nothing.

@@ -42,3 +42,12 @@ impl KeyringConfig {
         }
     }
 }
+
+/// What a service did when it sealed its rows again, with keys that became the active ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotated {
+    /// Rows that were looked at.
+    pub seen: u64,
+    /// Rows that were sealed again, and indexed if they are.
+    pub resealed: u64,
+}

@@ -9,8 +9,10 @@ use neurotriage_access::TENANT_SETTING;
 use neurotriage_domain::HospitalId;
 use sea_orm::{
     AccessMode, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+    SqliteTransactionMode, Statement, TransactionOptions,
 };
+
+use crate::database;
 
 /// PostgreSQL setting that lets a worker's transaction see rows of every hospital, in the few tables whose policy
 /// says so.
@@ -41,7 +43,7 @@ pub async fn begin(
     if mode == Mode::Write && db.get_database_backend() == DbBackend::Sqlite {
         options.sqlite_transaction_mode = Some(SqliteTransactionMode::Immediate);
     }
-    let transaction = db.begin_with_options(options).await?;
+    let transaction = database::begin(db, options).await?;
     set(&transaction, TENANT_SETTING, hospital_id.as_str()).await?;
     Ok(transaction)
 }
@@ -58,7 +60,7 @@ pub async fn begin_across(db: &DatabaseConnection) -> Result<DatabaseTransaction
     if db.get_database_backend() == DbBackend::Postgres {
         options.access_mode = Some(AccessMode::ReadOnly);
     }
-    let transaction = db.begin_with_options(options).await?;
+    let transaction = database::begin(db, options).await?;
     set(&transaction, WORKER_SETTING, "on").await?;
     Ok(transaction)
 }

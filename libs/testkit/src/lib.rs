@@ -58,11 +58,10 @@ impl TestDb {
     /// # Errors
     /// If the server does not answer or a migration fails.
     pub async fn postgres<M: MigratorTrait>() -> anyhow::Result<Option<Self>> {
-        let Ok(server) = std::env::var("TEST_DATABASE_URL") else {
-            eprintln!("skipped postgres: set TEST_DATABASE_URL");
-            return Ok(None);
-        };
-        Self::postgres_at::<M>(&server).await.map(Some)
+        match server() {
+            Some(server) => Self::postgres_at::<M>(&server).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Creates a database as [`TestDb::postgres`] does, on the server at `server`.
@@ -70,6 +69,23 @@ impl TestDb {
     /// # Errors
     /// If the server does not answer or a migration fails.
     pub async fn postgres_at<M: MigratorTrait>(server: &str) -> anyhow::Result<Self> {
+        let made = Self::empty_postgres_at(server).await?;
+        M::up(&made.service, None).await.context("migrate test database")?;
+        Ok(made)
+    }
+
+    /// As [`TestDb::postgres`], without a schema: for a program that is to migrate it.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn empty_postgres() -> anyhow::Result<Option<Self>> {
+        match server() {
+            Some(server) => Self::empty_postgres_at(&server).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn empty_postgres_at(server: &str) -> anyhow::Result<Self> {
         let admin = SecretString::from(format!("{server}/postgres"));
         let admin = database::connect_without_limits(&admin, 1).await?;
         let name = format!("neurotriage_test_{}", Uuid::now_v7().simple());
@@ -81,7 +97,7 @@ impl TestDb {
         let create = format!("CREATE DATABASE {name} OWNER {name}");
         admin.execute_unprepared(&create).await.context("create test database")?;
         let url = SecretString::from(url_of_role(server, &name, &password)?);
-        let service = migrated::<M>(&url).await?;
+        let service = database::connect(&url, CONNECTIONS_MAX).await?;
         let db = SecretString::from(format!("{server}/{name}"));
         let db = database::connect_without_limits(&db, CONNECTIONS_MAX).await?;
         Ok(Self { db, service, url, home: Home::Postgres { admin, name } })
@@ -114,6 +130,15 @@ impl TestDb {
             }
         }
     }
+}
+
+/// Returns where the PostgreSQL server is, or says that there is none.
+fn server() -> Option<String> {
+    let server = std::env::var("TEST_DATABASE_URL").ok();
+    if server.is_none() {
+        eprintln!("skipped postgres: set TEST_DATABASE_URL");
+    }
+    server
 }
 
 /// Returns the URL of the database of a role's own name, on the server of `server`.

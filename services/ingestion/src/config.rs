@@ -3,7 +3,9 @@
 use std::{net::SocketAddr, num::ParseIntError, time::Duration};
 
 use clap::{Parser, builder::RangedU64ValueParser};
-use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
+use neurotriage_service_kit::{
+    access::AccessConfig, keyring::KeyringConfig, telemetry::TelemetryConfig,
+};
 use secrecy::SecretString;
 
 /// Settings of the ingestion service.
@@ -30,6 +32,10 @@ pub struct Config {
     #[arg(long, env = "INGESTION_DATABASE_CONNECTIONS_MAX", default_value = "8")]
     pub database_connections_max: u32,
 
+    /// Keys of what callers name studies and files, and of the audit.
+    #[command(flatten)]
+    pub keyring: KeyringConfig,
+
     /// Where objects are kept: `file:///folder`. Shared with the segmentation service.
     #[arg(long, env = "BLOBS_URL")]
     pub blobs_url: String,
@@ -49,4 +55,20 @@ pub struct Config {
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_needed_and_never_printed() {
+        let given = ["ingestion", "--database-url", "sqlite:///x", "--blobs-url", "file:///x"];
+        assert!(Config::try_parse_from(given).is_err());
+        let keys = "seal:a:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+        let config = Config::parse_from(given.into_iter().chain(["--keyring", keys]));
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("AQIDBA"), "{shown}");
+        assert!(config.keyring.read().is_ok());
+    }
 }

@@ -6,8 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
+use neurotriage_audit::Action;
 use neurotriage_blobs::BlobStore;
-use neurotriage_domain::{Modality, StudyId};
+use neurotriage_domain::Modality;
 use neurotriage_proto::{
     CHUNK_BYTES_MAX,
     ingestion::v1::{
@@ -17,12 +18,15 @@ use neurotriage_proto::{
         upload_study_request::Content,
     },
 };
-use neurotriage_service_kit::{access::Grant, status::to_status};
+use neurotriage_service_kit::{audit::Call, status::to_status};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_stream::Iter;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::study::{self, FILE_BYTES_MAX, Study, StudyError, StudyStore, Upload, UploadedFile};
+use crate::{
+    error::StudyError,
+    study::{self, FILE_BYTES_MAX, StudyStore, Upload, UploadedFile},
+};
 
 /// `ErrorInfo.domain` of every error this service returns.
 pub const ERROR_DOMAIN: &str = "ingestion.neurotriage.example";
@@ -52,9 +56,9 @@ fn refuse(error: impl Into<StudyError>) -> Status {
     to_status(ERROR_DOMAIN, error.into())
 }
 
-/// Returns how far the call reaches.
-fn grant<T>(request: &Request<T>) -> Result<Grant, Status> {
-    Grant::of(request.extensions()).cloned().map_err(refuse)
+/// Returns who calls, or why the request can't be answered.
+fn call<T>(request: &Request<T>) -> Result<Call, Status> {
+    Call::of(request.extensions()).map_err(refuse)
 }
 
 type DownloadStream = Iter<std::vec::IntoIter<Result<DownloadVolumeResponse, Status>>>;
@@ -69,11 +73,9 @@ impl<S: StudyStore> IngestionService for IngestionGrpc<S> {
         request: Request<Streaming<UploadStudyRequest>>,
     ) -> Result<Response<UploadStudyResponse>, Status> {
         let _slot = self.uploads.try_acquire().map_err(|_| refuse(StudyError::Busy))?;
-        let grant = grant(&request)?;
-        let hospital_id = grant.hospital_id().map_err(refuse)?;
-        let upload = receive(request.into_inner(), &grant).await?;
-        let study =
-            study::ingest(&self.store, &self.blobs, hospital_id, upload).await.map_err(refuse)?;
+        let call = call(&request)?;
+        let upload = receive(request.into_inner(), &self.store, &call).await?;
+        let study = study::ingest(&self.store, &self.blobs, &call, upload).await.map_err(refuse)?;
         tracing::info!(study_id = %study.study_id, "study stored");
         Ok(Response::new(UploadStudyResponse { study: Some(convert::study(study)) }))
     }
@@ -83,9 +85,9 @@ impl<S: StudyStore> IngestionService for IngestionGrpc<S> {
         &self,
         request: Request<GetStudyRequest>,
     ) -> Result<Response<GetStudyResponse>, Status> {
-        let grant = grant(&request)?;
+        let call = call(&request)?;
         let study_id = convert::study_id(&request.get_ref().study_id).map_err(refuse)?;
-        let study = self.study(&grant, study_id).await.map_err(refuse)?;
+        let study = self.store.find(&call, study_id).await.map_err(refuse)?;
         Ok(Response::new(GetStudyResponse { study: Some(convert::study(study)) }))
     }
 
@@ -94,14 +96,15 @@ impl<S: StudyStore> IngestionService for IngestionGrpc<S> {
         &self,
         request: Request<ListStudiesRequest>,
     ) -> Result<Response<ListStudiesResponse>, Status> {
-        let grant = grant(&request)?;
-        let hospital_id = grant.hospital_id().map_err(refuse)?;
+        let call = call(&request)?;
         let request = request.into_inner();
         let patient_id = convert::patient_id(&request.patient_id).map_err(refuse)?;
-        grant.check_patient(patient_id).map_err(refuse)?;
+        study::check_patient(&self.store, &call, Action::Search, patient_id)
+            .await
+            .map_err(refuse)?;
         let before = convert::page_token(&request.page_token).map_err(refuse)?;
         let (studies, more) =
-            study::list_studies(&self.store, hospital_id, patient_id, request.page_size, before)
+            study::list_studies(&self.store, &call, patient_id, request.page_size, before)
                 .await
                 .map_err(refuse)?;
         let next_page_token = match studies.last() {
@@ -117,24 +120,16 @@ impl<S: StudyStore> IngestionService for IngestionGrpc<S> {
         &self,
         request: Request<DownloadVolumeRequest>,
     ) -> Result<Response<Self::DownloadVolumeStream>, Status> {
-        let grant = grant(&request)?;
+        let call = call(&request)?;
         let request = request.into_inner();
         let study_id = convert::study_id(&request.study_id).map_err(refuse)?;
         let modality = convert::modality(request.modality, "modality").map_err(refuse)?;
-        let study = self.study(&grant, study_id).await.map_err(refuse)?;
-        let data = study::read_volume(&self.blobs, &study, modality).await.map_err(refuse)?;
+        let data = study::read_volume(&self.store, &self.blobs, &call, study_id, modality)
+            .await
+            .map_err(refuse)?;
         let pieces: Vec<_> =
             pieces(data).map(|data| Ok(DownloadVolumeResponse { data: data.into() })).collect();
         Ok(Response::new(tokio_stream::iter(pieces)))
-    }
-}
-
-impl<S: StudyStore> IngestionGrpc<S> {
-    /// Returns a study that the call may touch.
-    async fn study(&self, grant: &Grant, study_id: StudyId) -> Result<Study, StudyError> {
-        let study = study::get_study(&self.store, grant.hospital_id()?, study_id).await?;
-        grant.check_patient(study.patient_id)?;
-        Ok(study)
     }
 }
 
@@ -146,8 +141,12 @@ fn pieces(data: Bytes) -> impl Iterator<Item = Bytes> {
 }
 
 /// Collects an upload: a header, then each file in chunks. Whose it is is checked before any file is taken.
-async fn receive(stream: Streaming<UploadStudyRequest>, grant: &Grant) -> Result<Upload, Status> {
-    timeout(UPLOAD_MAX, receive_all(stream, grant)).await.unwrap_or_else(|_| {
+async fn receive(
+    stream: Streaming<UploadStudyRequest>,
+    store: &impl StudyStore,
+    call: &Call,
+) -> Result<Upload, Status> {
+    timeout(UPLOAD_MAX, receive_all(stream, store, call)).await.unwrap_or_else(|_| {
         let text = format!("not complete after {} s", UPLOAD_MAX.as_secs());
         Err(refuse(StudyError::field("chunk", text)))
     })
@@ -155,13 +154,14 @@ async fn receive(stream: Streaming<UploadStudyRequest>, grant: &Grant) -> Result
 
 async fn receive_all(
     mut stream: Streaming<UploadStudyRequest>,
-    grant: &Grant,
+    store: &impl StudyStore,
+    call: &Call,
 ) -> Result<Upload, Status> {
     let Some(Content::Header(header)) = next(&mut stream).await? else {
         return Err(refuse(StudyError::field("header", "send it first, before any chunk")));
     };
     let (request_id, patient_id, accession) = convert::header(header).map_err(refuse)?;
-    grant.check_patient(patient_id).map_err(refuse)?;
+    study::check_patient(store, call, Action::Create, patient_id).await.map_err(refuse)?;
     let mut files: [Option<(String, BytesMut)>; 4] = Default::default();
     while let Some(content) = next(&mut stream).await? {
         let Content::Chunk(chunk) = content else {
@@ -220,10 +220,7 @@ fn append(
         return Err(StudyError::field("chunk.file_name", text));
     }
     if data.len() + chunk.data.len() > FILE_BYTES_MAX {
-        return Err(StudyError::FileTooLarge {
-            file_name: name.clone(),
-            limit_bytes: FILE_BYTES_MAX,
-        });
+        return Err(StudyError::FileTooLarge { modality, limit_bytes: FILE_BYTES_MAX });
     }
     data.extend_from_slice(&chunk.data);
     Ok(())

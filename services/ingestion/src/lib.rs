@@ -4,16 +4,19 @@
 //! never the other way round, and never on each other.
 
 pub mod config;
+pub mod error;
 pub mod grpc;
 pub mod store;
 pub mod study;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use neurotriage_blobs::BlobStore;
 use neurotriage_proto::ingestion::v1::ingestion_service_server::{
     IngestionServiceServer, SERVICE_NAME,
 };
+use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::{access::Access, server};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
@@ -30,6 +33,8 @@ pub struct Dependencies {
     pub db: DatabaseConnection,
     /// Where files and prepared studies are kept.
     pub blobs: BlobStore,
+    /// Keys that seal what callers name studies and files, and sign the audit.
+    pub keyring: Keyring,
     /// Most uploads at a time; one more is refused with RESOURCE_EXHAUSTED.
     pub uploads_max: usize,
 }
@@ -39,15 +44,17 @@ pub struct Dependencies {
 /// The caller binds the socket: tests pass port 0 and read the address back.
 ///
 /// # Errors
-/// If the listener fails.
+/// If a key is missing or the listener fails.
 pub async fn run(
     listener: TcpListener,
     dependencies: Dependencies,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { access, db, blobs, uploads_max } = dependencies;
-    let service = IngestionGrpc::new(SqlStudyStore::new(db), blobs, uploads_max);
+    let Dependencies { access, db, blobs, keyring, uploads_max } = dependencies;
+    let store = SqlStudyStore::new(db, &keyring).context("open keyring")?;
+    let access = access.noting(Arc::new(store.audit().clone()));
+    let service = IngestionGrpc::new(store, blobs, uploads_max);
     let routes = Routes::new(IngestionServiceServer::new(service));
     server::serve(
         "neurotriage-ingestion",

@@ -2,19 +2,20 @@
 //!
 //! Knows neither tonic nor sea-orm.
 
-use std::{error::Error, future::Future, time::Duration};
+use std::{fmt, future::Future};
 
 use bytes::Bytes;
-use neurotriage_blobs::{BlobError, BlobStore};
-use neurotriage_domain::{
-    BlobDigest, DomainError, ErrorCode, FieldViolation, HospitalId, Modality, PatientId, StudyId,
-};
+use neurotriage_audit::Action;
+use neurotriage_blobs::BlobStore;
+use neurotriage_domain::{BlobDigest, Modality, PatientId, StudyId};
 use neurotriage_imaging::{ImagingError, NamedImage, Study as ImageStudy, nifti, prepare};
-use neurotriage_service_kit::access::AccessError;
+use neurotriage_service_kit::audit::Call;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+use crate::error::StudyError;
 
 /// Most bytes of one uploaded file. A 512 x 512 x 300 float volume is 315 MB before compression.
 pub const FILE_BYTES_MAX: usize = 384 * 1024 * 1024;
@@ -31,14 +32,8 @@ pub const PAGE_SIZE_MAX: u32 = 200;
 /// Studies on a page if the caller does not say.
 pub const PAGE_SIZE_DEFAULT: u32 = 50;
 
-/// How long a caller waits before it tries again when all upload slots are taken.
-const UPLOAD_RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// How long a caller waits before it asks again while the database is away.
-const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(2);
-
 /// One stored study.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Study {
     /// Its identifier.
     pub study_id: StudyId,
@@ -56,6 +51,18 @@ pub struct Study {
     pub prepared: PreparedObject,
 }
 
+// Callers may write a patient's name into the accession.
+impl fmt::Debug for Study {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { study_id, patient_id, created_at, .. } = self;
+        f.debug_struct("Study")
+            .field("study_id", study_id)
+            .field("patient_id", patient_id)
+            .field("created_at", created_at)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The grid of a volume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Geometry {
@@ -70,7 +77,7 @@ pub struct Geometry {
 }
 
 /// One uploaded file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredVolume {
     /// Sequence it holds.
     pub modality: Modality,
@@ -80,6 +87,18 @@ pub struct StoredVolume {
     pub digest: BlobDigest,
     /// Its length in bytes.
     pub size_bytes: u64,
+}
+
+// Nor does a file's name go anywhere by accident.
+impl fmt::Debug for StoredVolume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { modality, digest, size_bytes, .. } = self;
+        f.debug_struct("StoredVolume")
+            .field("modality", modality)
+            .field("digest", digest)
+            .field("size_bytes", size_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The prepared study in the blob store.
@@ -124,204 +143,132 @@ pub struct NewStudy {
     pub study: Study,
     /// Request that made it.
     pub request_id: Uuid,
-    /// What the request held: see [`content_hash`].
-    pub content_hash: String,
 }
 
-/// Why an operation on studies failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StudyError {
-    /// Fields of the request are wrong.
-    #[error("request has invalid fields: {}", list(.0))]
-    Invalid(Vec<FieldViolation>),
-    /// A file cannot be used.
-    #[error(transparent)]
-    Image(#[from] ImagingError),
-    /// The caller sent more than one file may hold.
-    #[error("{file_name}: larger than {limit_bytes} bytes; send a smaller or compressed file")]
-    FileTooLarge {
-        /// Which file.
-        file_name: String,
-        /// The limit.
-        limit_bytes: usize,
-    },
-    /// Every upload slot is taken.
-    #[error("too many uploads are running; try again later")]
-    Busy,
-    /// No such study.
-    #[error("study {study_id} not found")]
-    NotFound {
-        /// The study asked for.
-        study_id: StudyId,
-    },
-    /// The request id was used for another upload.
-    #[error("request {request_id} was used for another upload; choose a new request_id")]
-    RequestReused {
-        /// The id.
-        request_id: Uuid,
-    },
-    /// The caller may not touch it.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    /// The database does not answer; `operation` says what was tried.
-    #[error("database does not answer; try again")]
-    Unavailable {
-        /// What was tried, such as `read study`.
-        operation: &'static str,
-        /// Why it failed.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The store failed; `operation` says what was tried.
-    #[error("{operation}")]
-    Store {
-        /// What was tried, such as `read study`.
-        operation: &'static str,
-        /// Why it failed.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The blob store failed.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
+/// What an upload says, apart from its request id: one that says the same again is a repeated one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Said {
+    patient_id: PatientId,
+    accession: String,
+    /// Name and content of each file, in the order of [`Modality::ALL`].
+    files: Vec<(String, BlobDigest)>,
 }
 
-fn list(violations: &[FieldViolation]) -> String {
-    let texts: Vec<String> =
-        violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
-    texts.join("; ")
-}
-
-impl StudyError {
-    /// Returns the error of one wrong field.
-    pub fn field(field: &str, description: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldViolation {
-            field: field.to_owned(),
-            description: description.into(),
-        }])
-    }
-}
-
-impl DomainError for StudyError {
-    fn code(&self) -> ErrorCode {
-        match self {
-            Self::Invalid(_) | Self::Image(_) => ErrorCode::InvalidArgument,
-            Self::FileTooLarge { .. } | Self::Busy => ErrorCode::ResourceExhausted,
-            Self::NotFound { .. } => ErrorCode::NotFound,
-            Self::RequestReused { .. } => ErrorCode::AlreadyExists,
-            Self::Access(error) => error.code(),
-            Self::Unavailable { .. } => ErrorCode::Unavailable,
-            Self::Store { .. } => ErrorCode::Internal,
-            Self::Blob(error) => error.code(),
+impl Said {
+    /// Returns what `upload` says. Hashes its files.
+    pub fn by_upload(upload: &Upload) -> Self {
+        let file = |file: &UploadedFile| {
+            (file.name.clone(), BlobDigest::from_bytes(Sha256::digest(&file.data).into()))
+        };
+        Self {
+            patient_id: upload.patient_id,
+            accession: upload.accession.clone(),
+            files: upload.files.iter().map(file).collect(),
         }
     }
 
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Invalid(_) => "INVALID_FIELDS",
-            Self::Image(_) => "INVALID_IMAGE",
-            Self::FileTooLarge { .. } => "FILE_TOO_LARGE",
-            Self::Busy => "UPLOADS_BUSY",
-            Self::NotFound { .. } => "STUDY_NOT_FOUND",
-            Self::RequestReused { .. } => "REQUEST_ID_REUSED",
-            Self::Access(error) => error.reason(),
-            Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
-            Self::Store { .. } => "STORE_FAILED",
-            Self::Blob(error) => error.reason(),
-        }
-    }
-
-    fn field_violations(&self) -> &[FieldViolation] {
-        match self {
-            Self::Invalid(violations) => violations,
-            Self::Image(_)
-            | Self::FileTooLarge { .. }
-            | Self::Busy
-            | Self::NotFound { .. }
-            | Self::RequestReused { .. }
-            | Self::Access(_)
-            | Self::Unavailable { .. }
-            | Self::Store { .. }
-            | Self::Blob(_) => &[],
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Busy => Some(UPLOAD_RETRY_AFTER),
-            Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
-            Self::Invalid(_)
-            | Self::Image(_)
-            | Self::FileTooLarge { .. }
-            | Self::NotFound { .. }
-            | Self::RequestReused { .. }
-            | Self::Access(_)
-            | Self::Store { .. }
-            | Self::Blob(_) => None,
+    /// Returns what the upload said that made `study`.
+    pub fn by_study(study: &Study) -> Self {
+        let file = |volume: &StoredVolume| (volume.file_name.clone(), volume.digest);
+        Self {
+            patient_id: study.patient_id,
+            accession: study.accession.clone(),
+            files: study.volumes.iter().map(file).collect(),
         }
     }
 }
 
-/// Keeps studies, each hospital's apart: of another's it knows nothing.
+/// Keeps studies, each hospital's apart: of another's it knows nothing. Every operation is in the audit, with what it
+/// did, or is not done.
 pub trait StudyStore: Clone + Send + Sync + 'static {
     /// Returns one study.
+    ///
+    /// # Errors
+    /// [`StudyError::NotFound`], [`StudyError::Call`] if the call may not touch its patient.
     fn find(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         study_id: StudyId,
-    ) -> impl Future<Output = Result<Option<Study>, StudyError>> + Send;
+    ) -> impl Future<Output = Result<Study, StudyError>> + Send;
 
-    /// Returns the study that a request made, with its content hash.
-    fn find_by_request(
+    /// Returns what one file of a study holds, for a caller who will be sent it: the audit has it as read.
+    ///
+    /// # Errors
+    /// As [`StudyStore::find`].
+    fn find_volume(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
+        study_id: StudyId,
+        modality: Modality,
+    ) -> impl Future<Output = Result<BlobDigest, StudyError>> + Send;
+
+    /// Returns the study that a request made, if it made one and said the same.
+    ///
+    /// # Errors
+    /// [`StudyError::RequestReused`] if it said something else.
+    fn find_repeated(
+        &self,
+        call: &Call,
         request_id: Uuid,
-    ) -> impl Future<Output = Result<Option<(Study, String)>, StudyError>> + Send;
+        said: &Said,
+    ) -> impl Future<Output = Result<Option<Study>, StudyError>> + Send;
 
     /// Keeps a study; false if its request id is taken (by a call that ran beside this one).
     fn insert(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         study: &NewStudy,
     ) -> impl Future<Output = Result<bool, StudyError>> + Send;
 
-    /// Returns at most `limit` studies of a patient with ids below `before`, newest first.
+    /// Returns at most `limit` studies of a patient with ids below `before`, newest first, and whether more follow.
     fn list(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         patient_id: PatientId,
         before: Option<StudyId>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<Study>, StudyError>> + Send;
+    ) -> impl Future<Output = Result<(Vec<Study>, bool), StudyError>> + Send;
+
+    /// Puts into the audit that the call may not touch the patient; returns `error`, or why it could not be put there.
+    fn deny(
+        &self,
+        call: &Call,
+        action: Action,
+        patient_id: PatientId,
+        error: StudyError,
+    ) -> impl Future<Output = StudyError> + Send;
 }
 
-/// Returns the SHA-256, in hexadecimal, of everything an upload says but its request id.
-pub fn content_hash(upload: &Upload) -> String {
-    let mut hash = Sha256::new();
-    hash.update(upload.patient_id.as_uuid().as_bytes());
-    hash.update(upload.accession.as_bytes());
-    for file in &upload.files {
-        hash.update([0]);
-        hash.update(file.name.as_bytes());
-        hash.update([0]);
-        hash.update(Sha256::digest(&file.data));
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Checks, prepares and keeps a study of a hospital. Nothing is kept if any step fails.
+/// Checks that a call may touch a patient. One that may not is noted in the audit.
 ///
 /// # Errors
-/// [`StudyError::Image`] names the file that is wrong; [`StudyError::RequestReused`] if the request
+/// [`StudyError::Call`] if it may not.
+pub async fn check_patient(
+    store: &impl StudyStore,
+    call: &Call,
+    action: Action,
+    patient_id: PatientId,
+) -> Result<(), StudyError> {
+    let Err(error) = call.check_patient(patient_id) else { return Ok(()) };
+    Err(store.deny(call, action, patient_id, error.into()).await)
+}
+
+/// Checks, prepares and keeps a study. No study is kept if any step fails; files that were put into the blob store
+/// before, such as when the database goes away then, stay there and no study names them.
+///
+/// # Errors
+/// [`StudyError::Image`] names the sequence whose file is wrong; [`StudyError::RequestReused`] if the request
 /// id was used for other content; [`StudyError::Blob`] and [`StudyError::Store`] if storage fails.
 pub async fn ingest(
     store: &impl StudyStore,
     blobs: &BlobStore,
-    hospital_id: &HospitalId,
+    call: &Call,
     upload: Upload,
 ) -> Result<Study, StudyError> {
     let request_id = upload.request_id;
-    let hash_of = upload.clone();
-    let content_hash = blocking("hash upload", move || Ok(content_hash(&hash_of))).await?;
-    if let Some(study) = repeated(store, hospital_id, request_id, &content_hash).await? {
+    let hashed = upload.clone();
+    let said = blocking("hash upload", move || Ok(Said::by_upload(&hashed))).await?;
+    if let Some(study) = store.find_repeated(call, request_id, &said).await? {
         return Ok(study);
     }
 
@@ -340,7 +287,7 @@ pub async fn ingest(
         study_id: StudyId::generate(),
         patient_id: upload.patient_id,
         accession: upload.accession,
-        created_at: OffsetDateTime::now_utc(),
+        created_at: now(),
         geometry: checked.geometry,
         volumes,
         prepared: PreparedObject {
@@ -350,27 +297,18 @@ pub async fn ingest(
             profile_version: prepare::PROFILE_VERSION,
         },
     };
-    let new = NewStudy { study, request_id, content_hash };
-    if store.insert(hospital_id, &new).await? {
+    let new = NewStudy { study, request_id };
+    if store.insert(call, &new).await? {
         return Ok(new.study);
     }
-    match repeated(store, hospital_id, request_id, &new.content_hash).await? {
-        Some(study) => Ok(study),
-        None => Err(StudyError::RequestReused { request_id }),
-    }
+    let repeated = store.find_repeated(call, request_id, &said).await?;
+    repeated.ok_or(StudyError::RequestReused { request_id })
 }
 
-async fn repeated(
-    store: &impl StudyStore,
-    hospital_id: &HospitalId,
-    request_id: Uuid,
-    content_hash: &str,
-) -> Result<Option<Study>, StudyError> {
-    match store.find_by_request(hospital_id, request_id).await? {
-        None => Ok(None),
-        Some((study, hash)) if hash == content_hash => Ok(Some(study)),
-        Some(_) => Err(StudyError::RequestReused { request_id }),
-    }
+/// Databases keep microseconds; what is returned at once must equal what is read later.
+fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    now.replace_microsecond(now.microsecond()).unwrap_or(now)
 }
 
 struct Checked {
@@ -378,12 +316,19 @@ struct Checked {
     prepared: Bytes,
 }
 
+/// Returns what errors call the file of a sequence: its own name may be a patient's.
+fn volume_name(modality: Modality) -> String {
+    format!("{modality} volume")
+}
+
 fn check(files: &[UploadedFile; 4]) -> Result<Checked, StudyError> {
-    let read = |file: &UploadedFile| {
-        let image = nifti::read_image(&file.data, &file.name)?;
-        Ok::<_, ImagingError>(NamedImage { name: file.name.clone(), image })
+    let read = |modality: Modality| {
+        let (file, name) = (&files[modality.channel()], volume_name(modality));
+        let image =
+            nifti::read_image(&file.data, &file.name).map_err(|error| error.called(&name))?;
+        Ok::<_, ImagingError>(NamedImage { name, image })
     };
-    let [flair, t1, t1ce, t2] = files;
+    let [flair, t1, t1ce, t2] = Modality::ALL;
     let study = ImageStudy::from_images([read(flair)?, read(t1)?, read(t1ce)?, read(t2)?])?;
     let prepared = prepare::prepare(&study)?;
     let source = study.source();
@@ -407,25 +352,13 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Returns one study.
-///
-/// # Errors
-/// [`StudyError::NotFound`] if the hospital has none; [`StudyError::Store`] if the store fails.
-pub async fn get_study(
-    store: &impl StudyStore,
-    hospital_id: &HospitalId,
-    study_id: StudyId,
-) -> Result<Study, StudyError> {
-    store.find(hospital_id, study_id).await?.ok_or(StudyError::NotFound { study_id })
-}
-
 /// Returns a page of a patient's studies, newest first, and whether more follow.
 ///
 /// # Errors
 /// [`StudyError::Invalid`] if `page_size` is above [`PAGE_SIZE_MAX`].
 pub async fn list_studies(
     store: &impl StudyStore,
-    hospital_id: &HospitalId,
+    call: &Call,
     patient_id: PatientId,
     page_size: u32,
     before: Option<StudyId>,
@@ -434,25 +367,20 @@ pub async fn list_studies(
         return Err(StudyError::field("page_size", format!("at most {PAGE_SIZE_MAX}")));
     }
     let limit = if page_size == 0 { PAGE_SIZE_DEFAULT } else { page_size };
-    let mut studies = store.list(hospital_id, patient_id, before, limit + 1).await?;
-    let more = studies.len() > limit as usize;
-    studies.truncate(limit as usize);
-    Ok((studies, more))
+    store.list(call, patient_id, before, limit).await
 }
 
-/// Returns the bytes of one file of a study.
+/// Returns the bytes of one file of a study. They are in the audit as read before the first of them is.
 ///
 /// # Errors
-/// [`StudyError::NotFound`] if the study has no such file; [`StudyError::Blob`] if it is gone.
+/// As [`StudyStore::find_volume`]; [`StudyError::Blob`] if the file is gone.
 pub async fn read_volume(
+    store: &impl StudyStore,
     blobs: &BlobStore,
-    study: &Study,
+    call: &Call,
+    study_id: StudyId,
     modality: Modality,
 ) -> Result<Bytes, StudyError> {
-    let volume = study
-        .volumes
-        .iter()
-        .find(|volume| volume.modality == modality)
-        .ok_or(StudyError::NotFound { study_id: study.study_id })?;
-    Ok(blobs.get(volume.digest, FILE_BYTES_MAX as u64).await?)
+    let digest = store.find_volume(call, study_id, modality).await?;
+    Ok(blobs.get(digest, FILE_BYTES_MAX as u64).await?)
 }

@@ -12,7 +12,7 @@ use crate::{
     fhir_command::{self, FhirCommandArgs},
     hospitals_command::{self, HospitalsCommandArgs},
     model_command::{self, ModelCommandArgs},
-    records_command::{self, RecordsCommandArgs},
+    operator_command::{self, OperatorCommandArgs, Service},
     remote::TokenArgs,
     report::Language,
     services::SEGMENTATION_ENDPOINT,
@@ -62,8 +62,14 @@ enum Command {
     Training(TrainingCommandArgs),
     /// Checks, imports, exports, shows and searches the hospitals of a running service.
     Hospitals(HospitalsCommandArgs),
-    /// Makes keys for the records, seals them anew, and verifies their audit.
-    Records(RecordsCommandArgs),
+    /// Makes keys for the ingestion service, seals and signs with new ones, and verifies the audit in its database.
+    Ingestion(OperatorCommandArgs),
+    /// Makes keys for the segmentation service, signs with new ones, and verifies the audit in its database.
+    Segmentation(OperatorCommandArgs),
+    /// Makes keys for the records service, seals and signs with new ones, and verifies the audit in its database.
+    Records(OperatorCommandArgs),
+    /// Makes keys for the referral service, seals and signs with new ones, and verifies the audit in its database.
+    Referral(OperatorCommandArgs),
     /// Exports a patient as a FHIR R4 bundle, and imports bundles, of a running service.
     Fhir(FhirCommandArgs),
 }
@@ -351,7 +357,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Model(args) => model_command::run(&runtime, args),
         Command::Training(args) => training_command::run(&runtime, args),
         Command::Hospitals(args) => hospitals_command::run(&runtime, args),
-        Command::Records(args) => records_command::run(&runtime, args),
+        Command::Ingestion(args) => operator_command::run(&runtime, Service::Ingestion, args),
+        Command::Segmentation(args) => operator_command::run(&runtime, Service::Segmentation, args),
+        Command::Records(args) => operator_command::run(&runtime, Service::Records, args),
+        Command::Referral(args) => operator_command::run(&runtime, Service::Referral, args),
         Command::Fhir(args) => fhir_command::run(&runtime, args),
     };
     outcome.and(guard.shutdown())

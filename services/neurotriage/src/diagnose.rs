@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use neurotriage_domain::Modality;
 use neurotriage_proto::{
     CHUNK_BYTES_MAX, common::v1 as common, ingestion::v1 as ingestion, records::v1 as records,
@@ -10,12 +10,13 @@ use neurotriage_proto::{
 };
 use tokio::{io::AsyncReadExt as _, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Response;
 use uuid::Uuid;
 
 use crate::{
     progress::Progress,
     report::{Place, from_proto::Answers},
-    services::{CALL_TIMEOUT, Services, answer, refused, within},
+    services::{CALL_TIMEOUT, Services, answer, refused, said, within},
 };
 
 /// How long an upload with its checks and preparation may take.
@@ -183,11 +184,26 @@ pub async fn upload(
     };
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
     let request = within(UPLOAD_TIMEOUT, ReceiverStream::new(receiver));
-    let call = answer("upload the study", services.ingestion.upload_study(request));
+    let call = async {
+        let stored = services.ingestion.upload_study(request).await;
+        stored.map(Response::into_inner).map_err(|status| {
+            anyhow!(in_own_names(said(&status), &case.files)).context("upload the study")
+        })
+    };
     // The service may answer before the last byte: then its answer counts, not the unsent rest.
     let (stored, sent) = tokio::join!(call, send_study(sender, header, &case.files, progress));
     sent?;
     stored?.study.context("ingestion service sent no study")
+}
+
+/// Returns what the service said with the names of the files, which it does not repeat: it says `t1 volume`.
+fn in_own_names(mut text: String, files: &[(Modality, PathBuf)]) -> String {
+    for (modality, path) in files {
+        if let Some(name) = path.file_name() {
+            text = text.replace(&format!("{modality} volume"), &name.to_string_lossy());
+        }
+    }
+    text
 }
 
 type Outgoing = mpsc::Sender<ingestion::UploadStudyRequest>;

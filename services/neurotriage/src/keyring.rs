@@ -1,4 +1,4 @@
-//! Files of keys for the records.
+//! Files of keys for the services.
 
 use std::{
     fs, io,
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use neurotriage_sealing::{KeyId, Keyring};
 use time::OffsetDateTime;
 
@@ -48,6 +48,11 @@ pub(crate) fn create_new(file: &Path) -> anyhow::Result<()> {
         part.persist_noclobber(file)?;
         fs::File::open(&folder)?.sync_all()
     };
+    ensure!(
+        !file.exists(),
+        "{} is there already; choose another name, its keys may be needed still",
+        file.display()
+    );
     write().with_context(|| format!("write new keyring {}", file.display()))
 }
 

@@ -96,8 +96,13 @@ pub(crate) async fn answer<T>(
     call.await.map(Response::into_inner).map_err(|status| refused(action, &status))
 }
 
-/// Returns an error that says what was tried, what the service said and which fields were wrong.
+/// Returns an error that says what was tried and what the service said.
 pub(crate) fn refused(action: &'static str, status: &Status) -> anyhow::Error {
+    anyhow!(said(status)).context(action)
+}
+
+/// Returns what the service said, which fields were wrong, and its reason.
+pub(crate) fn said(status: &Status) -> String {
     let details = status.get_error_details();
     let mut text = status.message().to_owned();
     if text.is_empty() {
@@ -114,7 +119,7 @@ pub(crate) fn refused(action: &'static str, status: &Status) -> anyhow::Error {
     if let Some(info) = details.error_info() {
         text.push_str(&format!(" [{}]", info.reason));
     }
-    anyhow!(text).context(action)
+    text
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use neurotriage_blobs::BlobStore;
 use neurotriage_network::DeviceChoice;
 use neurotriage_referral::diagnosis::DiagnosisLimits;
 use neurotriage_referral::ranking::RankingRules;
+use neurotriage_sealing::Keyring;
 use neurotriage_segmentation::{
     StartModel, placement::RegistrationRule, registry::RegistryLimits, training::TrainingSettings,
 };
@@ -20,8 +21,6 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{keyring, services::Endpoints};
 
-/// Keys of the records, beside their database. Whoever loses them loses the records.
-const RECORDS_KEYRING: &str = "records.keys";
 /// How long the services may take to answer after their start: a slow disk, not a slow network.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long running calls may go on when the suite stops; nobody else calls it.
@@ -109,7 +108,7 @@ impl Suite {
             neurotriage_records::Dependencies {
                 access: access.clone(),
                 db: open::<neurotriage_migrations::records::Migrator>(&data, "records").await?,
-                keyring: keyring::open_or_create(&data.join(RECORDS_KEYRING))?,
+                keyring: keys(&data, "records")?,
                 watchers_max: neurotriage_records::change::WATCHERS_MAX_DEFAULT,
             },
             DRAIN_TIMEOUT,
@@ -121,6 +120,7 @@ impl Suite {
             neurotriage_ingestion::Dependencies {
                 access: access.clone(),
                 db: open::<neurotriage_migrations::ingestion::Migrator>(&data, "ingestion").await?,
+                keyring: keys(&data, "ingestion")?,
                 blobs: blobs.clone(),
                 uploads_max: UPLOADS_MAX,
             },
@@ -134,6 +134,7 @@ impl Suite {
                 access: access.clone(),
                 db: open::<neurotriage_migrations::segmentation::Migrator>(&data, "segmentation")
                     .await?,
+                keyring: keys(&data, "segmentation")?,
                 blobs,
                 ingestion: client::channel(&endpoints.ingestion)?,
                 model: model.start,
@@ -157,6 +158,7 @@ impl Suite {
             neurotriage_referral::Dependencies {
                 access: access.clone(),
                 db: open::<neurotriage_migrations::referral::Migrator>(&data, "referral").await?,
+                keyring: keys(&data, "referral")?,
                 records: client::channel(&endpoints.records)?,
                 segmentation: client::channel(&endpoints.segmentation)?,
                 ingestion: client::channel(&endpoints.ingestion)?,
@@ -262,6 +264,11 @@ async fn open<M: MigratorTrait>(data: &Path, name: &str) -> anyhow::Result<Datab
         .with_context(|| format!("open {name} database"))?;
     M::up(&db, None).await.with_context(|| format!("migrate {name} database"))?;
     Ok(db)
+}
+
+/// Keys of a service, beside its database. Whoever loses them loses what they seal.
+fn keys(data: &Path, service: &str) -> anyhow::Result<Keyring> {
+    keyring::open_or_create(&data.join(format!("{service}.keys")))
 }
 
 async fn healthy(channel: Channel) -> anyhow::Result<()> {

@@ -192,12 +192,13 @@ impl<S: RecordsStore> Watch<S> {
     /// Returns what comes next; waits for it.
     ///
     /// # Errors
-    /// [`RecordsError::ShuttingDown`] at a shutdown; else the store's. The watch is then over.
+    /// [`RecordsError::ShuttingDown`] at a shutdown, [`RecordsError::Call`] when the caller's token expires; else the store's. The watch is then over.
     pub async fn next(&mut self) -> Result<Told, RecordsError> {
         loop {
             if self.stop.is_cancelled() {
                 return Err(RecordsError::ShuttingDown);
             }
+            self.call.check_expiry()?;
             if let Some(change) = self.found.next() {
                 self.position = change.position;
                 self.heard_at = Some(Instant::now());

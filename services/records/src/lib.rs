@@ -63,6 +63,7 @@ pub async fn run(
     let store = SqlRecordsStore::new(db, &keyring).context("open keyring")?;
     let stop = CancellationToken::new();
     let watchers = Watchers::new(watchers_max, stop.clone());
+    let access = access.noting(Arc::new(store.audit().clone()));
     let service = RecordsGrpc::new(Records::new(store, lexicon), watchers);
     let routes = Routes::new(RecordsServiceServer::new(service));
     let names = &[SERVICE_NAME];

@@ -66,6 +66,11 @@ impl SqlRecordsStore {
         let audit = AuditLog::new(db.clone(), keyring)?;
         Ok(Self { db, vault, audit })
     }
+
+    /// Returns the audit of the store's database.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
 }
 
 fn failed(operation: &'static str) -> impl Fn(DbErr) -> RecordsError {
@@ -222,12 +227,11 @@ impl RecordsStore for SqlRecordsStore {
         patient_id: PatientId,
         error: RecordsError,
     ) -> RecordsError {
-        match Unit::begin(self, call).await {
-            Ok(unit) => {
-                unit.refuse(action, patients::KIND, Some(patient_id.as_uuid()), error).await
-            }
-            Err(away) => away,
-        }
+        let noted = async {
+            let unit = Unit::begin(self, call).await?;
+            Ok(unit.refuse(action, patients::KIND, Some(patient_id.as_uuid()), error).await)
+        };
+        in_time("note refusal", noted).await.unwrap_or_else(|away| away)
     }
 
     async fn begin_watch(&self, call: &Call) -> Result<Position, RecordsError> {

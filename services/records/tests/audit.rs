@@ -348,3 +348,28 @@ async fn checkpoints_are_read_back() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_call_without_the_scope_is_noted() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let (mut harness, issuer) = start_traced(db).await?;
+        let store = harness.store().clone();
+        let mut seen = Seen::default();
+        let id = harness.create(patient(1)).await?.patient_id;
+        seen.news(&store).await?;
+        let token = Some(issuer.caller_for(HOSPITAL, "user/Note.cruds", ("nurse-7", "TREAT"))?);
+        let caller = Caller { token, trace: Some(TRACE) };
+        harness.client = RecordsServiceClient::with_interceptor(harness.channel.clone(), caller);
+        harness.get(&id).await.unwrap_err();
+        assert_eq!(seen.news(&store).await?, ["read patient denied reason=SCOPE_MISSING"]);
+        harness.search(search("mark")).await.unwrap_err();
+        assert_eq!(seen.news(&store).await?, ["search patient denied reason=SCOPE_MISSING"]);
+        // Nobody is named by a token that can't be trusted, nor by none.
+        let mut nobody = RecordsServiceClient::new(harness.channel.clone());
+        nobody.get_patient(GetPatientRequest { patient_id: id }).await.unwrap_err();
+        assert!(seen.news(&store).await?.is_empty());
+        assert_eq!(verify(&store, &harness::keyring(), &[], "").await?.broken().count(), 0);
+        harness.stop().await?;
+    }
+    Ok(())
+}

@@ -6,7 +6,7 @@ mod harness;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use harness::{Client, Harness, Start, fields, metadata, patient, reason, start, start_with};
@@ -18,7 +18,10 @@ use neurotriage_proto::records::v1::{
     batch_create_result::Outcome,
 };
 use neurotriage_records::store::{change_row, patient_row};
-use neurotriage_testkit::databases;
+use neurotriage_testkit::{
+    databases,
+    issuer::{Bearer, Issuer, claims},
+};
 use prost_types::FieldMask;
 use sea_orm::{EntityTrait as _, PaginatorTrait as _, QueryOrder as _};
 use tokio::time::{Instant, timeout};
@@ -402,6 +405,35 @@ async fn watches_that_may_not_be_are_refused() -> anyhow::Result<()> {
         };
         drop(first);
         harness.stop_watched(third).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_token() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let issuer = Issuer::start()?;
+        let access = Some(issuer.access().await?);
+        let harness = start_with(db, Start { access, ..Start::default() }).await?;
+        let mut claims = claims("user/*.rs")?;
+        // Good for as long as the leeway, but for some seconds of it.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        claims["exp"] = (now - 26).into();
+        let mut client = harness.client_of(&Bearer::new(&issuer.sign(&claims)?)?);
+        let mut changes = watch(&mut client, WatchChangesRequest::default()).await?;
+        let begun = Instant::now();
+        let ended = loop {
+            match timeout(PATIENCE, changes.message()).await? {
+                Ok(told) => assert!(told.is_some(), "the watch ended without a reason"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(
+            (ended.code(), reason(&ended)),
+            (Code::Unauthenticated, "TOKEN_EXPIRED".to_owned())
+        );
+        assert!(begun.elapsed() < PATIENCE);
+        harness.stop().await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::audit::{audit_entry_row, audit_head_row, checkpoint, verify};
 use neurotriage_testkit::databases;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, DatabaseConnection, EntityTrait as _,
+    ActiveModelTrait as _, ColumnTrait as _, DatabaseConnection, DbBackend, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
 };
 use time::OffsetDateTime;
@@ -73,7 +73,7 @@ impl Chain {
     ) -> anyhow::Result<Result<u64, Break>> {
         let report = verify(db, &keyring(), &[], checkpoints).await?;
         let (own, others): (Vec<_>, Vec<_>) =
-            report.chains.into_iter().partition(|chain| i32::from(chain.shard) == self.shard);
+            report.chains.into_iter().partition(|chain| chain.shard == self.shard);
         assert_eq!((own.len(), others.len()), (1, 63));
         assert!(others.iter().all(|chain| chain.outcome.is_ok()));
         Ok(own[0].outcome.clone())
@@ -326,6 +326,62 @@ async fn an_older_state_shows_in_a_checkpoint_alone() -> anyhow::Result<()> {
         assert_eq!(old.verify(&db, "").await?, Ok(12));
         let expected = Break::Rewritten { first: 1, last: 10, checkpoint: number };
         assert_eq!(old.verify(&db, &line).await?, Err(expected));
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+/// Runs `sql` as somebody who takes no notice of checks.
+async fn unchecked(db: &DatabaseConnection, sql: &str) -> anyhow::Result<()> {
+    let sql = if db.get_database_backend() == DbBackend::Postgres {
+        format!("ALTER TABLE audit_entry DROP CONSTRAINT IF EXISTS ck_audit_entry_shard; {sql}")
+    } else {
+        format!(
+            "PRAGMA ignore_check_constraints = ON; {sql}; PRAGMA ignore_check_constraints = OFF"
+        )
+    };
+    stored::run(db, &sql).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_entry_outside_of_the_chains_is_named() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let (_, chain) = prepared(&mut harness).await?;
+        for shard in [64, -1] {
+            let sql = format!(
+                "INSERT INTO audit_entry SELECT hospital_id, {shard}, 5, at_us, actor, action, resource_kind, \
+                 resource_id, purpose, trace_id, outcome, detail, previous_hash, hash FROM audit_entry \
+                 WHERE shard = {} AND sequence = 1",
+                chain.shard
+            );
+            unchecked(harness.store(), &sql).await?;
+            let report = verify(&harness.db.service, &keyring(), &[], "").await?;
+            let found: Vec<_> = report.broken().map(|(at, why)| (at.shard, why.clone())).collect();
+            assert_eq!(found, [(shard, Break::Inserted { first: 5, last: 5 })]);
+            stored::run(harness.store(), &format!("DELETE FROM audit_entry WHERE shard = {shard}"))
+                .await?;
+        }
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hospital_that_was_struck_off_is_still_verified() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let (_, chain) = prepared(&mut harness).await?;
+        let db = harness.store().clone();
+        // Its heads hold it.
+        stored::run(&db, "DELETE FROM audit_hospital").await.unwrap_err();
+        stored::run(&db, "DELETE FROM audit_head").await?;
+        stored::run(&db, "DELETE FROM audit_hospital").await?;
+        let report = verify(&harness.db.service, &keyring(), &[], "").await?;
+        let broken: Vec<i32> = report.broken().map(|(at, _)| at.shard).collect();
+        assert!(broken.contains(&chain.shard), "{broken:?}");
+        assert!(checkpoint(&harness.db.service, &keyring()).await.is_err());
         harness.stop().await?;
     }
     Ok(())

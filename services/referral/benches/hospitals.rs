@@ -25,8 +25,9 @@ use neurotriage_referral::{
     evidence::Urgency,
     hospital::{Capability, Coordinates, Hospital},
     ranking::{Need, RankingRules, rank},
-    store::SqlReferralStore,
+    store::{Ledger, SqlReferralStore},
 };
+use neurotriage_sealing::{KeyId, Keyring};
 use neurotriage_service_kit::{access::Access, client};
 use neurotriage_testkit::TestDb;
 use rand::{Rng as _, SeedableRng as _};
@@ -191,13 +192,16 @@ struct Served {
 impl Served {
     async fn start(hospitals: Vec<Hospital>) -> Self {
         let db = TestDb::sqlite::<neurotriage_migrations::referral::Migrator>().await.unwrap();
-        let store = SqlReferralStore::new(db.db.clone());
+        let keyring =
+            Keyring::parse(&Keyring::generate(&KeyId::parse("bench").unwrap()).unwrap()).unwrap();
+        let store = SqlReferralStore::new(Ledger::new(db.db.clone(), &keyring).unwrap());
         let revision = store.snapshot().await.unwrap().revision;
         assert!(matches!(store.write(revision, hospitals).await.unwrap(), Written::At(_)));
         let nobody = client::channel("http://127.0.0.1:9").unwrap();
         let dependencies = Dependencies {
             access: Access::development(([127, 0, 0, 1], 0).into()).unwrap(),
             db: db.db.clone(),
+            keyring,
             records: nobody.clone(),
             segmentation: nobody.clone(),
             ingestion: nobody,

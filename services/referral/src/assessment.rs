@@ -4,11 +4,12 @@
 
 use std::{error::Error, future::Future, time::Duration};
 
+use neurotriage_audit::Action;
 use neurotriage_domain::{
-    AssessmentId, DomainError, ErrorCode, FieldViolation, HospitalId, PatientId, SegmentationId,
-    StudyId, SymptomReportId,
+    AssessmentId, DomainError, ErrorCode, FieldViolation, PatientId, SegmentationId, StudyId,
+    SymptomReportId,
 };
-use neurotriage_service_kit::access::AccessError;
+use neurotriage_service_kit::audit::{AuditError, Call, CallError};
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -190,9 +191,9 @@ pub enum AssessmentError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// The caller may not touch it.
+    /// The call can't be answered for.
     #[error(transparent)]
-    Access(#[from] AccessError),
+    Call(#[from] CallError),
     /// The database does not answer; `operation` says what was tried.
     #[error("database does not answer; try again")]
     Unavailable {
@@ -230,6 +231,17 @@ impl From<StoreError> for AssessmentError {
     }
 }
 
+impl From<AuditError> for AssessmentError {
+    fn from(error: AuditError) -> Self {
+        let AuditError { operation, source, is_away } = error;
+        if is_away {
+            Self::Unavailable { operation, source }
+        } else {
+            Self::Store { operation, source }
+        }
+    }
+}
+
 impl AssessmentError {
     /// Returns the error for one wrong field.
     pub fn field(field: &str, description: impl Into<String>) -> Self {
@@ -246,7 +258,7 @@ impl DomainError for AssessmentError {
             Self::DifferentPatients => ErrorCode::FailedPrecondition,
             Self::RequestReused { .. } => ErrorCode::AlreadyExists,
             Self::Upstream(error) => error.code(),
-            Self::Access(error) => error.code(),
+            Self::Call(error) => error.code(),
             Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Malformed { .. } | Self::Store { .. } => ErrorCode::Internal,
         }
@@ -264,7 +276,7 @@ impl DomainError for AssessmentError {
             Self::RequestReused { .. } => "REQUEST_ID_REUSED",
             Self::Upstream(error) => error.reason(),
             Self::Malformed { .. } => "UPSTREAM_MALFORMED",
-            Self::Access(error) => error.reason(),
+            Self::Call(error) => error.reason(),
             Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
         }
@@ -276,7 +288,7 @@ impl DomainError for AssessmentError {
             Self::Missing { id, .. } => vec![("id", id.to_string())],
             Self::RequestReused { request_id } => vec![("requestId", request_id.to_string())],
             Self::Upstream(error) => error.metadata(),
-            Self::Access(error) => error.metadata(),
+            Self::Call(error) => error.metadata(),
             Self::Invalid(_)
             | Self::DifferentPatients
             | Self::Malformed { .. }
@@ -294,7 +306,7 @@ impl DomainError for AssessmentError {
             | Self::RequestReused { .. }
             | Self::Upstream(_)
             | Self::Malformed { .. }
-            | Self::Access(_)
+            | Self::Call(_)
             | Self::Unavailable { .. }
             | Self::Store { .. } => &[],
         }
@@ -303,7 +315,7 @@ impl DomainError for AssessmentError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Upstream(error) => error.retry_after(),
-            Self::Access(error) => error.retry_after(),
+            Self::Call(error) => error.retry_after(),
             Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
             Self::Invalid(_)
             | Self::NotFound { .. }
@@ -343,28 +355,46 @@ pub trait Sources: Send + Sync + 'static {
     ) -> impl Future<Output = Result<PatientId, AssessmentError>> + Send;
 }
 
-/// Where assessments are kept, each hospital's apart: of another's it knows nothing.
+/// Where assessments are kept, each hospital's apart: of another's it knows nothing. Every answer is in the audit, and
+/// what a call may not touch too.
 pub trait ReferralStore: Send + Sync + 'static {
-    /// Returns an assessment; `None` if there is none.
+    /// Returns an assessment.
+    ///
+    /// # Errors
+    /// [`AssessmentError::NotFound`] if the hospital has none; [`AssessmentError::Call`] if it is of a patient whom
+    /// the call may not touch; [`AssessmentError::Store`].
     fn find(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         assessment_id: AssessmentId,
-    ) -> impl Future<Output = Result<Option<Assessment>, AssessmentError>> + Send;
+    ) -> impl Future<Output = Result<Assessment, AssessmentError>> + Send;
 
-    /// Returns the assessment that a request made; `None` if it made none.
-    fn find_by_request(
+    /// Returns once more what a request made; `None` if it made nothing.
+    ///
+    /// # Errors
+    /// [`AssessmentError::RequestReused`] if it asked for something else; [`AssessmentError::Call`];
+    /// [`AssessmentError::Store`].
+    fn find_answer(
         &self,
-        hospital_id: &HospitalId,
-        request_id: Uuid,
+        call: &Call,
+        request: &AssessmentRequest,
     ) -> impl Future<Output = Result<Option<Assessment>, AssessmentError>> + Send;
 
-    /// Stores an assessment. Returns false if its request already made one.
+    /// Stores an assessment and returns it as it is stored; `None` if its request already made one.
     fn insert(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         assessment: &Assessment,
-    ) -> impl Future<Output = Result<bool, AssessmentError>> + Send;
+    ) -> impl Future<Output = Result<Option<Assessment>, AssessmentError>> + Send;
+
+    /// Notes that a call may not touch a patient. Returns `error`, or why that could not be noted.
+    fn deny(
+        &self,
+        call: &Call,
+        action: Action,
+        patient_id: PatientId,
+        error: CallError,
+    ) -> impl Future<Output = AssessmentError> + Send;
 }
 
 /// Assesses one patient of a hospital and stores the answer. A repeated request returns what is stored.
@@ -377,10 +407,10 @@ pub async fn assess(
     store: &(impl ReferralStore + DirectoryStore),
     sources: &impl Sources,
     knowledge: &Knowledge,
-    hospital_id: &HospitalId,
+    call: &Call,
     request: AssessmentRequest,
 ) -> Result<Assessment, AssessmentError> {
-    if let Some(stored) = stored_answer(store, hospital_id, request).await? {
+    if let Some(stored) = store.find_answer(call, &request).await? {
         return Ok(stored);
     }
     let (report, segmentation) = tokio::try_join!(
@@ -416,24 +446,13 @@ pub async fn assess(
             model_id: segmentation.model_id,
         },
     };
-    // A request that ran at the same time may have been faster: the stored answer is the answer.
-    store.insert(hospital_id, &assessment).await?;
-    match stored_answer(store, hospital_id, request).await? {
-        Some(stored) => Ok(stored),
-        None => Err(AssessmentError::NotFound { assessment_id: assessment.assessment_id }),
+    if let Some(stored) = store.insert(call, &assessment).await? {
+        return Ok(stored);
     }
-}
-
-async fn stored_answer(
-    store: &impl ReferralStore,
-    hospital_id: &HospitalId,
-    request: AssessmentRequest,
-) -> Result<Option<Assessment>, AssessmentError> {
-    match store.find_by_request(hospital_id, request.request_id).await? {
-        Some(stored) if stored.request == request => Ok(Some(stored)),
-        Some(_) => Err(AssessmentError::RequestReused { request_id: request.request_id }),
-        None => Ok(None),
-    }
+    // The same request at the same time was faster: the stored answer is the answer.
+    let assessment_id = assessment.assessment_id;
+    let stored = store.find_answer(call, &request).await?;
+    stored.ok_or(AssessmentError::NotFound { assessment_id })
 }
 
 fn need(
@@ -468,18 +487,6 @@ fn age_years(birth: Date, today: Date) -> i32 {
     let birthday_to_come =
         (u8::from(today.month()), today.day()) < (u8::from(birth.month()), birth.day());
     today.year() - birth.year() - i32::from(birthday_to_come)
-}
-
-/// Returns one assessment.
-///
-/// # Errors
-/// [`AssessmentError::NotFound`] if the hospital has none; [`AssessmentError::Store`].
-pub async fn get_assessment(
-    store: &impl ReferralStore,
-    hospital_id: &HospitalId,
-    assessment_id: AssessmentId,
-) -> Result<Assessment, AssessmentError> {
-    store.find(hospital_id, assessment_id).await?.ok_or(AssessmentError::NotFound { assessment_id })
 }
 
 #[cfg(test)]

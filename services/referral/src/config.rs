@@ -4,7 +4,9 @@ use std::{fs, net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, builder::RangedU64ValueParser};
-use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
+use neurotriage_service_kit::{
+    access::AccessConfig, keyring::KeyringConfig, telemetry::TelemetryConfig,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
@@ -49,6 +51,10 @@ pub struct Config {
     /// Most database connections held open.
     #[arg(long, env = "REFERRAL_DATABASE_CONNECTIONS_MAX", default_value = "8")]
     pub database_connections_max: u32,
+
+    /// Keys of what people wrote about patients, and of the audit.
+    #[command(flatten)]
+    pub keyring: KeyringConfig,
 
     /// Where the records service answers, such as `http://records:50053`.
     #[arg(long, env = "RECORDS_ENDPOINT")]
@@ -300,6 +306,24 @@ mod tests {
     fn events(arguments: &[&str]) -> EventsConfig {
         let arguments = ["program"].iter().chain(arguments);
         Program::parse_from(arguments).events
+    }
+
+    #[test]
+    fn keys_are_asked_for_and_never_printed() {
+        let rest = [
+            ("--database-url", "postgres://app:hunter2@db/referral"),
+            ("--records-endpoint", "http://records:1"),
+            ("--segmentation-endpoint", "http://segmentation:1"),
+            ("--ingestion-endpoint", "http://ingestion:1"),
+        ];
+        let rest = rest.iter().flat_map(|(name, value)| [*name, *value]);
+        let bare: Vec<&str> = ["referral"].into_iter().chain(rest).collect();
+        assert!(Config::try_parse_from(&bare).is_err());
+        let keys = "seal:a:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+        let config = Config::parse_from([&bare[..], &["--keyring", keys]].concat());
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("AQIDBA"), "{shown}");
+        assert!(config.keyring.read().is_ok());
     }
 
     const NATS: [&str; 2] = ["--events-nats-url", "nats://user:hunter2@127.0.0.1:1"];

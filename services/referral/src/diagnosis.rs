@@ -17,10 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use neurotriage_audit::Action;
 use neurotriage_domain::{
-    AssessmentId, BlobDigest, DiagnosisId, DomainError as _, ErrorCode, HospitalId, PatientId,
-    SegmentationId, StudyId, SymptomReportId,
+    AssessmentId, BlobDigest, DiagnosisId, DomainError as _, ErrorCode, PatientId, SegmentationId,
+    StudyId, SymptomReportId,
 };
+use neurotriage_service_kit::audit::Call;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::{sync::Semaphore, time::timeout_at};
@@ -215,44 +217,82 @@ pub trait DiagnosisSources: Sources + Sized {
     ) -> impl Future<Output = Result<Marking, AssessmentError>> + Send;
 }
 
-/// Where diagnoses are kept, each hospital's apart.
+/// Where diagnoses are kept, each hospital's apart. Every answer is in the audit, and what a call may not touch too.
 pub trait DiagnosisStore: ReferralStore + DirectoryStore {
-    /// Returns a diagnosis; `None` if there is none.
+    /// Returns a diagnosis.
+    ///
+    /// # Errors
+    /// [`DiagnosisError::NotFound`] if the hospital has none; [`DiagnosisError::Assessment`], also if it is of a
+    /// patient whom the call may not touch.
     fn find_diagnosis(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         diagnosis_id: DiagnosisId,
-    ) -> impl Future<Output = Result<Option<Diagnosis>, AssessmentError>> + Send;
+    ) -> impl Future<Output = Result<Diagnosis, DiagnosisError>> + Send;
 
-    /// Returns the diagnosis that a request began; `None` if it began none.
-    fn find_diagnosis_by_request(
+    /// Returns a diagnosis with its assessment.
+    ///
+    /// # Errors
+    /// As [`DiagnosisStore::find_diagnosis`].
+    fn find_diagnosis_answer(
         &self,
-        hospital_id: &HospitalId,
-        request_id: Uuid,
-    ) -> impl Future<Output = Result<Option<Diagnosis>, AssessmentError>> + Send;
+        call: &Call,
+        diagnosis_id: DiagnosisId,
+    ) -> impl Future<Output = Result<Answer, DiagnosisError>> + Send;
 
-    /// Stores a diagnosis that was begun. Returns false if its request already began one.
+    /// Returns once more what a request made, if that is finished.
+    ///
+    /// # Errors
+    /// [`DiagnosisError::RequestReused`] if it began another diagnosis; [`DiagnosisError::Assessment`].
+    fn find_finished(
+        &self,
+        call: &Call,
+        request: &DiagnosisRequest,
+    ) -> impl Future<Output = Result<Option<Answer>, DiagnosisError>> + Send;
+
+    /// Returns the diagnosis that a request began, to go on with it; `None` if it began none.
+    ///
+    /// # Errors
+    /// As [`DiagnosisStore::find_finished`].
+    fn find_begun(
+        &self,
+        call: &Call,
+        request: &DiagnosisRequest,
+    ) -> impl Future<Output = Result<Option<Diagnosis>, DiagnosisError>> + Send;
+
+    /// Stores a diagnosis that was begun and returns it as it is stored; `None` if its request already began one.
     fn insert_diagnosis(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         diagnosis: &Diagnosis,
-    ) -> impl Future<Output = Result<bool, AssessmentError>> + Send;
+    ) -> impl Future<Output = Result<Option<Diagnosis>, DiagnosisError>> + Send;
 
-    /// Adds what the image shows, unless it is there already.
+    /// Adds what the image shows, unless it is there already. Returns the diagnosis after it.
     fn add_marking(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         diagnosis_id: DiagnosisId,
         marking: &Marking,
-    ) -> impl Future<Output = Result<(), AssessmentError>> + Send;
+    ) -> impl Future<Output = Result<Diagnosis, DiagnosisError>> + Send;
 
-    /// Adds how it ended, unless it has ended already.
+    /// Adds how it ended, unless it has ended already. Returns the diagnosis after it.
     fn add_ending(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         diagnosis_id: DiagnosisId,
         ending: &Ending,
-    ) -> impl Future<Output = Result<(), AssessmentError>> + Send;
+    ) -> impl Future<Output = Result<Diagnosis, DiagnosisError>> + Send;
+
+    /// Notes that two studies of a patient are compared, the earlier one first.
+    ///
+    /// # Errors
+    /// [`DiagnosisError::Assessment`], also if the call may not touch the patient.
+    fn note_comparison(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        studies: [StudyId; 2],
+    ) -> impl Future<Output = Result<(), DiagnosisError>> + Send;
 }
 
 /// How much is done at a time.
@@ -291,15 +331,22 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
         Self { store, sources, knowledge, time_max, slots, running: Running::default() }
     }
 
-    /// Returns whose study it is.
+    /// Checks that a call may touch the patient of a study: whose the study is, the diagnosis is, which refuses a report
+    /// of another patient.
     ///
     /// # Errors
-    /// [`DiagnosisError::Assessment`] if it is missing, or ingestion is away.
-    pub async fn patient_of(&self, study_id: StudyId) -> Result<PatientId, DiagnosisError> {
-        Ok(self.sources.study(study_id).await?.patient_id)
+    /// [`DiagnosisError::Assessment`] if it may not, the study is missing, or ingestion is away.
+    pub async fn check_patient(
+        &self,
+        call: &Call,
+        study_id: StudyId,
+    ) -> Result<(), DiagnosisError> {
+        let patient_id = self.sources.study(study_id).await?.patient_id;
+        let Err(error) = call.check_patient(patient_id) else { return Ok(()) };
+        Err(self.store.deny(call, Action::Create, patient_id, error).await.into())
     }
 
-    /// Takes a study of a hospital through the whole path, within `time` if the caller set one.
+    /// Takes a study of the hospital that calls through the whole path, within `time` if the caller set one.
     ///
     /// A repeated request returns what is stored, or goes on from it. Of several calls for one
     /// request one works and the others watch; when it goes, the next takes over. Dropping the future
@@ -311,15 +358,14 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
     /// or away.
     pub async fn diagnose(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         request: &DiagnosisRequest,
         time: Option<Duration>,
         watch: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Answer, DiagnosisError> {
         let deadline = Instant::now() + time.map_or(self.time_max, |time| time.min(self.time_max));
         let late = || DiagnosisError::DeadlineExceeded { request_id: request.request_id };
-        match timeout_at(deadline.into(), self.answer(hospital_id, request, deadline, watch)).await
-        {
+        match timeout_at(deadline.into(), self.answer(call, request, deadline, watch)).await {
             Ok(Err(error))
                 if error.code() == ErrorCode::Unavailable && Instant::now() + LATE >= deadline =>
             {
@@ -332,100 +378,46 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
 
     async fn answer(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         request: &DiagnosisRequest,
         deadline: Instant,
         watch: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Answer, DiagnosisError> {
-        if let Some(finished) = self.finished(hospital_id, request).await? {
+        if let Some(finished) = self.store.find_finished(call, request).await? {
             return Ok(finished);
         }
         let _slot = self.slots.try_acquire().map_err(|_| DiagnosisError::Busy)?;
-        let seat = self.running.join(hospital_id, request.request_id);
+        let seat = self.running.join(&call.hospital_id, request.request_id);
         let _turn = seat.turn(watch).await;
         // Whoever had the turn before may have finished.
-        if let Some(finished) = self.finished(hospital_id, request).await? {
+        if let Some(finished) = self.store.find_finished(call, request).await? {
             return Ok(finished);
         }
         let tell = |progress: Progress| {
             watch(progress);
             seat.tell(progress);
         };
-        self.work(hospital_id, request, &self.sources.until(deadline), &tell).await
-    }
-
-    /// Returns the answer if the request has one.
-    async fn finished(
-        &self,
-        hospital_id: &HospitalId,
-        request: &DiagnosisRequest,
-    ) -> Result<Option<Answer>, DiagnosisError> {
-        match self.begun(hospital_id, request).await? {
-            Some(diagnosis) if diagnosis.ending.is_some() => {
-                Ok(Some(self.with(hospital_id, diagnosis).await?))
-            }
-            Some(_) | None => Ok(None),
-        }
-    }
-
-    /// Returns what is stored of the request.
-    async fn begun(
-        &self,
-        hospital_id: &HospitalId,
-        request: &DiagnosisRequest,
-    ) -> Result<Option<Diagnosis>, DiagnosisError> {
-        let request_id = request.request_id;
-        match self.store.find_diagnosis_by_request(hospital_id, request_id).await? {
-            Some(stored) if stored.request == *request => Ok(Some(stored)),
-            Some(_) => Err(DiagnosisError::RequestReused { request_id }),
-            None => Ok(None),
-        }
-    }
-
-    /// Returns what is stored of a request that was begun before.
-    async fn again(
-        &self,
-        hospital_id: &HospitalId,
-        request: &DiagnosisRequest,
-    ) -> Result<Diagnosis, DiagnosisError> {
-        let request_id = request.request_id;
-        self.begun(hospital_id, request).await?.ok_or(DiagnosisError::Vanished { request_id })
-    }
-
-    async fn with(
-        &self,
-        hospital_id: &HospitalId,
-        diagnosis: Diagnosis,
-    ) -> Result<Answer, DiagnosisError> {
-        let assessment = match &diagnosis.ending {
-            Some(ending) => {
-                let assessment_id = ending.assessment_id;
-                let store = &self.store;
-                Some(assessment::get_assessment(store, hospital_id, assessment_id).await?)
-            }
-            None => None,
-        };
-        Ok(Answer { diagnosis, assessment })
+        self.work(call, request, &self.sources.until(deadline), &tell).await
     }
 
     /// Does what is not done yet, step by step.
     async fn work(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         request: &DiagnosisRequest,
         sources: &U,
         tell: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Answer, DiagnosisError> {
-        let diagnosis = match self.begun(hospital_id, request).await? {
+        let diagnosis = match self.store.find_begun(call, request).await? {
             Some(begun) => begun,
-            None => self.begin(hospital_id, request, sources).await?,
+            None => self.begin(call, request, sources).await?,
         };
         let diagnosis_id = diagnosis.diagnosis_id;
         let report = |at: StepProgress| tell(Progress { diagnosis_id, at });
         report(StepProgress { step: Step::Check, done: 1, total: 1 });
         let marking = match diagnosis.marking {
             Some(marking) => marking,
-            None => self.mark(hospital_id, request, diagnosis_id, sources, &report).await?,
+            None => self.mark(call, request, diagnosis_id, sources, &report).await?,
         };
 
         report(StepProgress { step: Step::Assess, done: 0, total: 1 });
@@ -437,21 +429,21 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
         };
         let (store, knowledge) = (&self.store, &self.knowledge);
         let assessment =
-            assessment::assess(store, sources, knowledge, hospital_id, assessment_request).await?;
+            assessment::assess(store, sources, knowledge, call, assessment_request).await?;
         let ending = Ending {
             assessment_id: assessment.assessment_id,
             finished_at: OffsetDateTime::now_utc(),
             code_version: CODE_VERSION.to_owned(),
         };
-        self.store.add_ending(hospital_id, diagnosis_id, &ending).await?;
-        // Another replica may have been faster: the stored answer is the answer.
-        self.with(hospital_id, self.again(hospital_id, request).await?).await
+        // Another replica may have been faster, with the same assessment: the stored answer is the answer.
+        let diagnosis = store.add_ending(call, diagnosis_id, &ending).await?;
+        Ok(Answer { diagnosis, assessment: Some(assessment) })
     }
 
     /// Looks up study and report and stores that the diagnosis was begun.
     async fn begin(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         request: &DiagnosisRequest,
         sources: &U,
     ) -> Result<Diagnosis, DiagnosisError> {
@@ -476,15 +468,19 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
             marking: None,
             ending: None,
         };
-        // Another replica may have begun it at the same moment.
-        self.store.insert_diagnosis(hospital_id, &diagnosis).await?;
-        self.again(hospital_id, request).await
+        if let Some(stored) = self.store.insert_diagnosis(call, &diagnosis).await? {
+            return Ok(stored);
+        }
+        // Another replica began it at the same moment.
+        let request_id = request.request_id;
+        let begun = self.store.find_begun(call, request).await?;
+        begun.ok_or(DiagnosisError::Vanished { request_id })
     }
 
     /// Segments the study and stores what it shows.
     async fn mark(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         request: &DiagnosisRequest,
         diagnosis_id: DiagnosisId,
         sources: &U,
@@ -496,8 +492,7 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
         let marking = sources.segment_study(request.study_id, tell).await?;
         // Another model may have begun to serve meanwhile.
         check_model(request, &marking.model_id)?;
-        self.store.add_marking(hospital_id, diagnosis_id, &marking).await?;
-        let stored = self.again(hospital_id, request).await?;
+        let stored = self.store.add_marking(call, diagnosis_id, &marking).await?;
         Ok(stored.marking.unwrap_or(marking))
     }
 
@@ -507,18 +502,17 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
     /// [`DiagnosisError::NotFound`] if the hospital has none.
     pub async fn get(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         diagnosis_id: DiagnosisId,
     ) -> Result<Answer, DiagnosisError> {
-        let found = self.store.find_diagnosis(hospital_id, diagnosis_id).await?;
-        self.with(hospital_id, found.ok_or(DiagnosisError::NotFound { diagnosis_id })?).await
+        self.store.find_diagnosis_answer(call, diagnosis_id).await
     }
 }
 
 fn check_model(request: &DiagnosisRequest, found: &str) -> Result<(), DiagnosisError> {
     match &request.model_id {
         Some(wanted) if wanted != found => {
-            Err(DiagnosisError::OtherModel { wanted: wanted.clone(), found: found.to_owned() })
+            Err(DiagnosisError::OtherModel { found: found.to_owned() })
         }
         Some(_) | None => Ok(()),
     }

@@ -7,15 +7,14 @@ pub mod import;
 
 use std::{error::Error, future::Future, time::Duration};
 
-use neurotriage_domain::{
-    DomainError, ErrorCode, FieldViolation, HospitalId, PatientId, SegmentationId,
-};
+use neurotriage_domain::{DomainError, ErrorCode, FieldViolation, PatientId, SegmentationId};
 use neurotriage_fhir::{
     bundle::BundleError,
     finding::{StoredNote, StoredReport, SymptomReport},
     patient::{MedicalRecordNumber, Patient, StoredPatient},
     story::{Segmentation, Study},
 };
+use neurotriage_service_kit::audit::{AuditError, Call, CallError};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -120,7 +119,13 @@ macro_rules! failed_parts {
         })*
     };
 }
-failed_parts!(AssessmentError, DirectoryError, LifecycleError);
+failed_parts!(AssessmentError, CallError, DirectoryError, LifecycleError);
+
+impl From<AuditError> for FhirError {
+    fn from(error: AuditError) -> Self {
+        AssessmentError::from(error).into()
+    }
+}
 
 impl DomainError for FhirError {
     fn code(&self) -> ErrorCode {
@@ -252,12 +257,12 @@ pub trait StorySources: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Segmentation>, FhirError>> + Send;
 }
 
-/// What this service keeps of the patients of a hospital.
+/// What this service keeps of the patients of the hospital that calls. Every answer is in the audit.
 pub trait StoryStore: Send + Sync + 'static {
     /// Returns the assessments of any of `patients`, newest first.
     fn assessments_of(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         patients: &[PatientId],
         span: Span,
     ) -> impl Future<Output = Result<Vec<Assessment>, FhirError>> + Send;
@@ -265,10 +270,26 @@ pub trait StoryStore: Send + Sync + 'static {
     /// Returns the segmentations of their diagnoses, newest diagnosis first.
     fn segmentations_of(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         patients: &[PatientId],
         span: Span,
     ) -> impl Future<Output = Result<Vec<SegmentationId>, FhirError>> + Send;
+
+    /// Notes that these parts of a patient's story leave the system.
+    fn note_export(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        parts: &[&'static str],
+    ) -> impl Future<Output = Result<(), FhirError>> + Send;
+
+    /// Notes that a call may not touch a patient. Returns `error`, or why that could not be noted.
+    fn deny_export(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        error: CallError,
+    ) -> impl Future<Output = FhirError> + Send;
 }
 
 /// Something to create in the records.

@@ -6,13 +6,14 @@ mod directory;
 pub mod fhir;
 pub mod lifecycle;
 
-use neurotriage_domain::HospitalId;
+use neurotriage_audit::Action;
 use neurotriage_proto::referral::v1::{
     AssessRequest, AssessResponse, GetAssessmentRequest, GetAssessmentResponse,
     referral_service_server::ReferralService,
 };
 use neurotriage_service_kit::{
-    access::{AccessError, Grant, Reach},
+    access::{Grant, Reach},
+    audit::{Call, CallError},
     status::to_status,
 };
 use tonic::{Request, Response, Status};
@@ -45,16 +46,16 @@ fn refuse(error: impl Into<AssessmentError>) -> Status {
     to_status(ERROR_DOMAIN, error.into())
 }
 
-/// Returns how far the call reaches, and the hospital whose data it may touch.
-fn reach<T>(request: &Request<T>) -> Result<(Grant, HospitalId), AccessError> {
-    let grant = Grant::of(request.extensions())?;
-    Ok((grant.clone(), grant.hospital_id()?.clone()))
+/// Returns who calls, or why the request can't be answered.
+fn call<T>(request: &Request<T>) -> Result<Call, CallError> {
+    Call::of(request.extensions())
 }
 
 /// Returns true of a call that may touch one patient only: it pays for looking up whose data it asks for before
 /// anything is done.
-fn is_kept_to_patient(grant: &Grant) -> bool {
-    matches!(grant.reach(), Reach::Patient(..))
+fn is_kept_to_patient<T>(request: &Request<T>) -> Result<bool, CallError> {
+    let grant = Grant::of(request.extensions())?;
+    Ok(matches!(grant.reach(), Reach::Patient(..)))
 }
 
 #[tonic::async_trait]
@@ -64,17 +65,19 @@ impl<S: ReferralStore + DirectoryStore, U: Sources> ReferralService for Referral
         &self,
         request: Request<AssessRequest>,
     ) -> Result<Response<AssessResponse>, Status> {
-        let (grant, hospital_id) = reach(&request).map_err(refuse)?;
+        let call = call(&request).map_err(refuse)?;
+        let is_kept_to_patient = is_kept_to_patient(&request).map_err(refuse)?;
         let request = convert::assessment_request(&request.into_inner()).map_err(refuse)?;
         let Self { store, sources, knowledge } = self;
-        if is_kept_to_patient(&grant) {
+        if is_kept_to_patient {
             let report = sources.symptom_report(request.symptom_report_id).await.map_err(refuse)?;
-            grant.check_patient(report.patient_id).map_err(refuse)?;
+            if let Err(error) = call.check_patient(report.patient_id) {
+                let denied = store.deny(&call, Action::Create, report.patient_id, error).await;
+                return Err(refuse(denied));
+            }
         }
-        let assessment = assessment::assess(store, sources, knowledge, &hospital_id, request)
-            .await
-            .map_err(refuse)?;
-        grant.check_patient(assessment.patient_id).map_err(refuse)?;
+        let assessment =
+            assessment::assess(store, sources, knowledge, &call, request).await.map_err(refuse)?;
         tracing::info!(
             assessment_id = %assessment.assessment_id,
             verdict = ?assessment.findings.comparison.verdict,
@@ -89,13 +92,10 @@ impl<S: ReferralStore + DirectoryStore, U: Sources> ReferralService for Referral
         &self,
         request: Request<GetAssessmentRequest>,
     ) -> Result<Response<GetAssessmentResponse>, Status> {
-        let (grant, hospital_id) = reach(&request).map_err(refuse)?;
+        let call = call(&request).map_err(refuse)?;
         let assessment_id =
             convert::assessment_id(&request.get_ref().assessment_id).map_err(refuse)?;
-        let assessment = assessment::get_assessment(&self.store, &hospital_id, assessment_id)
-            .await
-            .map_err(refuse)?;
-        grant.check_patient(assessment.patient_id).map_err(refuse)?;
+        let assessment = self.store.find(&call, assessment_id).await.map_err(refuse)?;
         let assessment = Some(convert::assessment(assessment));
         Ok(Response::new(GetAssessmentResponse { assessment }))
     }

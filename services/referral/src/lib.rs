@@ -23,7 +23,7 @@ pub mod ranking;
 pub mod store;
 pub mod upstream;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use neurotriage_proto::fhir::v1::fhir_service_server::{self, FhirServiceServer};
@@ -33,6 +33,7 @@ use neurotriage_proto::referral::v1::{
     referral_lifecycle_service_server::{self, ReferralLifecycleServiceServer},
     referral_service_server::{self, ReferralServiceServer},
 };
+use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::{access::Access, server};
 use sea_orm::DatabaseConnection;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -51,7 +52,7 @@ use crate::{
     },
     lifecycle::{Lifecycle, Posting, expiry},
     ranking::RankingRules,
-    store::{SqlReferralStore, lifecycle::SqlLifecycleStore},
+    store::{Ledger, SqlReferralStore, lifecycle::SqlLifecycleStore},
     upstream::GrpcSources,
 };
 
@@ -62,6 +63,8 @@ pub struct Dependencies {
     pub access: Access,
     /// A migrated database. An empty directory of hospitals is filled with invented ones.
     pub db: DatabaseConnection,
+    /// Keys that seal what people wrote about patients, and sign the audit.
+    pub keyring: Keyring,
     /// To the records service.
     pub records: Channel,
     /// To the segmentation service.
@@ -99,18 +102,20 @@ impl Default for Events {
 /// The caller binds the socket: tests pass port 0 and read the address back.
 ///
 /// # Errors
-/// If the evidence table or the sample directory is wrong, or the database or the listener fails.
+/// If the evidence table or the sample directory is wrong, a key is missing, or the database or the listener fails.
 pub async fn run(
     listener: TcpListener,
     dependencies: Dependencies,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { access, db, records, segmentation, ingestion, ranking, diagnoses, events } =
-        dependencies;
+    let Dependencies { access, db, keyring, ranking, diagnoses, events, .. } = dependencies;
+    let Dependencies { records, segmentation, ingestion, .. } = dependencies;
     let evidence = EvidenceTable::builtin().context("read evidence table")?;
     let knowledge = Knowledge { evidence, ranking };
-    let store = SqlReferralStore::new(db.clone());
+    let ledger = Ledger::new(db, &keyring).context("open keyring")?;
+    let access = access.noting(Arc::new(ledger.audit().clone()));
+    let store = SqlReferralStore::new(ledger.clone());
     let sample = hospital::sample().context("read sample hospitals")?;
     let written = store.fill_empty_directory(&sample).await.context("fill hospital directory")?;
     if written > 0 {
@@ -122,10 +127,10 @@ pub async fn run(
     let sources = GrpcSources::new(records, segmentation, ingestion);
     let exporter = Exporter {
         store: store.clone(),
-        lifecycle: SqlLifecycleStore::new(db.clone()),
+        lifecycle: SqlLifecycleStore::new(ledger.clone()),
         sources: sources.clone(),
     };
-    let (lifecycle, stop, workers) = start_lifecycle(db, events);
+    let (lifecycle, stop, workers) = start_lifecycle(ledger, events);
     let directory = DirectoryGrpc::new(store.clone());
     let diagnoser = Diagnoser::new(store.clone(), sources.clone(), knowledge.clone(), diagnoses);
     let referral = ReferralGrpc::new(store, sources, knowledge);
@@ -173,11 +178,11 @@ pub async fn run(
 
 /// Starts what runs beside the calls: the expiry of referrals and the delivery of events.
 fn start_lifecycle(
-    db: DatabaseConnection,
+    ledger: Ledger,
     events: Events,
 ) -> (Lifecycle<SqlLifecycleStore>, CancellationToken, JoinSet<()>) {
     let Events { delivery, watchers_max } = events;
-    let store = SqlLifecycleStore::new(db);
+    let store = SqlLifecycleStore::new(ledger);
     let stop = CancellationToken::new();
     let posting = if delivery.is_some() { Posting::On } else { Posting::Off };
     let lifecycle = Lifecycle::new(store.clone(), posting, watchers_max, stop.clone());

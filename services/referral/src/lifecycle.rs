@@ -16,7 +16,8 @@ pub mod watch;
 
 use std::sync::Arc;
 
-use neurotriage_domain::{AssessmentId, EventId, HospitalId, PatientId, ReferralId};
+use neurotriage_domain::{AssessmentId, EventId, HospitalId, ReferralId};
+use neurotriage_service_kit::audit::Call;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,7 @@ use self::{
     referral::{
         Action, Actor, ActorId, Event, Move, MoveKind, Referral, Role, Status, Terms, stored_time,
     },
-    store::{DeadLetter, DeadPlace, Due, LifecycleStore, Listed, Posted},
+    store::{DeadLetter, DeadPlace, Decision, Due, LifecycleStore, Listed, Posted},
     watch::{Watch, Watched},
 };
 
@@ -47,6 +48,9 @@ const COMMIT_TRIES_MAX: u32 = 3;
 /// Name, in the namespace of the referral's id, of the request that expires it: two sweeps make one
 /// event.
 const EXPIRE_REQUEST: &[u8] = b"expire";
+
+/// Who the audit says closes what nobody answered.
+const EXPIRY: &str = "neurotriage-referral expiry";
 
 /// Whether events are put into the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +76,24 @@ pub struct Draft {
     pub deadline_at: Option<OffsetDateTime>,
 }
 
-/// The hospital that calls.
+impl Draft {
+    /// Returns true if a referral of these terms is what the draft asks for.
+    pub(crate) fn is_of(&self, terms: &Terms) -> bool {
+        terms.assessment_id == self.assessment_id
+            && terms.hospital_id == self.hospital_id
+            && terms.referrer_id == self.referrer_id
+            && terms.deadline_at == self.deadline_at
+    }
+}
+
+/// Who calls, for one of the hospitals of a referral.
 ///
 /// A referral belongs to two hospitals: who acts as the referrer must be of the one that made it, who acts as the
 /// hospital must be the one it goes to. Others see nothing of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Party {
-    /// The hospital.
-    pub hospital_id: HospitalId,
+    /// The call.
+    pub call: Call,
     /// It acts for the receivers of its own referrals too: the one developer of a service without tokens plays both.
     pub plays_receivers: bool,
 }
@@ -87,11 +101,12 @@ pub struct Party {
 impl Party {
     /// Fails if the party may not act as `role` on what `terms` say.
     fn check_side(&self, terms: &Terms, role: Role) -> Result<(), LifecycleError> {
-        let is_sender = self.hospital_id == terms.sender_hospital_id;
+        let hospital_id = &self.call.hospital_id;
+        let is_sender = *hospital_id == terms.sender_hospital_id;
         let is_side = match role {
             Role::Referrer => is_sender,
             Role::Hospital => {
-                self.hospital_id == terms.hospital_id || (self.plays_receivers && is_sender)
+                *hospital_id == terms.hospital_id || (self.plays_receivers && is_sender)
             }
             Role::System => false,
         };
@@ -149,14 +164,6 @@ pub fn page_size(page_size: u32) -> Result<u32, LifecycleError> {
     }
 }
 
-/// Cuts `entries`, one more than a page was asked for, to the page. Returns whether there are more.
-fn cut<T>(entries: &mut Vec<T>, limit: u32) -> bool {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    more
-}
-
 /// The life cycle of referrals over a store. Clones share listeners and limits.
 #[derive(Clone, Debug)]
 pub struct Lifecycle<S> {
@@ -182,32 +189,15 @@ impl<S: LifecycleStore> Lifecycle<S> {
         &self.changes
     }
 
-    /// Returns whom an assessment of the hospital is of.
-    ///
-    /// # Errors
-    /// [`LifecycleError::AssessmentNotFound`]; [`LifecycleError::Store`].
-    pub async fn patient_of_assessment(
-        &self,
-        hospital_id: &HospitalId,
-        assessment_id: AssessmentId,
-    ) -> Result<PatientId, LifecycleError> {
-        let patient_id = self.store.patient_of_assessment(hospital_id, assessment_id).await?;
-        patient_id.ok_or(LifecycleError::AssessmentNotFound { assessment_id })
-    }
-
     /// Creates a referral by a hospital as a draft. A repeated request returns what it made, as it is now.
     ///
     /// # Errors
     /// [`LifecycleError::RequestReused`]; [`LifecycleError::DeadlineInPast`];
     /// [`LifecycleError::AssessmentNotFound`]; [`LifecycleError::HospitalNotFound`];
-    /// [`LifecycleError::HospitalClosed`]; [`LifecycleError::Store`].
-    pub async fn create(
-        &self,
-        sender_hospital_id: &HospitalId,
-        draft: Draft,
-    ) -> Result<Referral, LifecycleError> {
+    /// [`LifecycleError::HospitalClosed`]; [`LifecycleError::Call`]; [`LifecycleError::Store`].
+    pub async fn create(&self, call: &Call, draft: Draft) -> Result<Referral, LifecycleError> {
         let draft = Draft { deadline_at: draft.deadline_at.map(stored_time), ..draft };
-        if let Some(stored) = self.created_by(sender_hospital_id, &draft).await? {
+        if let Some(stored) = self.store.find_by_request(call, &draft).await? {
             return Ok(stored);
         }
         let created_at = now();
@@ -215,7 +205,7 @@ impl<S: LifecycleStore> Lifecycle<S> {
             return Err(LifecycleError::DeadlineInPast);
         }
         let assessment_id = draft.assessment_id;
-        let patient_id = self.patient_of_assessment(sender_hospital_id, assessment_id).await?;
+        let patient_id = self.store.patient_of_assessment(call, assessment_id).await?;
         let hospital_id = draft.hospital_id.clone();
         match self.store.hospital_accepts(&hospital_id).await? {
             Some(true) => {}
@@ -227,38 +217,21 @@ impl<S: LifecycleStore> Lifecycle<S> {
             request_id: draft.request_id,
             patient_id,
             assessment_id,
-            sender_hospital_id: sender_hospital_id.clone(),
+            sender_hospital_id: call.hospital_id.clone(),
             hospital_id,
             referrer_id: draft.referrer_id.clone(),
             created_at,
             deadline_at: draft.deadline_at,
         };
         let (referral, event) = Referral::draft(terms);
-        if self.store.insert(&referral, &event).await? {
+        if self.store.insert(call, &referral, &event).await? {
             self.tell(&referral);
             return Ok(referral);
         }
         // The same request at the same moment was faster.
         let referral_id = referral.terms().referral_id;
-        self.created_by(sender_hospital_id, &draft)
-            .await?
-            .ok_or(LifecycleError::Contended { referral_id })
-    }
-
-    async fn created_by(
-        &self,
-        sender_hospital_id: &HospitalId,
-        draft: &Draft,
-    ) -> Result<Option<Referral>, LifecycleError> {
-        let request_id = draft.request_id;
-        let stored = self.store.find_by_request(sender_hospital_id, request_id).await?;
-        let Some(stored) = stored else { return Ok(None) };
-        let terms = stored.terms();
-        let same = terms.assessment_id == draft.assessment_id
-            && terms.hospital_id == draft.hospital_id
-            && terms.referrer_id == draft.referrer_id
-            && terms.deadline_at == draft.deadline_at;
-        if same { Ok(Some(stored)) } else { Err(LifecycleError::RequestReused { request_id }) }
+        let stored = self.store.find_by_request(call, &draft).await?;
+        stored.ok_or(LifecycleError::Contended { referral_id })
     }
 
     /// Makes one move. Returns the referral after it, and the event that it left. A repeated request
@@ -273,31 +246,40 @@ impl<S: LifecycleStore> Lifecycle<S> {
         request: MoveRequest,
     ) -> Result<(Referral, Event), LifecycleError> {
         let role = request.actor.role;
-        self.move_if(&party.hospital_id, request, |terms| party.check_side(terms, role)).await
+        let decide = |referral: &Referral| {
+            party.check_side(referral.terms(), role)?;
+            self.decide(referral, request.clone())
+        };
+        self.change(&party.call, request.referral_id, decide).await
     }
 
-    /// Makes a move in the name of a hospital that is a party, if `check` has nothing against it.
-    async fn move_if(
+    /// Returns what becomes of a referral that somebody wants to move.
+    fn decide(
         &self,
-        hospital_id: &HospitalId,
+        referral: &Referral,
         request: MoveRequest,
-        check: impl Fn(&Terms) -> Result<(), LifecycleError>,
+    ) -> Result<Decision, LifecycleError> {
+        let MoveRequest { expected_revision, actor, request, .. } = request;
+        let (moved, event) = referral.apply(request, expected_revision, actor, now())?;
+        let is_repeated = event.revision <= referral.status().revision;
+        let letter = if is_repeated { None } else { self.letter(&moved, &event)? };
+        Ok(Decision { referral: moved, event, is_repeated, letter })
+    }
+
+    /// Does to a referral what `decide` says.
+    async fn change(
+        &self,
+        call: &Call,
+        referral_id: ReferralId,
+        decide: impl Fn(&Referral) -> Result<Decision, LifecycleError> + Send + Sync,
     ) -> Result<(Referral, Event), LifecycleError> {
-        let referral_id = request.referral_id;
         for _ in 0..COMMIT_TRIES_MAX {
-            let referral = self.get(hospital_id, referral_id).await?;
-            check(referral.terms())?;
-            let MoveRequest { expected_revision, actor, request, .. } = request.clone();
-            let (moved, event) = referral.apply(request, expected_revision, actor, now())?;
-            if event.revision <= referral.status().revision {
-                // Made before.
-                return Ok((moved, event));
+            let done = self.store.change(call, referral_id, &decide).await?;
+            let Some(Decision { referral, event, is_repeated, .. }) = done else { continue };
+            if !is_repeated {
+                self.tell(&referral);
             }
-            let letter = self.letter(&moved, &event)?;
-            if self.store.commit(hospital_id, &moved, &event, letter.as_ref()).await? {
-                self.tell(&moved);
-                return Ok((moved, event));
-            }
+            return Ok((referral, event));
         }
         Err(LifecycleError::Contended { referral_id })
     }
@@ -321,17 +303,16 @@ impl<S: LifecycleStore> Lifecycle<S> {
         self.changes.tell(Changed { referral_id: *referral_id, hospital_id: hospital_id.clone() });
     }
 
-    /// Returns a referral that the hospital is a party to. The receiver knows of none that was never sent.
+    /// Returns a referral that the hospital that calls is a party to. The receiver knows of none that was never sent.
     ///
     /// # Errors
-    /// [`LifecycleError::NotFound`]; [`LifecycleError::Store`].
+    /// [`LifecycleError::NotFound`]; [`LifecycleError::Call`]; [`LifecycleError::Store`].
     pub async fn get(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         referral_id: ReferralId,
     ) -> Result<Referral, LifecycleError> {
-        let found = self.store.find(hospital_id, referral_id).await?;
-        found.ok_or(LifecycleError::NotFound { referral_id })
+        self.store.find(call, referral_id, |_| Ok(())).await
     }
 
     /// Returns a referral and what `role` may do with it now.
@@ -344,8 +325,8 @@ impl<S: LifecycleStore> Lifecycle<S> {
         referral_id: ReferralId,
         role: Role,
     ) -> Result<(Referral, Vec<MoveKind>), LifecycleError> {
-        let referral = self.get(&party.hospital_id, referral_id).await?;
-        party.check_side(referral.terms(), role)?;
+        let check = |terms: &Terms| party.check_side(terms, role);
+        let referral = self.store.find(&party.call, referral_id, check).await?;
         let legal = referral.legal_moves(role, now());
         Ok((referral, legal))
     }
@@ -357,15 +338,13 @@ impl<S: LifecycleStore> Lifecycle<S> {
     /// [`LifecycleError::Store`].
     pub async fn list(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         listed: &Listed,
         states: &[referral::State],
         before: Option<ReferralId>,
         limit: u32,
     ) -> Result<(Vec<(Terms, Status)>, bool), LifecycleError> {
-        let mut referrals = self.store.list(hospital_id, listed, states, before, limit + 1).await?;
-        let more = cut(&mut referrals, limit);
-        Ok((referrals, more))
+        self.store.list(call, listed, states, before, limit).await
     }
 
     /// Returns a page of the events of one referral after number `after_sequence`, in order, and
@@ -375,19 +354,12 @@ impl<S: LifecycleStore> Lifecycle<S> {
     /// [`LifecycleError::NotFound`]; [`LifecycleError::Store`].
     pub async fn events(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         referral_id: ReferralId,
         after_sequence: u64,
         limit: u32,
     ) -> Result<(Vec<EventEnvelope>, bool), LifecycleError> {
-        let mut events =
-            self.store.events(hospital_id, referral_id, after_sequence, limit + 1).await?;
-        if events.is_empty() {
-            // Nothing new, or no such referral.
-            self.get(hospital_id, referral_id).await?;
-        }
-        let more = cut(&mut events, limit);
-        Ok((events, more))
+        self.store.list_events(call, referral_id, after_sequence, limit).await
     }
 
     /// Begins to watch for a hospital, which sees what it is a party to. What happens after this returns is seen.
@@ -396,36 +368,25 @@ impl<S: LifecycleStore> Lifecycle<S> {
     /// [`LifecycleError::NotFound`]; [`LifecycleError::HospitalNotFound`];
     /// [`LifecycleError::TooManyWatchers`]; [`LifecycleError::WatchOverrun`];
     /// [`LifecycleError::Store`].
-    pub async fn watch(
-        &self,
-        watcher: &HospitalId,
-        watched: Watched,
-    ) -> Result<Watch<S>, LifecycleError> {
+    pub async fn watch(&self, call: &Call, watched: Watched) -> Result<Watch<S>, LifecycleError> {
         let watchers_max = self.watchers_max;
         let place = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| LifecycleError::TooManyWatchers { watchers_max })?;
-        match &watched {
-            Watched::Referral { referral_id, .. } => {
-                self.get(watcher, *referral_id).await?;
-            }
+        let referral_id = match &watched {
+            Watched::Referral { referral_id, .. } => Some(*referral_id),
             Watched::Hospital(hospital_id) => {
                 if self.store.hospital_accepts(hospital_id).await?.is_none() {
                     let hospital_id = hospital_id.clone();
                     return Err(LifecycleError::HospitalNotFound { hospital_id });
                 }
+                None
             }
-        }
+        };
+        self.store.begin_watch(call, referral_id).await?;
         let listener = self.changes.listen();
-        Watch::begin(
-            self.store.clone(),
-            watcher.clone(),
-            watched,
-            listener,
-            self.stop.clone(),
-            place,
-        )
-        .await
+        Watch::begin(self.store.clone(), call.clone(), watched, listener, self.stop.clone(), place)
+            .await
     }
 
     /// Returns a page of dead letters of the hospital's referrals, sent and received, to `receiver` alone if it is
@@ -436,14 +397,12 @@ impl<S: LifecycleStore> Lifecycle<S> {
     /// [`LifecycleError::Store`].
     pub async fn dead_letters(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         receiver: Option<&HospitalId>,
         after: Option<DeadPlace>,
         limit: u32,
     ) -> Result<(Vec<DeadLetter>, bool), LifecycleError> {
-        let mut letters = self.store.dead_letters(hospital_id, receiver, after, limit + 1).await?;
-        let more = cut(&mut letters, limit);
-        Ok((letters, more))
+        self.store.dead_letters(call, receiver, after, limit).await
     }
 
     /// Lets a dead letter of one of the hospital's referrals go. Repeated, it does nothing.
@@ -452,36 +411,23 @@ impl<S: LifecycleStore> Lifecycle<S> {
     /// [`LifecycleError::EventNotFound`]; [`LifecycleError::NotDead`]; [`LifecycleError::Store`].
     pub async fn release(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         request: ReleaseRequest,
     ) -> Result<Posted, LifecycleError> {
-        let ReleaseRequest { event_id, release, dead_at } = request;
-        let dead_at = stored_time(dead_at);
-        let posted = self.posted(hospital_id, event_id).await?;
-        if posted.row.was_released(release, dead_at) {
+        let request = ReleaseRequest { dead_at: stored_time(request.dead_at), ..request };
+        let event_id = request.event_id;
+        for _ in 0..COMMIT_TRIES_MAX {
+            let Some(posted) = self.store.release(call, &request, now()).await? else {
+                // Somebody was faster: with the same, or with something else.
+                continue;
+            };
+            // Wakes the worker; nobody else is concerned.
+            let Posted { row, hospital_id, .. } = &posted;
+            let referral_id = row.referral_id;
+            self.changes.tell(Changed { referral_id, hospital_id: hospital_id.clone() });
             return Ok(posted);
         }
-        if !self.store.release(hospital_id, &posted.row, release, dead_at, now()).await? {
-            // Somebody was faster: with the same, or with something else.
-            let posted = self.posted(hospital_id, event_id).await?;
-            if !posted.row.was_released(release, dead_at) {
-                return Err(LifecycleError::NotDead { event_id });
-            }
-            return Ok(posted);
-        }
-        // Wakes the worker; nobody else is concerned.
-        let referral = self.get(hospital_id, posted.row.referral_id).await?;
-        self.tell(&referral);
-        Ok(posted)
-    }
-
-    async fn posted(
-        &self,
-        hospital_id: &HospitalId,
-        event_id: EventId,
-    ) -> Result<Posted, LifecycleError> {
-        let found = self.store.posted(hospital_id, event_id).await?;
-        found.ok_or(LifecycleError::EventNotFound { event_id })
+        Err(LifecycleError::NotDead { event_id })
     }
 
     /// Closes at most `limit` referrals of all hospitals whose deadline has passed, each in the name of the one that
@@ -505,16 +451,18 @@ impl<S: LifecycleStore> Lifecycle<S> {
 
     async fn expire_one(&self, due: Due) -> Result<(), LifecycleError> {
         let Due { referral_id, sender_hospital_id } = due;
-        let referral = self.get(&sender_hospital_id, referral_id).await?;
-        let expected_revision = referral.status().revision;
-        let request_id = Uuid::new_v5(&referral_id.as_uuid(), EXPIRE_REQUEST);
-        let request = MoveRequest {
-            referral_id,
-            expected_revision,
-            actor: Actor { role: Role::System, id: ActorId::system() },
-            request: Move { request_id, action: Action::Expire },
+        let call = Call::of_program(sender_hospital_id, EXPIRY)?;
+        let decide = |referral: &Referral| {
+            let request_id = Uuid::new_v5(&referral_id.as_uuid(), EXPIRE_REQUEST);
+            let request = MoveRequest {
+                referral_id,
+                expected_revision: referral.status().revision,
+                actor: Actor { role: Role::System, id: ActorId::system() },
+                request: Move { request_id, action: Action::Expire },
+            };
+            self.decide(referral, request)
         };
-        self.move_if(&sender_hospital_id, request, |_| Ok(())).await?;
+        self.change(&call, referral_id, decide).await?;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let guard = telemetry::init("neurotriage-referral", &config.telemetry)?;
+    let keyring = config.keyring.read()?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::referral::Migrator>(&db).await?;
     tenant::check_role(&db).await?;
@@ -18,6 +19,7 @@ async fn main() -> anyhow::Result<()> {
     let dependencies = Dependencies {
         access,
         db,
+        keyring,
         records: client::channel(&config.records_endpoint)?,
         segmentation: client::channel(&config.segmentation_endpoint)?,
         ingestion: client::channel(&config.ingestion_endpoint)?,

@@ -21,7 +21,7 @@ use neurotriage_referral::{
 };
 use neurotriage_testkit::{TestDb, databases};
 use sea_orm_migration::MigratorTrait as _;
-use support::Served;
+use support::{Served, keys::ledger};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -132,7 +132,7 @@ async fn hospitals_come_in_pages_by_id() -> anyhow::Result<()> {
 #[tokio::test]
 async fn only_an_empty_directory_is_filled() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
-        let store = SqlReferralStore::new(db.service.clone());
+        let store = SqlReferralStore::new(ledger(&db.service));
         let sample = hospital::sample()?;
         assert_eq!(store.fill_empty_directory(&sample[..1]).await?, 1);
         assert_eq!(store.fill_empty_directory(&sample).await?, 0);
@@ -328,8 +328,10 @@ async fn a_write_for_an_older_revision_is_refused_and_every_replica_sees_the_new
 -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let sample = hospital::sample()?;
-        let (one, other) =
-            (SqlReferralStore::new(db.service.clone()), SqlReferralStore::new(db.service.clone()));
+        let (one, other) = (
+            SqlReferralStore::new(ledger(&db.service)),
+            SqlReferralStore::new(ledger(&db.service)),
+        );
         let empty = one.snapshot().await?;
         assert_eq!((empty.revision, other.snapshot().await?.hospitals().len()), (0, 0));
         assert_eq!(one.write(0, sample[..2].to_vec()).await?, Written::At(1));
@@ -345,8 +347,10 @@ async fn a_write_for_an_older_revision_is_refused_and_every_replica_sees_the_new
 #[tokio::test]
 async fn after_a_write_the_directory_is_read_once_for_all_who_wait() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
-        let (one, other) =
-            (SqlReferralStore::new(db.service.clone()), SqlReferralStore::new(db.service.clone()));
+        let (one, other) = (
+            SqlReferralStore::new(ledger(&db.service)),
+            SqlReferralStore::new(ledger(&db.service)),
+        );
         one.write(0, hospital::sample()?).await?;
         let waiting: Vec<_> = (0..16)
             .map(|_| {
@@ -372,7 +376,7 @@ async fn the_schema_goes_down_and_up_again() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         Migrator::down(&db.service, None).await?;
         Migrator::up(&db.service, None).await?;
-        let store = SqlReferralStore::new(db.service.clone());
+        let store = SqlReferralStore::new(ledger(&db.service));
         assert_eq!(store.snapshot().await?.revision, 0);
         drop(store);
         db.drop().await?;

@@ -4,7 +4,9 @@ use std::{net::SocketAddr, num::ParseIntError, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, builder::RangedU64ValueParser};
 use neurotriage_network::{DeviceChoice, Mirroring};
-use neurotriage_service_kit::{access::AccessConfig, telemetry::TelemetryConfig};
+use neurotriage_service_kit::{
+    access::AccessConfig, keyring::KeyringConfig, telemetry::TelemetryConfig,
+};
 use secrecy::SecretString;
 
 use crate::{placement::RegistrationRule, registry::RegistryLimits, training::TrainingSettings};
@@ -33,6 +35,10 @@ pub struct Config {
     /// Most database connections held open.
     #[arg(long, env = "SEGMENTATION_DATABASE_CONNECTIONS_MAX", default_value = "8")]
     pub database_connections_max: u32,
+
+    /// Keys that sign the audit: of the uses, `audit` is enough.
+    #[command(flatten)]
+    pub keyring: KeyringConfig,
 
     /// Where objects are kept: `file:///folder`. Shared with the ingestion service.
     #[arg(long, env = "BLOBS_URL")]
@@ -172,4 +178,28 @@ fn models_max(text: &str) -> Result<usize, String> {
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_for_the_audit_is_enough_and_no_secret_is_printed() {
+        let given = [
+            "segmentation",
+            "--database-url",
+            "postgres://app:hunter2@db/segmentation",
+            "--blobs-url",
+            "file:///blobs",
+            "--ingestion-endpoint",
+            "http://ingestion:50051",
+        ];
+        assert!(Config::try_parse_from(given).is_err(), "no keys");
+        let keys = ["--keyring", "audit:a:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="];
+        let config = Config::try_parse_from(given.into_iter().chain(keys)).unwrap();
+        let keyring = config.keyring.read().unwrap();
+        let shown = format!("{config:?} {keyring:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("AQIDBA"), "{shown}");
+    }
 }

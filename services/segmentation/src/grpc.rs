@@ -9,7 +9,6 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::Stream;
-use neurotriage_domain::StudyId;
 use neurotriage_proto::{
     CHUNK_BYTES_MAX,
     segmentation::v1::{
@@ -19,17 +18,14 @@ use neurotriage_proto::{
         segmentation_service_server::SegmentationService,
     },
 };
-use neurotriage_service_kit::{
-    access::{Grant, InCurrentCaller as _, Reach},
-    status::to_status,
-};
+use neurotriage_service_kit::{access::InCurrentCaller as _, audit::Call, status::to_status};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 use crate::segmentation::{
-    Progress, Segmentation, SegmentationError, SegmentationStore, Segmenter, StudySource,
+    Part, Progress, SegmentationError, SegmentationStore, Segmenter, StudySource,
 };
 
 /// `ErrorInfo.domain` of every error this service returns.
@@ -52,40 +48,13 @@ impl<S, I> SegmentationGrpc<S, I> {
     }
 }
 
-impl<S: SegmentationStore, I: StudySource> SegmentationGrpc<S, I> {
-    /// Checks that the call may touch what belongs to the patient of a study. Only a call that is kept to one patient
-    /// makes ingestion say whose study it is.
-    async fn check_patient(
-        &self,
-        grant: &Grant,
-        study_id: StudyId,
-    ) -> Result<(), SegmentationError> {
-        if let Reach::Patient(..) = grant.reach() {
-            grant.check_patient(self.segmenter.patient_of(study_id).await?)?;
-        }
-        Ok(())
-    }
-
-    /// Returns a segmentation that the call may touch.
-    async fn segmentation(
-        &self,
-        grant: &Grant,
-        segmentation_id: &str,
-    ) -> Result<Segmentation, SegmentationError> {
-        let id = convert::segmentation_id(segmentation_id)?;
-        let segmentation = self.segmenter.get(grant.hospital_id()?, id).await?;
-        self.check_patient(grant, segmentation.study_id).await?;
-        Ok(segmentation)
-    }
-}
-
 fn refuse(error: impl Into<SegmentationError>) -> Status {
     to_status(ERROR_DOMAIN, error.into())
 }
 
-/// Returns how far the call reaches.
-fn grant<T>(request: &Request<T>) -> Result<Grant, Status> {
-    Grant::of(request.extensions()).cloned().map_err(refuse)
+/// Returns who calls, or why the request can't be answered.
+fn call<T>(request: &Request<T>) -> Result<Call, Status> {
+    Call::of(request.extensions()).map_err(refuse)
 }
 
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -100,10 +69,9 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
         &self,
         request: Request<SegmentStudyRequest>,
     ) -> Result<Response<Self::SegmentStudyStream>, Status> {
-        let grant = grant(&request)?;
-        let hospital_id = grant.hospital_id().map_err(refuse)?.clone();
+        let call = call(&request)?;
         let study_id = convert::study_id(&request.get_ref().study_id).map_err(refuse)?;
-        self.check_patient(&grant, study_id).await.map_err(refuse)?;
+        self.segmenter.check_creation(&call, study_id).await.map_err(refuse)?;
         let (messages, receiver) = mpsc::channel(PROGRESS_WAITING_MAX);
         let segmenter = self.segmenter.clone();
         let task = async move {
@@ -114,8 +82,11 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
                 let _ = report.try_send(Ok(SegmentStudyResponse { content }));
             });
             let outcome = tokio::select! {
-                outcome = segmenter.segment_study(&hospital_id, study_id, progress) => outcome,
-                () = messages.closed() => Err(SegmentationError::Cancelled),
+                outcome = segmenter.segment_study(&call, study_id, progress) => outcome,
+                () = messages.closed() => {
+                    let error = SegmentationError::Cancelled;
+                    Err(segmenter.refuse_creation(&call, study_id, error).await)
+                }
             };
             let message = match outcome {
                 Ok(segmentation) => {
@@ -137,8 +108,9 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
         &self,
         request: Request<GetSegmentationRequest>,
     ) -> Result<Response<GetSegmentationResponse>, Status> {
-        let (grant, id) = (grant(&request)?, &request.get_ref().segmentation_id);
-        let segmentation = self.segmentation(&grant, id).await.map_err(refuse)?;
+        let call = call(&request)?;
+        let id = convert::segmentation_id(&request.get_ref().segmentation_id).map_err(refuse)?;
+        let segmentation = self.segmenter.get(&call, id, Part::Findings).await.map_err(refuse)?;
         let segmentation = Some(convert::segmentation(segmentation));
         Ok(Response::new(GetSegmentationResponse { segmentation }))
     }
@@ -148,15 +120,18 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
         &self,
         request: Request<DownloadMaskRequest>,
     ) -> Result<Response<Self::DownloadMaskStream>, Status> {
-        let (grant, id) = (grant(&request)?, &request.get_ref().segmentation_id);
-        let segmentation = self.segmentation(&grant, id).await.map_err(refuse)?;
-        let data = self.segmenter.mask(&segmentation).await.map_err(refuse)?;
+        let call = call(&request)?;
+        let id = convert::segmentation_id(&request.get_ref().segmentation_id).map_err(refuse)?;
+        let segmentation = self.segmenter.get(&call, id, Part::Mask).await.map_err(refuse)?;
+        let data = self.segmenter.mask(&call, &segmentation).await.map_err(refuse)?;
         let pieces: Vec<Bytes> = data.chunks(CHUNK_BYTES_MAX).map(Bytes::copy_from_slice).collect();
         let messages =
             pieces.into_iter().map(|piece| Ok(DownloadMaskResponse { data: piece.into() }));
         Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
     }
 
+    /// A mask that was sent leaves no entry in the audit: nothing says whose it is, and nothing of it is stored. A
+    /// stored one that is read in its place does.
     #[tracing::instrument(skip_all)]
     async fn localise(
         &self,
@@ -164,11 +139,9 @@ impl<S: SegmentationStore, I: StudySource> SegmentationService for SegmentationG
     ) -> Result<Response<LocaliseResponse>, Status> {
         let slot = Arc::clone(&self.uploads).try_acquire_owned();
         let slot = slot.map_err(|_| refuse(SegmentationError::Busy))?;
-        let grant = grant(&request)?;
-        let hospital_id = grant.hospital_id().map_err(refuse)?;
+        let call = call(&request)?;
         let input = upload::receive(request.into_inner()).await?;
-        let localisation =
-            self.segmenter.localise(hospital_id, input, slot).await.map_err(refuse)?;
+        let localisation = self.segmenter.localise(&call, input, slot).await.map_err(refuse)?;
         let localisation = Some(convert::localisation(&localisation));
         Ok(Response::new(LocaliseResponse { localisation }))
     }

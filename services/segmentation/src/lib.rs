@@ -18,7 +18,7 @@ pub mod store;
 pub mod training;
 pub mod upstream;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use neurotriage_blobs::BlobStore;
@@ -28,7 +28,8 @@ use neurotriage_proto::segmentation::v1::{
     segmentation_service_server::{self, SegmentationServiceServer},
     training_service_server::{self, TrainingServiceServer},
 };
-use neurotriage_service_kit::{access::Access, server};
+use neurotriage_sealing::Keyring;
+use neurotriage_service_kit::{access::Access, audit::AuditLog, server};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tonic::{service::Routes, transport::Channel};
@@ -51,6 +52,8 @@ pub struct Dependencies {
     pub access: Access,
     /// A migrated database.
     pub db: DatabaseConnection,
+    /// Keys that sign the audit. None is sealed with: what patients are called or say is not kept here.
+    pub keyring: Keyring,
     /// Where prepared studies are read, and masks and models are kept.
     pub blobs: BlobStore,
     /// The ingestion service.
@@ -78,8 +81,8 @@ pub struct Dependencies {
 /// The caller binds the socket: tests pass port 0 and read the address back.
 ///
 /// # Errors
-/// If the model that serves cannot be loaded, the network's thread cannot be started or the
-/// listener fails.
+/// If there is no key for the audit, the model that serves cannot be loaded, the network's thread
+/// cannot be started or the listener fails.
 pub async fn run(
     listener: TcpListener,
     dependencies: Dependencies,
@@ -89,6 +92,7 @@ pub async fn run(
     let Dependencies {
         access,
         db,
+        keyring,
         blobs,
         ingestion,
         model,
@@ -100,6 +104,8 @@ pub async fn run(
         mirroring,
         registration,
     } = dependencies;
+    let audit = AuditLog::new(db.clone(), &keyring).context("open keyring")?;
+    let access = access.noting(Arc::new(audit.clone()));
     let opening = Opening {
         store: SqlModelStore::new(db.clone()),
         blobs: blobs.clone(),
@@ -111,14 +117,14 @@ pub async fn run(
     let registry = Registry::open(opening).await.context("load the model that serves")?;
     let trainer = match training {
         Some(settings) => {
-            let store = SqlTrainingStore::new(db.clone());
+            let store = SqlTrainingStore::new(db);
             let trainer = Trainer::open(store, registry.clone(), settings).await;
             Some(trainer.context("open training")?)
         }
         None => None,
     };
     let segmenter = Segmenter {
-        store: SqlSegmentationStore::new(db),
+        store: SqlSegmentationStore::new(audit),
         studies: IngestionClient::new(ingestion),
         blobs,
         engine: registry.engine().clone(),

@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use neurotriage_anatomy::{Localisation, LocaliseOptions, SpaceRule, localise};
-use neurotriage_domain::{HospitalId, Modality, StudyId};
+use neurotriage_domain::{Modality, StudyId};
 use neurotriage_imaging::{Image, Mask, nifti};
+use neurotriage_service_kit::audit::Call;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     engine::ToPlace,
     placement::Place,
-    segmentation::{SegmentationError, SegmentationStore, Segmenter, StudySource, blocking},
+    segmentation::{Part, SegmentationError, SegmentationStore, Segmenter, StudySource, blocking},
 };
 
 /// A file that was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentFile {
-    /// Its name without the folder, for errors.
+    /// Its name without the folder: its ending says whether it is compressed. Errors call the file by what it is, since
+    /// its name may be a patient's.
     pub name: String,
     /// Its bytes.
     pub data: Bytes,
@@ -37,6 +39,9 @@ pub struct LocaliseInput {
 impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
     /// Localises a mask.
     ///
+    /// What was sent is of nobody whom the service knows, and is not stored: the audit notes the reading of a stored
+    /// mask only, as soon as it is read.
+    ///
     /// `slot` is freed when what was sent is out of memory: at the answer, or, if the caller goes away
     /// before, when the network's thread has come to the image.
     ///
@@ -48,7 +53,7 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
     /// [`SegmentationError::QueueFull`], or a failure of a store.
     pub async fn localise(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         input: LocaliseInput,
         slot: OwnedSemaphorePermit,
     ) -> Result<Localisation, SegmentationError> {
@@ -56,7 +61,7 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         let LocaliseInput { study_id, mask, image } = input;
         let mask = match (mask, study_id) {
             (Some(file), _) => read_mask(file).await?,
-            (None, Some(study_id)) => self.mask_of(hospital_id, study_id).await?,
+            (None, Some(study_id)) => self.mask_of(call, study_id).await?,
             (None, None) => {
                 return Err(SegmentationError::field("content", "send a study_id, a mask or both"));
             }
@@ -90,16 +95,12 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
     }
 
     /// Returns the stored mask of a study by the model that serves.
-    async fn mask_of(
-        &self,
-        hospital_id: &HospitalId,
-        study_id: StudyId,
-    ) -> Result<Mask, SegmentationError> {
+    async fn mask_of(&self, call: &Call, study_id: StudyId) -> Result<Mask, SegmentationError> {
         let weights_sha256 = self.engine.serving().card().weights_sha256.to_string();
-        let known = self.store.find_by_study(hospital_id, study_id, &weights_sha256).await?;
-        let known = known.ok_or(SegmentationError::NotSegmented { study_id })?;
-        let data = self.mask(&known).await?;
-        read_mask(SentFile { name: "stored mask".to_owned(), data }).await
+        let part = Part::Localisation;
+        let known = self.store.read_of_study(call, study_id, &weights_sha256, part).await?;
+        let data = self.mask(call, &known).await?;
+        read_mask(SentFile { name: "mask.nii.gz".to_owned(), data }).await
     }
 }
 
@@ -112,9 +113,17 @@ pub fn space_rule(place: Place) -> SpaceRule {
 }
 
 async fn read_mask(file: SentFile) -> Result<Mask, SegmentationError> {
-    blocking("read mask", move || Ok(nifti::read_mask(&file.data, &file.name)?)).await
+    let read = move || {
+        let mask = nifti::read_mask(&file.data, &file.name);
+        mask.map_err(|error| error.called("mask").into())
+    };
+    blocking("read mask", read).await
 }
 
 async fn read_image(file: SentFile) -> Result<Image, SegmentationError> {
-    blocking("read image", move || Ok(nifti::read_image(&file.data, &file.name)?)).await
+    let read = move || {
+        let image = nifti::read_image(&file.data, &file.name);
+        image.map_err(|error| error.called("image").into())
+    };
+    blocking("read image", read).await
 }

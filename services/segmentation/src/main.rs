@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let guard = telemetry::init("neurotriage-segmentation", &config.telemetry)?;
+    let keyring = config.keyring.read()?;
     let model = StartModel::named(config.model.as_deref())?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::segmentation::Migrator>(&db).await?;
@@ -22,6 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let dependencies = Dependencies {
         access,
         db,
+        keyring,
         blobs,
         ingestion,
         model,

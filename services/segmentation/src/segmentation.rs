@@ -3,25 +3,26 @@
 //! Knows neither tonic nor sea-orm: studies, rows and the network come in through traits and the
 //! [`Engine`].
 
-use std::{error::Error, future::Future, sync::Arc, time::Duration};
+mod error;
+
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use neurotriage_anatomy::{AnatomyError, Localisation, LocaliseOptions, localise};
-use neurotriage_blobs::{BlobError, BlobStore};
-use neurotriage_domain::{
-    BlobDigest, DomainError, ErrorCode, FieldViolation, HospitalId, PatientId, SegmentationId,
-    StudyId,
-};
-use neurotriage_imaging::{ImagingError, nifti, prepare::Prepared};
-use neurotriage_network::{Mirroring, NetworkError};
-use neurotriage_service_kit::access::AccessError;
+use neurotriage_anatomy::{Localisation, LocaliseOptions, localise};
+use neurotriage_audit::Action;
+use neurotriage_blobs::BlobStore;
+use neurotriage_domain::{BlobDigest, PatientId, SegmentationId, StudyId};
+use neurotriage_imaging::{nifti, prepare::Prepared};
+use neurotriage_network::Mirroring;
+use neurotriage_service_kit::audit::Call;
 use time::OffsetDateTime;
 
+pub use self::error::SegmentationError;
 use crate::{
     certainty::{Certainty, judge},
-    engine::{Engine, EngineError, Marked, Ticket},
+    engine::{Engine, Marked, Ticket},
     localise::space_rule,
-    placement::{PlacementError, RegistrationRule},
+    placement::RegistrationRule,
 };
 
 /// Most bytes of a prepared study: 512 x 512 x 512 voxels of four 16-bit channels.
@@ -29,12 +30,6 @@ pub const PREPARED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Most bytes of a mask file.
 pub const MASK_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// How long a caller waits before it tries again when the queue is full: about one study.
-const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(10);
-
-/// How long a caller waits before it asks again while the database is away.
-const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// A study's mask and what it shows.
 #[derive(Clone, Debug)]
@@ -107,186 +102,70 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Why an operation on segmentations failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SegmentationError {
-    /// Fields of the request are wrong.
-    #[error("request has invalid fields")]
-    Invalid(Vec<FieldViolation>),
-    /// A mask file cannot be used.
-    #[error(transparent)]
-    Image(#[from] ImagingError),
-    /// The mask cannot be localised.
-    #[error(transparent)]
-    Anatomy(#[from] AnatomyError),
-    /// No such segmentation.
-    #[error("segmentation {segmentation_id} not found")]
-    NotFound {
-        /// The segmentation asked for.
+/// What of a stored segmentation is asked for, as the audit says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What was found.
+    Findings,
+    /// The mask file.
+    Mask,
+    /// The mask, to be localised anew.
+    Localisation,
+}
+
+/// What an operation that was refused was tried on, as the audit says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A study, of which there is no segmentation to name.
+    Study(StudyId),
+    /// A segmentation.
+    Segmentation {
+        /// Which.
         segmentation_id: SegmentationId,
-    },
-    /// The study has no mask by the model that serves.
-    #[error("study {study_id} was not segmented by the model that serves; segment it first")]
-    NotSegmented {
-        /// The study asked for.
+        /// Study that was segmented.
         study_id: StudyId,
     },
-    /// The model was trained on another preprocessing.
-    #[error(
-        "study was prepared as {found}, the model needs {needed}; upload the study again or load \
-         a model of that profile"
-    )]
-    ProfileMismatch {
-        /// Profile and version of the study.
-        found: String,
-        /// Profile and version of the model.
-        needed: String,
-    },
-    /// The queue is full.
-    #[error("too many studies wait for the network; try again later")]
-    QueueFull,
-    /// Every slot for localising is taken.
-    #[error("too many calls of Localise at a time; try again later")]
-    Busy,
-    /// The caller went away.
-    #[error("call was cancelled")]
-    Cancelled,
-    /// Another service failed or refused.
-    #[error("{0}")]
-    Upstream(Box<dyn DomainError>),
-    /// The network failed.
-    #[error("run network")]
-    Engine(#[source] EngineError),
-    /// The caller may not touch it.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    /// The database does not answer; `operation` says what was tried.
-    #[error("database does not answer; try again")]
-    Unavailable {
-        /// What was tried, such as `read segmentation`.
-        operation: &'static str,
-        /// Why it failed.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The store failed; `operation` says what was tried.
-    #[error("{operation}")]
-    Store {
-        /// What was tried, such as `read segmentation`.
-        operation: &'static str,
-        /// Why it failed.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The blob store failed.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
 }
 
-impl From<EngineError> for SegmentationError {
-    fn from(error: EngineError) -> Self {
-        match error {
-            EngineError::QueueFull => Self::QueueFull,
-            EngineError::Cancelled => Self::Cancelled,
-            EngineError::Placement(PlacementError::Anatomy(error)) => Self::Anatomy(error),
-            EngineError::Stopped | EngineError::Network(_) | EngineError::Placement(_) => {
-                Self::Engine(error)
-            }
-        }
-    }
-}
-
-impl From<NetworkError> for SegmentationError {
-    fn from(error: NetworkError) -> Self {
-        Self::Engine(EngineError::Network(error))
-    }
-}
-
-impl SegmentationError {
-    /// Returns the error of one wrong field.
-    pub fn field(field: &str, description: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldViolation {
-            field: field.to_owned(),
-            description: description.into(),
-        }])
-    }
-}
-
-impl DomainError for SegmentationError {
-    fn code(&self) -> ErrorCode {
-        match self {
-            Self::Invalid(_) | Self::Image(_) | Self::Anatomy(_) => ErrorCode::InvalidArgument,
-            Self::NotFound { .. } | Self::NotSegmented { .. } => ErrorCode::NotFound,
-            Self::ProfileMismatch { .. } => ErrorCode::FailedPrecondition,
-            Self::QueueFull | Self::Busy => ErrorCode::ResourceExhausted,
-            Self::Cancelled | Self::Unavailable { .. } => ErrorCode::Unavailable,
-            Self::Access(error) => error.code(),
-            Self::Upstream(error) => error.code(),
-            Self::Engine(EngineError::Stopped) => ErrorCode::Unavailable,
-            Self::Engine(_) | Self::Store { .. } => ErrorCode::Internal,
-            Self::Blob(error) => error.code(),
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Invalid(_) => "INVALID_FIELDS",
-            Self::Image(_) => "INVALID_IMAGE",
-            Self::Anatomy(_) => "INVALID_MASK",
-            Self::NotFound { .. } => "SEGMENTATION_NOT_FOUND",
-            Self::NotSegmented { .. } => "STUDY_NOT_SEGMENTED",
-            Self::ProfileMismatch { .. } => "PROFILE_MISMATCH",
-            Self::QueueFull => "QUEUE_FULL",
-            Self::Busy => "UPLOADS_BUSY",
-            Self::Cancelled => "CANCELLED",
-            Self::Upstream(error) => error.reason(),
-            Self::Engine(_) => "NETWORK_FAILED",
-            Self::Access(error) => error.reason(),
-            Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
-            Self::Store { .. } => "STORE_FAILED",
-            Self::Blob(error) => error.reason(),
-        }
-    }
-
-    fn field_violations(&self) -> &[FieldViolation] {
-        if let Self::Invalid(violations) = self { violations } else { &[] }
-    }
-
-    fn metadata(&self) -> Vec<(&'static str, String)> {
-        if let Self::Upstream(error) = self { error.metadata() } else { Vec::new() }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Upstream(error) => error.retry_after(),
-            Self::QueueFull | Self::Busy => Some(QUEUE_RETRY_AFTER),
-            Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
-            Self::Invalid(_)
-            | Self::Image(_)
-            | Self::Anatomy(_)
-            | Self::NotFound { .. }
-            | Self::NotSegmented { .. }
-            | Self::ProfileMismatch { .. }
-            | Self::Cancelled
-            | Self::Engine(_)
-            | Self::Access(_)
-            | Self::Store { .. }
-            | Self::Blob(_) => None,
-        }
-    }
-}
-
-/// Keeps segmentations, each hospital's apart: of another's it knows nothing.
+/// Keeps segmentations, each hospital's apart: of another's it knows nothing. What is read and written is in the
+/// audit, or it is neither read nor written.
 pub trait SegmentationStore: Clone + Send + Sync + 'static {
-    /// Returns one segmentation.
-    fn find(
+    /// Returns one segmentation, of which `part` is shown.
+    ///
+    /// # Errors
+    /// [`SegmentationError::NotFound`] if the hospital has none.
+    fn read(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         segmentation_id: SegmentationId,
-    ) -> impl Future<Output = Result<Option<Segmentation>, SegmentationError>> + Send;
+        part: Part,
+    ) -> impl Future<Output = Result<Segmentation, SegmentationError>> + Send;
 
-    /// Returns the segmentation of a study by the model with these weights.
-    fn find_by_study(
+    /// Returns the segmentation of a study by the model with these weights, of which `part` is shown.
+    ///
+    /// # Errors
+    /// [`SegmentationError::NotSegmented`] if the hospital has none.
+    fn read_of_study(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
+        study_id: StudyId,
+        weights_sha256: &str,
+        part: Part,
+    ) -> impl Future<Output = Result<Segmentation, SegmentationError>> + Send;
+
+    /// Returns the study that was segmented. It is for the check that comes before a read, and the audit does not
+    /// hold it: whoever calls answers with nothing of it.
+    fn study_of(
+        &self,
+        call: &Call,
+        segmentation_id: SegmentationId,
+    ) -> impl Future<Output = Result<Option<StudyId>, SegmentationError>> + Send;
+
+    /// Returns the segmentation of a study by the model with these weights, which was made before and is asked to be
+    /// made.
+    fn repeat(
+        &self,
+        call: &Call,
         study_id: StudyId,
         weights_sha256: &str,
     ) -> impl Future<Output = Result<Option<Segmentation>, SegmentationError>> + Send;
@@ -294,9 +173,19 @@ pub trait SegmentationStore: Clone + Send + Sync + 'static {
     /// Keeps a segmentation; false if the study has one by the same model already.
     fn insert(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         segmentation: &Segmentation,
     ) -> impl Future<Output = Result<bool, SegmentationError>> + Send;
+
+    /// Notes that an operation failed or was denied, and returns `error`, or why that could not be noted. A
+    /// database that is away is asked nothing more.
+    fn refuse(
+        &self,
+        call: &Call,
+        action: Action,
+        target: Target,
+        error: SegmentationError,
+    ) -> impl Future<Output = SegmentationError> + Send;
 }
 
 /// Knows where prepared studies lie.
@@ -326,10 +215,10 @@ pub struct Segmenter<S, I> {
 }
 
 impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
-    /// Segments a study of a hospital, localises what is found, stores the result.
+    /// Segments a study, localises what is found, stores the result.
     ///
     /// A study already segmented for the hospital by the same weights is answered from the store. Dropping the
-    /// future cancels the network's work.
+    /// future cancels the network's work; whoever drops it says so to [`Segmenter::refuse_creation`].
     ///
     /// # Errors
     /// [`SegmentationError::Upstream`] if the study cannot be had,
@@ -337,16 +226,36 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
     /// the network or a store.
     pub async fn segment_study(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
+        study_id: StudyId,
+        progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    ) -> Result<Segmentation, SegmentationError> {
+        match self.segment(call, study_id, progress).await {
+            Ok(segmentation) => Ok(segmentation),
+            Err(error) => Err(self.refuse_creation(call, study_id, error).await),
+        }
+    }
+
+    /// Notes that a study was not segmented. Returns `error`, or why that could not be noted.
+    pub async fn refuse_creation(
+        &self,
+        call: &Call,
+        study_id: StudyId,
+        error: SegmentationError,
+    ) -> SegmentationError {
+        self.store.refuse(call, Action::Create, Target::Study(study_id), error).await
+    }
+
+    async fn segment(
+        &self,
+        call: &Call,
         study_id: StudyId,
         progress: Arc<dyn Fn(Progress) + Send + Sync>,
     ) -> Result<Segmentation, SegmentationError> {
         // One model for the whole call: another may begin to serve meanwhile.
         let model = self.engine.serving();
         let weights_sha256 = model.card().weights_sha256.to_string();
-        if let Some(known) =
-            self.store.find_by_study(hospital_id, study_id, &weights_sha256).await?
-        {
+        if let Some(known) = self.store.repeat(call, study_id, &weights_sha256).await? {
             return Ok(known);
         }
         let source = self.studies.prepared(study_id).await?;
@@ -380,12 +289,15 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
             certainty: Some(described.certainty),
             inference: described.elapsed,
         };
-        if self.store.insert(hospital_id, &segmentation).await? {
+        if self.store.insert(call, &segmentation).await? {
             return Ok(segmentation);
         }
         // Another call finished the same study first: its result is the one that counts.
-        let known = self.store.find_by_study(hospital_id, study_id, &weights_sha256).await?;
-        Ok(known.unwrap_or(segmentation))
+        let known = self.store.repeat(call, study_id, &weights_sha256).await?;
+        known.ok_or_else(|| SegmentationError::Store {
+            operation: "write segmentation",
+            source: "study was segmented meanwhile, and is not".into(),
+        })
     }
 
     /// Returns what ingestion prepared of a study.
@@ -399,35 +311,68 @@ impl<S: SegmentationStore, I: StudySource> Segmenter<S, I> {
         blocking("read prepared study", move || Ok(Prepared::from_bytes(&bytes)?)).await
     }
 
-    /// Returns whose study it is, as ingestion says: no patient is kept here.
+    /// Checks that a call that would segment a study may touch its patient.
     ///
     /// # Errors
-    /// [`SegmentationError::Upstream`] if the caller may not know.
-    pub async fn patient_of(&self, study_id: StudyId) -> Result<PatientId, SegmentationError> {
-        Ok(self.studies.prepared(study_id).await?.patient_id)
+    /// As [`Segmenter::get`].
+    pub async fn check_creation(
+        &self,
+        call: &Call,
+        study_id: StudyId,
+    ) -> Result<(), SegmentationError> {
+        match self.check_patient(call, study_id).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.refuse_creation(call, study_id, error).await),
+        }
     }
 
-    /// Returns one segmentation.
+    /// Checks that a call may touch what belongs to the patient of a study. No patient is kept here: only for a call
+    /// that is kept to one, ingestion is asked whose study it is.
+    async fn check_patient(&self, call: &Call, study_id: StudyId) -> Result<(), SegmentationError> {
+        if call.is_of_one_patient() {
+            call.check_patient(self.studies.prepared(study_id).await?.patient_id)?;
+        }
+        Ok(())
+    }
+
+    /// Returns one segmentation, of which `part` is shown.
     ///
     /// # Errors
-    /// [`SegmentationError::NotFound`] if the hospital has none.
+    /// [`SegmentationError::NotFound`] if the hospital has none; [`SegmentationError::Call`] if it is another
+    /// patient's, or [`SegmentationError::Upstream`] if the caller may not know whose it is.
     pub async fn get(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         segmentation_id: SegmentationId,
+        part: Part,
     ) -> Result<Segmentation, SegmentationError> {
-        self.store
-            .find(hospital_id, segmentation_id)
-            .await?
-            .ok_or(SegmentationError::NotFound { segmentation_id })
+        if call.is_of_one_patient()
+            && let Some(study_id) = self.store.study_of(call, segmentation_id).await?
+            && let Err(error) = self.check_patient(call, study_id).await
+        {
+            let target = Target::Segmentation { segmentation_id, study_id };
+            return Err(self.store.refuse(call, Action::Read, target, error).await);
+        }
+        self.store.read(call, segmentation_id, part).await
     }
 
-    /// Returns the mask file (`.nii.gz`) of a segmentation.
+    /// Returns the mask file (`.nii.gz`) of a segmentation that was read for it.
     ///
     /// # Errors
     /// [`SegmentationError::Blob`] if it is gone.
-    pub async fn mask(&self, segmentation: &Segmentation) -> Result<Bytes, SegmentationError> {
-        Ok(self.blobs.get(segmentation.mask.digest, MASK_BYTES_MAX as u64).await?)
+    pub async fn mask(
+        &self,
+        call: &Call,
+        segmentation: &Segmentation,
+    ) -> Result<Bytes, SegmentationError> {
+        match self.blobs.get(segmentation.mask.digest, MASK_BYTES_MAX as u64).await {
+            Ok(mask) => Ok(mask),
+            Err(error) => {
+                let Segmentation { segmentation_id, study_id, .. } = *segmentation;
+                let target = Target::Segmentation { segmentation_id, study_id };
+                Err(self.store.refuse(call, Action::Read, target, error.into()).await)
+            }
+        }
     }
 }
 

@@ -1,4 +1,8 @@
 //! Segmentations in a database: PostgreSQL or SQLite.
+//!
+//! Each operation on segmentations is one transaction of its hospital that ends with its audit entries, in the chain
+//! of the study: what was done to a study's segmentations, by whichever model, is in one. `models` and `training`
+//! hold no patients, and are not audited.
 
 pub mod models;
 pub mod training;
@@ -6,21 +10,25 @@ pub mod training;
 use std::{error::Error, time::Duration};
 
 use neurotriage_anatomy::Localisation;
-use neurotriage_domain::{HospitalId, SegmentationId, StudyId};
+use neurotriage_audit::{Action, Detail};
+use neurotriage_domain::{SegmentationId, StudyId};
 use neurotriage_service_kit::{
+    audit::{AuditLog, Call, Unit},
     database::is_away,
-    tenant::{self, Mode},
 };
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait,
-    QueryFilter, SqlErr,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, Select, SqlErr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     certainty::Certainty,
-    segmentation::{Segmentation, SegmentationError, SegmentationStore, StoredMask},
+    segmentation::{Part, Segmentation, SegmentationError, SegmentationStore, StoredMask, Target},
 };
+
+/// Kind of the records, in the audit.
+const KIND: &str = "segmentation";
+/// Kind of what they are made of.
+const STUDY_KIND: &str = "study";
+const READ: &str = "commit audit of read";
 
 /// What the column `localisation` holds: the localisation's own fields, and beside them what was
 /// judged of it. Rows of older versions lack the latter; older versions skip it.
@@ -59,26 +67,18 @@ pub mod segmentation_row {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// [`SegmentationStore`] over a connection pool.
+/// [`SegmentationStore`] in the database of an audit. Clones share it.
 ///
 /// Each operation is one transaction of its hospital, and its queries name the hospital too.
 #[derive(Clone, Debug)]
 pub struct SqlSegmentationStore {
-    db: DatabaseConnection,
+    audit: AuditLog,
 }
 
 impl SqlSegmentationStore {
-    /// Stores in `db`, which must be migrated.
-    pub fn new(db: DatabaseConnection) -> Self {
-        Self { db }
-    }
-
-    async fn begin(
-        &self,
-        hospital_id: &HospitalId,
-        mode: Mode,
-    ) -> Result<DatabaseTransaction, SegmentationError> {
-        tenant::begin(&self.db, hospital_id, mode).await.map_err(failed("begin transaction"))
+    /// Stores in the database that `audit` writes to.
+    pub fn new(audit: AuditLog) -> Self {
+        Self { audit }
     }
 }
 
@@ -95,47 +95,124 @@ fn failed<E: Error + Send + Sync + 'static>(
     }
 }
 
-async fn commit(transaction: DatabaseTransaction) -> Result<(), SegmentationError> {
-    transaction.commit().await.map_err(failed("commit transaction"))
+/// Returns what selects the segmentations of the hospital that calls.
+fn of_hospital(call: &Call) -> Select<segmentation_row::Entity> {
+    segmentation_row::Entity::find()
+        .filter(segmentation_row::Column::HospitalId.eq(call.hospital_id.as_str()))
+}
+
+async fn find(
+    unit: &Unit<'_>,
+    call: &Call,
+    segmentation_id: SegmentationId,
+) -> Result<Option<segmentation_row::Model>, SegmentationError> {
+    of_hospital(call)
+        .filter(segmentation_row::Column::SegmentationId.eq(segmentation_id.as_uuid()))
+        .one(unit.transaction())
+        .await
+        .map_err(failed("read segmentation"))
+}
+
+async fn find_by_study(
+    unit: &Unit<'_>,
+    call: &Call,
+    study_id: StudyId,
+    weights_sha256: &str,
+) -> Result<Option<segmentation_row::Model>, SegmentationError> {
+    of_hospital(call)
+        .filter(segmentation_row::Column::StudyId.eq(study_id.as_uuid()))
+        .filter(segmentation_row::Column::WeightsSha256.eq(weights_sha256))
+        .one(unit.transaction())
+        .await
+        .map_err(failed("read segmentation of study"))
+}
+
+/// Notes that a part of a segmentation is shown, and returns it.
+async fn shown(
+    mut unit: Unit<'_>,
+    row: segmentation_row::Model,
+    part: Part,
+) -> Result<Segmentation, SegmentationError> {
+    let (id, about) = (row.segmentation_id, row.study_id);
+    let segmentation = from_row(row)?;
+    let detail = match part {
+        Part::Findings => Detail::none(),
+        Part::Mask => Detail::none().fields(&["mask"]),
+        Part::Localisation => Detail::none().fields(&["localisation"]),
+    };
+    unit.note(Action::Read, KIND, Some(id), detail)?;
+    unit.commit(READ, about).await?;
+    Ok(segmentation)
 }
 
 impl SegmentationStore for SqlSegmentationStore {
-    async fn find(
+    async fn read(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         segmentation_id: SegmentationId,
-    ) -> Result<Option<Segmentation>, SegmentationError> {
-        let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let row = segmentation_row::Entity::find_by_id(segmentation_id.as_uuid())
-            .filter(segmentation_row::Column::HospitalId.eq(hospital_id.as_str()))
-            .one(&transaction)
-            .await
-            .map_err(failed("read segmentation"))?;
-        commit(transaction).await?;
-        row.map(from_row).transpose()
+        part: Part,
+    ) -> Result<Segmentation, SegmentationError> {
+        let unit = self.audit.begin(call).await?;
+        match find(&unit, call, segmentation_id).await? {
+            Some(row) => shown(unit, row, part).await,
+            None => {
+                let error = SegmentationError::NotFound { segmentation_id };
+                let id = Some(segmentation_id.as_uuid());
+                Err(unit.refuse(Action::Read, KIND, id, error).await)
+            }
+        }
     }
 
-    async fn find_by_study(
+    async fn read_of_study(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
+        study_id: StudyId,
+        weights_sha256: &str,
+        part: Part,
+    ) -> Result<Segmentation, SegmentationError> {
+        let unit = self.audit.begin(call).await?;
+        match find_by_study(&unit, call, study_id, weights_sha256).await? {
+            Some(row) => shown(unit, row, part).await,
+            None => {
+                let error = SegmentationError::NotSegmented { study_id };
+                let id = Some(study_id.as_uuid());
+                Err(unit.refuse(Action::Read, STUDY_KIND, id, error).await)
+            }
+        }
+    }
+
+    async fn study_of(
+        &self,
+        call: &Call,
+        segmentation_id: SegmentationId,
+    ) -> Result<Option<StudyId>, SegmentationError> {
+        let unit = self.audit.begin(call).await?;
+        let row = find(&unit, call, segmentation_id).await?;
+        unit.roll_back().await?;
+        Ok(row.map(|row| StudyId::from(row.study_id)))
+    }
+
+    async fn repeat(
+        &self,
+        call: &Call,
         study_id: StudyId,
         weights_sha256: &str,
     ) -> Result<Option<Segmentation>, SegmentationError> {
-        let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let row = segmentation_row::Entity::find()
-            .filter(segmentation_row::Column::HospitalId.eq(hospital_id.as_str()))
-            .filter(segmentation_row::Column::StudyId.eq(study_id.as_uuid()))
-            .filter(segmentation_row::Column::WeightsSha256.eq(weights_sha256))
-            .one(&transaction)
-            .await
-            .map_err(failed("read segmentation of study"))?;
-        commit(transaction).await?;
-        row.map(from_row).transpose()
+        let mut unit = self.audit.begin(call).await?;
+        let Some(row) = find_by_study(&unit, call, study_id, weights_sha256).await? else {
+            unit.roll_back().await?;
+            return Ok(None);
+        };
+        let segmentation = from_row(row)?;
+        let id = segmentation.segmentation_id.as_uuid();
+        unit.note(Action::Create, KIND, Some(id), Detail::none().reason("REPEATED"))?;
+        unit.commit("commit audit of repeated create", study_id.as_uuid()).await?;
+        Ok(Some(segmentation))
     }
 
     async fn insert(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         segmentation: &Segmentation,
     ) -> Result<bool, SegmentationError> {
         let stored = StoredLocalisation {
@@ -148,7 +225,7 @@ impl SegmentationStore for SqlSegmentationStore {
             .map_err(failed("encode segmentation row"))?;
         let row = segmentation_row::ActiveModel {
             segmentation_id: Set(segmentation.segmentation_id.as_uuid()),
-            hospital_id: Set(hospital_id.to_string()),
+            hospital_id: Set(call.hospital_id.to_string()),
             study_id: Set(segmentation.study_id.as_uuid()),
             model_id: Set(segmentation.model_id.clone()),
             weights_sha256: Set(segmentation.weights_sha256.clone()),
@@ -159,18 +236,43 @@ impl SegmentationStore for SqlSegmentationStore {
             uncertainty: Set(segmentation.uncertainty),
             inference_seconds: Set(segmentation.inference.as_secs_f64()),
         };
-        let transaction = self.begin(hospital_id, Mode::Write).await?;
+        let mut unit = self.audit.begin(call).await?;
         let written =
-            segmentation_row::Entity::insert(row).exec_without_returning(&transaction).await;
-        match written {
-            Ok(_) => commit(transaction).await.map(|()| true),
-            Err(error) => match error.sql_err() {
+            segmentation_row::Entity::insert(row).exec_without_returning(unit.transaction()).await;
+        if let Err(error) = written {
+            return match error.sql_err() {
                 Some(SqlErr::UniqueConstraintViolation(_)) => {
-                    transaction.rollback().await.map_err(failed("roll back transaction"))?;
+                    unit.roll_back().await?;
                     Ok(false)
                 }
                 _ => Err(failed("write segmentation")(error)),
-            },
+            };
+        }
+        let id = segmentation.segmentation_id.as_uuid();
+        unit.note(Action::Create, KIND, Some(id), Detail::none())?;
+        unit.commit("commit segmentation", segmentation.study_id.as_uuid()).await?;
+        Ok(true)
+    }
+
+    async fn refuse(
+        &self,
+        call: &Call,
+        action: Action,
+        target: Target,
+        error: SegmentationError,
+    ) -> SegmentationError {
+        if let SegmentationError::Unavailable { .. } = error {
+            return error;
+        }
+        let (kind, id, study_id) = match target {
+            Target::Study(study_id) => (STUDY_KIND, study_id.as_uuid(), study_id),
+            Target::Segmentation { segmentation_id, study_id } => {
+                (KIND, segmentation_id.as_uuid(), study_id)
+            }
+        };
+        match self.audit.begin(call).await {
+            Ok(unit) => unit.refuse_about(study_id.as_uuid(), action, kind, Some(id), error).await,
+            Err(away) => away.into(),
         }
     }
 }

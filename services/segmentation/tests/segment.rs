@@ -13,19 +13,23 @@ use ndarray::Array3;
 use neurotriage_anatomy::{LocaliseOptions, localise};
 use neurotriage_blobs::BlobStore;
 use neurotriage_domain::{
-    BlobDigest, DomainError as _, HospitalId, Modality, PatientId, SegmentationId, StudyId,
+    BlobDigest, DomainError as _, Modality, PatientId, SegmentationId, StudyId,
 };
 use neurotriage_imaging::{Affine, Image, NamedImage, Prepared, Study, nifti, prepare};
 use neurotriage_migrations::segmentation::Migrator;
 use neurotriage_network::{DeviceChoice, Mirroring, Model, ModelCard, NetworkConfig};
 use neurotriage_phantom::{Phantom, PhantomSpec};
+use neurotriage_sealing::Keyring;
 use neurotriage_segmentation::{
     certainty::{Certainty, Outcome, judge},
     engine::{Engine, EngineError, Marked, Ticket, ToPlace},
     placement::RegistrationRule,
-    segmentation::{PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource},
+    segmentation::{
+        Part, PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource,
+    },
     store::{SqlSegmentationStore, segmentation_row},
 };
+use neurotriage_service_kit::audit::{AuditLog, Call, audit_entry_row, verify};
 use neurotriage_testkit::databases;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, IntoActiveModel as _};
 use tempfile::TempDir;
@@ -34,14 +38,19 @@ use tokio::task::JoinHandle;
 /// Longest wait for another thread.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn hospital() -> HospitalId {
-    "north-lake".parse().expect("an id")
+fn call() -> Call {
+    Call::of_program("north-lake".parse().expect("an id"), "test").expect("a call")
 }
 
 fn model() -> Model {
     let network = NetworkConfig::residual(&[4, 8]);
     let card = ModelCard::untrained(network, Modality::ALL.to_vec(), [32; 3]);
     Model::untrained(&card, DeviceChoice::Cpu).expect("draw weights")
+}
+
+fn keyring() -> Keyring {
+    let keys = "audit:a1:active:QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpbXF1eX2A=";
+    Keyring::parse(keys).expect("the keys of the tests")
 }
 
 /// A head of four bright balls in air, on the grid of BraTS but smaller.
@@ -179,7 +188,7 @@ async fn segmenter(
     let blobs = BlobStore::open(&format!("file://{}", folder.path().display()))?;
     let digest = blobs.put(Bytes::from(prepared().to_bytes()?)).await?;
     Ok(Segmenter {
-        store: SqlSegmentationStore::new(db.clone()),
+        store: SqlSegmentationStore::new(AuditLog::new(db.clone(), &keyring())?),
         studies: Studies { digest, profile_version },
         blobs,
         engine: Engine::start(model(), 4)?,
@@ -200,13 +209,13 @@ async fn a_study_is_segmented_once_and_its_mask_has_the_geometry_of_the_files() 
         let progress = Arc::new(move |progress: Progress| {
             seen.lock().expect("lock").push(progress.step);
         });
-        let first = segmenter.segment_study(&hospital(), study_id, progress).await?;
+        let first = segmenter.segment_study(&call(), study_id, progress).await?;
         let mut told = steps.lock().expect("lock").clone();
         told.dedup();
         assert_eq!(told, [Step::Queue, Step::Segment, Step::Localise, Step::Store]);
 
         let again =
-            segmenter.segment_study(&hospital(), study_id, Arc::new(|_| panic!("no work"))).await?;
+            segmenter.segment_study(&call(), study_id, Arc::new(|_| panic!("no work"))).await?;
         assert_eq!(again.segmentation_id, first.segmentation_id);
         assert_eq!(again.localisation, first.localisation);
         assert_eq!(again.certainty, first.certainty);
@@ -217,7 +226,7 @@ async fn a_study_is_segmented_once_and_its_mask_has_the_geometry_of_the_files() 
         assert!(certainty.reasons.iter().any(foreign), "{:?}", certainty.reasons);
         assert_eq!(certainty.lesions.len(), first.localisation.lesions.len());
 
-        let mask = segmenter.mask(&first).await?;
+        let mask = segmenter.mask(&call(), &first).await?;
         let mask = nifti::read_mask(&mask, "mask.nii.gz")?;
         assert_eq!((mask.shape(), mask.affine), ([40, 44, 36], Affine::brats()));
         db.drop().await?;
@@ -231,7 +240,7 @@ async fn a_row_of_before_outcomes_reads_and_one_of_a_later_version_too() -> anyh
         let folder = tempfile::tempdir()?;
         let segmenter = segmenter(&db.service, &folder, 1).await?;
         let stored =
-            segmenter.segment_study(&hospital(), StudyId::generate(), Arc::new(|_| {})).await?;
+            segmenter.segment_study(&call(), StudyId::generate(), Arc::new(|_| {})).await?;
         let id = stored.segmentation_id;
         let change = async |change: &dyn Fn(&mut serde_json::Value)| -> anyhow::Result<()> {
             let row = segmentation_row::Entity::find_by_id(id.as_uuid()).one(&db.db).await?;
@@ -244,12 +253,12 @@ async fn a_row_of_before_outcomes_reads_and_one_of_a_later_version_too() -> anyh
             Ok(())
         };
         change(&|json| json["certainty"]["of_a_later_version"] = 1.into()).await?;
-        assert_eq!(segmenter.get(&hospital(), id).await?.certainty, stored.certainty);
+        assert_eq!(segmenter.get(&call(), id, Part::Findings).await?.certainty, stored.certainty);
         change(&|json| {
             json.as_object_mut().and_then(|json| json.remove("certainty")).expect("was there");
         })
         .await?;
-        let old = segmenter.get(&hospital(), id).await?;
+        let old = segmenter.get(&call(), id, Part::Findings).await?;
         assert_eq!((old.certainty, old.localisation), (None, stored.localisation));
         db.drop().await?;
     }
@@ -311,13 +320,23 @@ async fn a_study_of_another_profile_is_refused() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let folder = tempfile::tempdir()?;
         let segmenter = segmenter(&db.service, &folder, 2).await?;
-        let error =
-            segmenter.segment_study(&hospital(), StudyId::generate(), Arc::new(|_| {})).await;
+        let study_id = StudyId::generate();
+        let error = segmenter.segment_study(&call(), study_id, Arc::new(|_| {})).await;
         let error = error.unwrap_err();
         assert_eq!(error.reason(), "PROFILE_MISMATCH");
         assert!(error.to_string().contains("whole/2"), "{error}");
-        let unknown = segmenter.get(&hospital(), SegmentationId::generate()).await.unwrap_err();
+        let unknown =
+            segmenter.get(&call(), SegmentationId::generate(), Part::Findings).await.unwrap_err();
         assert_eq!(unknown.reason(), "SEGMENTATION_NOT_FOUND");
+        // Refused, and noted of the study: there is no segmentation to name.
+        let rows = audit_entry_row::Entity::find().all(&db.db).await?;
+        let row = rows.iter().find(|row| row.resource_id == Some(study_id.as_uuid()));
+        let row = row.expect("an entry");
+        let noted = format!("{} {} {} {}", row.action, row.resource_kind, row.outcome, row.detail);
+        assert_eq!(noted, "create study failed reason=PROFILE_MISMATCH");
+        assert_eq!((row.actor.as_str(), row.purpose.as_str()), ("test", "HSYSADMIN"));
+        assert_eq!(rows.len(), 2);
+        assert_eq!(verify(&db.service, &keyring(), &[], "").await?.broken().count(), 0);
         db.drop().await?;
     }
     Ok(())

@@ -280,6 +280,11 @@ async fn claims_are_as_they_must_be_or_the_token_is_refused() {
             with("hospital_id", json!("North Lake")),
             claim_refused("hospital_id"),
         ),
+        (
+            "hospital of no tokens",
+            with("hospital_id", json!("development")),
+            claim_refused("hospital_id"),
+        ),
         ("hospital empty", with("hospital_id", json!("")), claim_refused("hospital_id")),
         ("hospitals", with("hospital_id", json!([HOSPITAL])), claim_refused("hospital_id")),
         ("patient malformed", with("patient", json!("7")), claim_refused("patient")),

@@ -112,7 +112,7 @@ fn a_file_that_others_can_read_is_warned_of() {
     let path = folder.path().join("keys");
     std::fs::write(&path, entry("seal:a:active", 1)).unwrap();
     for (mode, warnings) in
-        [(0o400, vec![]), (0o600, vec![]), (0o640, vec![Warning::OpenToOthers { mode: 0o640 }])]
+        [(0o400, vec![]), (0o440, vec![]), (0o604, vec![Warning::OpenToOthers { mode: 0o604 }])]
     {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(Keyring::read(&path).unwrap().1, warnings, "{mode:o}");

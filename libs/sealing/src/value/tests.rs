@@ -15,8 +15,8 @@ fn after() -> Sealer {
     Sealer::new(&Keyring::parse(&text).unwrap()).unwrap()
 }
 
-fn place() -> Place {
-    Place { table: "patient", column: "name", row: Uuid::from_u128(7) }
+fn place() -> Place<'static> {
+    Place { tenant: "north", table: "patient", column: "name", row: Uuid::from_u128(7) }
 }
 
 #[test]
@@ -55,6 +55,7 @@ fn a_value_opens_in_its_place_only() {
     let sealed = sealer.seal_text(&home, "Sample").unwrap();
     let moved = [
         Place { row: Uuid::from_u128(8), ..home },
+        Place { tenant: "south", ..home },
         Place { column: "contact", ..home },
         Place { table: "symptom_report", ..home },
         Place { table: "patientn", column: "ame", ..home },

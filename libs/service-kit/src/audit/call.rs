@@ -1,9 +1,9 @@
 //! Who calls, for which hospital, and why: what every operation on patient data needs to know.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Extensions;
-use neurotriage_access::{AccessError, Grant, Identity};
+use neurotriage_access::{AccessError, Grant, Identity, Reach, Refusal};
 use neurotriage_audit::{EventError, Purpose, Subject, TraceId};
 use neurotriage_domain::{DomainError, ErrorCode, HospitalId, PatientId};
 
@@ -61,6 +61,8 @@ pub struct Call {
     pub purpose: Purpose,
     /// From which trace.
     pub trace: Option<TraceId>,
+    /// Until when the caller's token is good.
+    good_until: Option<SystemTime>,
     /// How far the call reaches within the hospital; a program's own work reaches all of it.
     grant: Option<Grant>,
 }
@@ -86,16 +88,32 @@ impl Call {
         identity: &Identity,
         trace_id: Option<&str>,
     ) -> Result<Self, CallError> {
-        let purpose = match &identity.purpose_of_use {
-            Some(purpose) => Purpose::new(purpose.as_str().to_owned()),
-            None => Ok(Purpose::NOT_STATED),
-        };
+        let named = Self::named(grant.hospital_id()?.clone(), identity, trace_id);
+        let named = named.map_err(CallError::Unnamed)?;
+        Ok(Self { grant: Some(grant.clone()), ..named })
+    }
+
+    /// Returns a call that was refused, to be noted and for nothing else.
+    pub(super) fn refused(refusal: &Refusal) -> Result<Self, EventError> {
+        let trace_id = telemetry::trace_id();
+        Self::named(refusal.hospital_id.clone(), &refusal.identity, trace_id.as_deref())
+    }
+
+    fn named(
+        hospital_id: HospitalId,
+        identity: &Identity,
+        trace_id: Option<&str>,
+    ) -> Result<Self, EventError> {
         Ok(Self {
-            hospital_id: grant.hospital_id()?.clone(),
-            actor: Subject::new(identity.subject.clone()).map_err(CallError::Unnamed)?,
-            purpose: purpose.map_err(CallError::Unnamed)?,
-            trace: trace_id.map(TraceId::parse).transpose().map_err(CallError::Unnamed)?,
-            grant: Some(grant.clone()),
+            hospital_id,
+            actor: Subject::new(identity.subject.clone())?,
+            purpose: match &identity.purpose_of_use {
+                Some(purpose) => Purpose::new(purpose.as_str().to_owned())?,
+                None => Purpose::NOT_STATED,
+            },
+            trace: trace_id.map(TraceId::parse).transpose()?,
+            good_until: identity.good_until,
+            grant: None,
         })
     }
 
@@ -109,8 +127,25 @@ impl Call {
             actor: Subject::new(program.to_owned()).map_err(CallError::Unnamed)?,
             purpose: Purpose::SYSTEM_ADMINISTRATION,
             trace: None,
+            good_until: None,
             grant: None,
         })
+    }
+
+    /// Checks that the caller's token is still good. Streams that end by themselves at no time ask again and again.
+    ///
+    /// # Errors
+    /// [`CallError::Access`] if it expired.
+    pub fn check_expiry(&self) -> Result<(), CallError> {
+        match self.good_until {
+            Some(until) if SystemTime::now() >= until => Err(AccessError::TokenExpired.into()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Returns whether the call is kept to one patient: then whose data it touches must be known, and checked.
+    pub fn is_of_one_patient(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| matches!(grant.reach(), Reach::Patient(..)))
     }
 
     /// Checks that the call may touch what belongs to `patient_id`.

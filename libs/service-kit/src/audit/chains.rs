@@ -1,17 +1,22 @@
 //! Audit chains in the database.
 
+use std::collections::BTreeSet;
+
 use neurotriage_audit::{
     self as chain, Anchor, Break, ChainId, Checkpoint, Event, Head, Mac, Row, Signer, Tenant,
     Verified, Verifier,
 };
-use neurotriage_domain::HospitalId;
+use neurotriage_domain::{HospitalId, InvalidId};
 use sea_orm::{
     AccessMode,
     ActiveValue::Set,
-    ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend,
-    EntityTrait as _, FromQueryResult as _, IsolationLevel, QueryFilter as _, QueryOrder as _,
-    QueryResult, QuerySelect as _, QueryTrait as _, Statement, TransactionTrait as _,
-    sea_query::{CommonTableExpression, LockType, OnConflict, Query, UpdateStatement},
+    ColumnTrait as _, Condition, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction,
+    DbBackend, EntityTrait as _, FromQueryResult as _, IsolationLevel, QueryFilter as _,
+    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Statement,
+    TransactionTrait as _,
+    sea_query::{
+        CommonTableExpression, Expr, ExprTrait as _, LockType, OnConflict, Query, UpdateStatement,
+    },
 };
 use time::OffsetDateTime;
 
@@ -91,9 +96,6 @@ pub(super) async fn append(
     chain: ChainId,
     events: &[Event],
 ) -> Result<(), AuditError> {
-    if events.is_empty() {
-        return Ok(());
-    }
     let head = lock_head(transaction, chain).await?;
     let (rows, head) = chain::append(&head, events, signer)
         .map_err(|error| AuditError::new("append audit entries", error))?;
@@ -219,16 +221,62 @@ fn unreadable(sequence: i64) -> Row {
     }
 }
 
-/// Returns the hospitals whose chains there are.
+/// Returns the hospitals whose audit there is, or a part of one: those that are registered, and those that heads or
+/// entries name.
 pub(super) async fn hospitals(db: &DatabaseConnection) -> Result<Vec<HospitalId>, AuditError> {
     const READ: &str = "read hospitals of audit";
-    let rows = hospital_row::Entity::find()
-        .order_by_asc(hospital_row::Column::HospitalId)
-        .all(db)
-        .await
-        .map_err(failed(READ))?;
-    let ids = rows.into_iter().map(|row| row.hospital_id.parse());
-    ids.collect::<Result<_, _>>().map_err(|error| AuditError::new(READ, error))
+    let across = tenant::begin_across(db).await.map_err(failed(READ))?;
+    let mut ids = BTreeSet::new();
+    for query in [
+        hospital_row::Entity::find()
+            .select_only()
+            .column(hospital_row::Column::HospitalId)
+            .into_query(),
+        head_row::Entity::find().select_only().column(head_row::Column::HospitalId).into_query(),
+        entry_row::Entity::find().select_only().column(entry_row::Column::HospitalId).into_query(),
+    ] {
+        let rows = across.query_all(query.clone().distinct()).await.map_err(failed(READ))?;
+        for row in rows {
+            let id: String = row.try_get_by_index(0).map_err(failed(READ))?;
+            ids.insert(id.parse().map_err(|error: InvalidId| AuditError::new(READ, error))?);
+        }
+    }
+    across.rollback().await.map_err(failed(READ))?;
+    Ok(ids.into_iter().collect())
+}
+
+/// Entries of a hospital that stand in no chain.
+pub(super) struct Stray {
+    pub(super) shard: i32,
+    pub(super) first: i64,
+    pub(super) last: i64,
+}
+
+/// Returns what stands outside of the chains of a hospital: no chain's verification meets it.
+pub(super) async fn strays(
+    db: &DatabaseConnection,
+    hospital_id: &HospitalId,
+) -> Result<Vec<Stray>, AuditError> {
+    const READ: &str = "read audit entries outside of the chains";
+    let snapshot = snapshot(db, hospital_id).await?;
+    let sequence = || Expr::col(entry_row::Column::Sequence);
+    let outside = Condition::any()
+        .add(entry_row::Column::Shard.lt(0))
+        .add(entry_row::Column::Shard.gte(i32::from(SHARDS)))
+        .add(entry_row::Column::Sequence.lt(1));
+    let query = entry_row::Entity::find()
+        .select_only()
+        .column(entry_row::Column::Shard)
+        .expr(sequence().min())
+        .expr(sequence().max())
+        .filter(entry_row::Column::HospitalId.eq(hospital_id.as_str()))
+        .filter(outside)
+        .group_by(entry_row::Column::Shard)
+        .order_by_asc(entry_row::Column::Shard)
+        .into_tuple::<(i32, i64, i64)>();
+    let found = query.all(&snapshot).await.map_err(failed(READ))?;
+    snapshot.rollback().await.map_err(failed("end snapshot"))?;
+    Ok(found.into_iter().map(|(shard, first, last)| Stray { shard, first, last }).collect())
 }
 
 /// Reads one chain of a hospital and says what is wrong with it. `anchors` are of checkpoints kept elsewhere.
@@ -315,6 +363,9 @@ pub(super) async fn checkpoint(
         .await
         .map_err(failed("read heads of audit chains"))?;
     snapshot.rollback().await.map_err(failed("end snapshot"))?;
+    if stored.len() != usize::from(SHARDS) {
+        return Err(AuditError::new(SIGN, "a head of the audit is gone; run verify-audit"));
+    }
     let mut heads = Vec::with_capacity(stored.len());
     for row in stored {
         let shard = u16::try_from(row.shard).map_err(|error| AuditError::new(SIGN, error))?;

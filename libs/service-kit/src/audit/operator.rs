@@ -34,8 +34,8 @@ pub enum OperatorError {
 pub struct ChainReport {
     /// Whose.
     pub hospital_id: HospitalId,
-    /// Which of the hospital's chains.
-    pub shard: u16,
+    /// Which of the hospital's chains; entries that stand in none name one that there is not.
+    pub shard: i32,
     /// Entries that were verified, or what is wrong.
     pub outcome: Result<u64, Break>,
 }
@@ -61,7 +61,8 @@ impl AuditReport {
     }
 }
 
-/// Verifies every chain of every hospital that has some, or that `checkpoints` (one a line) or `hospitals` name.
+/// Verifies every chain of every hospital that has some or a part of some, or that `checkpoints` (one a line) or
+/// `hospitals` name. A hospital whose audit was removed as a whole is known by those two alone.
 ///
 /// # Errors
 /// [`OperatorError`]; a broken chain is an answer.
@@ -88,6 +89,11 @@ pub async fn verify(
             let chain = ChainId { tenant: owner.clone(), shard };
             let outcome = chains::verify(db, &signer, &hospital_id, chain, anchors).await?;
             let outcome = outcome.map(|verified| verified.rows);
+            let shard = shard.into();
+            report.chains.push(ChainReport { hospital_id: hospital_id.clone(), shard, outcome });
+        }
+        for chains::Stray { shard, first, last } in chains::strays(db, &hospital_id).await? {
+            let outcome = Err(Break::Inserted { first, last });
             report.chains.push(ChainReport { hospital_id: hospital_id.clone(), shard, outcome });
         }
     }
@@ -126,7 +132,7 @@ pub async fn checkpoint(
     Ok(lines)
 }
 
-/// Returns the hospitals that have an audit: those that ever called.
+/// Returns the hospitals that have an audit or a part of one: those that ever called.
 ///
 /// # Errors
 /// [`OperatorError::Audit`].

@@ -56,7 +56,7 @@ impl Unit<'_> {
         self.note_outcome(action, kind, id, detail, Outcome::Done)
     }
 
-    fn note_outcome(
+    pub(super) fn note_outcome(
         &mut self,
         action: Action,
         kind: &'static str,
@@ -85,9 +85,12 @@ impl Unit<'_> {
     /// order of what was done to a patient can't be denied, and a fresh id if it is about several.
     ///
     /// # Errors
-    /// If the database does not answer or refuses: then nothing is stored, or, if the answer to the commit
-    /// was lost, all of it.
+    /// If nothing was noted, or the database does not answer or refuses: then nothing is stored, or, if the answer to
+    /// the commit was lost, all of it.
     pub async fn commit(self, operation: &'static str, about: Uuid) -> Result<(), AuditError> {
+        if self.events.is_empty() {
+            return Err(AuditError::new(operation, "nothing was noted for the audit"));
+        }
         let tenant = owner(&self.call.hospital_id)?;
         let chain = ChainId { tenant, shard: shard_of(&about, SHARDS) };
         chains::append(&self.transaction, &self.log.signer, chain, &self.events).await?;
@@ -107,7 +110,20 @@ impl Unit<'_> {
     ///
     /// Nothing may have been written before.
     pub async fn refuse<E: DomainError + From<AuditError>>(
+        self,
+        action: Action,
+        kind: &'static str,
+        id: Option<Uuid>,
+        error: E,
+    ) -> E {
+        let about = id.unwrap_or_else(Uuid::now_v7);
+        self.refuse_about(about, action, kind, id, error).await
+    }
+
+    /// As [`Unit::refuse`], in the chain of `about`, which the record belongs to.
+    pub async fn refuse_about<E: DomainError + From<AuditError>>(
         mut self,
+        about: Uuid,
         action: Action,
         kind: &'static str,
         id: Option<Uuid>,
@@ -116,7 +132,6 @@ impl Unit<'_> {
         let denied = error.code() == ErrorCode::PermissionDenied;
         let outcome = if denied { Outcome::Denied } else { Outcome::Failed };
         let detail = Detail::none().reason(error.reason());
-        let about = id.unwrap_or_else(Uuid::now_v7);
         let noted = match self.note_outcome(action, kind, id, detail, outcome) {
             Ok(()) => self.commit("commit audit of refusal", about).await,
             Err(error) => Err(error),

@@ -4,9 +4,11 @@ use neurotriage_domain::{InvalidId, Modality, PatientId, StudyId};
 use neurotriage_proto::{common::v1 as common, ingestion::v1 as pb};
 use uuid::Uuid;
 
-use crate::study::{
-    ACCESSION_CHARS_MAX, FILE_NAME_CHARS_MAX, Geometry, PreparedObject, StoredVolume, Study,
-    StudyError,
+use crate::{
+    error::StudyError,
+    study::{
+        ACCESSION_CHARS_MAX, FILE_NAME_CHARS_MAX, Geometry, PreparedObject, StoredVolume, Study,
+    },
 };
 
 fn invalid_id(field: &'static str) -> impl Fn(InvalidId) -> StudyError {

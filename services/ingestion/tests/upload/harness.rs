@@ -9,12 +9,14 @@ use neurotriage_ingestion::Dependencies;
 use neurotriage_proto::{
     common::v1::Modality,
     ingestion::v1::{
-        UploadChunk, UploadHeader, UploadStudyRequest,
+        Study, UploadChunk, UploadHeader, UploadStudyRequest,
         ingestion_service_client::IngestionServiceClient, upload_study_request::Content,
     },
 };
+use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::access::Access;
 use neurotriage_testkit::TestDb;
+use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Status, transport::Channel};
@@ -36,10 +38,36 @@ pub(crate) struct Harness {
     server: JoinHandle<anyhow::Result<()>>,
 }
 
+/// Keys that only tests have.
+pub(crate) const KEYS: &str = "seal:s1:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=\n\
+    audit:a1:active:QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpbXF1eX2A=";
+
+pub(crate) fn keyring() -> Keyring {
+    Keyring::parse(KEYS).expect("the keys of the tests")
+}
+
+/// Where a service keeps what it keeps.
+pub(crate) struct Place {
+    pub(crate) db: TestDb,
+    pub(crate) blobs: TempDir,
+}
+
+/// What a service is started with; by default, no tokens and keys of the tests.
+pub(crate) struct Start {
+    pub(crate) access: Option<Access>,
+    pub(crate) keyring: Keyring,
+    pub(crate) uploads_max: usize,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { access: None, keyring: keyring(), uploads_max: 4 }
+    }
+}
+
 /// Starts the service for this machine.
 pub(crate) async fn start(db: TestDb, uploads_max: usize) -> anyhow::Result<Harness> {
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    start_for(db, uploads_max, Access::development(loopback)?).await
+    start_at(Place::new(db)?, Start { uploads_max, ..Start::default() }).await
 }
 
 /// Starts the service for whom `access` lets in.
@@ -48,12 +76,25 @@ pub(crate) async fn start_for(
     uploads_max: usize,
     access: Access,
 ) -> anyhow::Result<Harness> {
-    let blobs = tempfile::tempdir()?;
-    let store = BlobStore::open(&format!("file://{}", blobs.path().display()))?;
+    let start = Start { access: Some(access), uploads_max, ..Start::default() };
+    start_at(Place::new(db)?, start).await
+}
+
+pub(crate) async fn start_at(place: Place, start: Start) -> anyhow::Result<Harness> {
+    let Place { db, blobs } = place;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address: SocketAddr = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let dependencies = Dependencies { access, db: db.service.clone(), blobs: store, uploads_max };
+    let dependencies = Dependencies {
+        access: match start.access {
+            Some(access) => access,
+            None => Access::development(address)?,
+        },
+        db: db.service.clone(),
+        blobs: BlobStore::open(&format!("file://{}", blobs.path().display()))?,
+        keyring: start.keyring,
+        uploads_max: start.uploads_max,
+    };
     let server = tokio::spawn(neurotriage_ingestion::run(
         listener,
         dependencies,
@@ -67,12 +108,27 @@ pub(crate) async fn start_for(
     Ok(Harness { client, channel, db, blobs, stop, server })
 }
 
+impl Place {
+    pub(crate) fn new(db: TestDb) -> anyhow::Result<Self> {
+        Ok(Self { db, blobs: tempfile::tempdir()? })
+    }
+}
+
 impl Harness {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.leave().await?.db.drop().await
+    }
+
+    /// Ends the service and leaves what it keeps.
+    pub(crate) async fn leave(self) -> anyhow::Result<Place> {
         drop((self.client, self.channel));
         let _ = self.stop.send(());
         self.server.await??;
-        self.db.drop().await
+        Ok(Place { db: self.db, blobs: self.blobs })
+    }
+
+    pub(crate) fn store(&self) -> &DatabaseConnection {
+        &self.db.db
     }
 
     pub(crate) fn stored_files(&self) -> usize {
@@ -90,8 +146,16 @@ impl Harness {
         &mut self,
         messages: Vec<UploadStudyRequest>,
     ) -> Result<String, Status> {
+        Ok(self.upload_whole(messages).await?.study_id)
+    }
+
+    /// Returns the study as it was answered.
+    pub(crate) async fn upload_whole(
+        &mut self,
+        messages: Vec<UploadStudyRequest>,
+    ) -> Result<Study, Status> {
         let response = self.client.upload_study(tokio_stream::iter(messages)).await?;
-        Ok(response.into_inner().study.expect("a study").study_id)
+        Ok(response.into_inner().study.expect("a study"))
     }
 }
 

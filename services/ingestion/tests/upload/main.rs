@@ -2,8 +2,12 @@
 
 #![allow(clippy::expect_used, reason = "a helper of a test that cannot go on ends the test")]
 
+mod audit;
 mod away;
+mod client;
 mod harness;
+mod names;
+mod stored;
 mod tenants;
 
 use neurotriage_migrations::ingestion::Migrator;
@@ -118,9 +122,14 @@ async fn a_bad_upload_is_named_and_leaves_nothing_behind() -> anyhow::Result<()>
         ("patient id", study(&Uuid::now_v7().to_string(), "x"), "INVALID_FIELDS", "patient_id"),
         ("request id", study("x", &patient), "INVALID_FIELDS", "request_id"),
         ("a modality short", missing, "INVALID_FIELDS", "t2"),
-        ("page", replaced(1, b"<html>login</html>".to_vec()), "INVALID_IMAGE", "case_t1.nii.gz"),
-        ("cut short", replaced(2, whole[..whole.len() / 2].to_vec()), "INVALID_IMAGE", "case_t1ce"),
-        ("other shape", replaced(3, head(1.0, (40, 44, 38))), "INVALID_IMAGE", "case_t2"),
+        ("page", replaced(1, b"<html>login</html>".to_vec()), "INVALID_IMAGE", "t1 volume"),
+        (
+            "cut short",
+            replaced(2, whole[..whole.len() / 2].to_vec()),
+            "INVALID_IMAGE",
+            "t1ce volume",
+        ),
+        ("other shape", replaced(3, head(1.0, (40, 44, 38))), "INVALID_IMAGE", "t2 volume"),
     ];
     for db in databases::<Migrator>().await? {
         let mut harness = start(db, 4).await?;
@@ -128,6 +137,7 @@ async fn a_bad_upload_is_named_and_leaves_nothing_behind() -> anyhow::Result<()>
             let status = harness.upload(messages).await.expect_err(case);
             assert_eq!(reason(&status), expected_reason, "case: {case}: {status}");
             assert!(status.message().contains(expected_text), "case: {case}: {status}");
+            assert!(!status.message().contains("case_"), "case: {case}: {status}");
             assert_eq!(harness.stored_files(), 0, "case: {case}");
         }
         let request = ListStudiesRequest { patient_id: patient.clone(), ..Default::default() };

@@ -3,68 +3,22 @@
 use neurotriage_domain::HospitalId;
 use neurotriage_ingestion::store::study_row;
 use neurotriage_migrations::ingestion::Migrator;
-use neurotriage_proto::{
-    common::v1::Modality,
-    ingestion::v1::{
-        DownloadVolumeRequest, GetStudyRequest, ListStudiesRequest,
-        ingestion_service_client::IngestionServiceClient,
-    },
-};
 use neurotriage_service_kit::tenant::{self, Mode};
-use neurotriage_testkit::{
-    TestDb, databases,
-    issuer::{Bearer, Issuer},
-};
+use neurotriage_testkit::{TestDb, databases, issuer::Issuer};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _,
 };
-use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
+use tonic::Code;
 use uuid::Uuid;
 
-use super::harness::{Harness, reason, start_for, study};
+use super::{
+    client::{client, download, get, list, refused, upload},
+    harness::start_for,
+};
 
 const A: &str = "north-lake";
 const B: &str = "south-lake";
-
-type Client = IngestionServiceClient<InterceptedService<Channel, Bearer>>;
-
-fn client(harness: &Harness, bearer: Bearer) -> Client {
-    IngestionServiceClient::with_interceptor(harness.channel.clone(), bearer)
-}
-
-async fn upload(client: &mut Client, request_id: &str, patient: &str) -> Result<String, Status> {
-    let messages = tokio_stream::iter(study(request_id, patient));
-    let answer = client.upload_study(messages).await?.into_inner();
-    Ok(answer.study.expect("a study").study_id)
-}
-
-async fn get(client: &mut Client, study_id: &str) -> Result<String, Status> {
-    let request = GetStudyRequest { study_id: study_id.to_owned() };
-    Ok(client.get_study(request).await?.into_inner().study.expect("a study").patient_id)
-}
-
-async fn list(client: &mut Client, patient_id: &str) -> Result<usize, Status> {
-    let request =
-        ListStudiesRequest { patient_id: patient_id.to_owned(), ..ListStudiesRequest::default() };
-    Ok(client.list_studies(request).await?.into_inner().studies.len())
-}
-
-async fn download(client: &mut Client, study_id: &str) -> Result<usize, Status> {
-    let modality = Modality::T1.into();
-    let request = DownloadVolumeRequest { study_id: study_id.to_owned(), modality };
-    let mut stream = client.download_volume(request).await?.into_inner();
-    let mut bytes = 0;
-    while let Some(message) = stream.message().await? {
-        bytes += message.data.len();
-    }
-    Ok(bytes)
-}
-
-fn refused<T>(result: Result<T, Status>, case: &str) -> (Code, String) {
-    let Err(status) = result else { panic!("case: {case}: not refused") };
-    (status.code(), reason(&status))
-}
 
 #[tokio::test]
 async fn a_hospital_reaches_nothing_of_another() -> anyhow::Result<()> {

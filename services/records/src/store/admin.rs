@@ -2,7 +2,10 @@
 
 use neurotriage_audit::{Action, Detail};
 use neurotriage_sealing::Keyring;
-use neurotriage_service_kit::audit::{self, Call, OperatorError};
+use neurotriage_service_kit::{
+    audit::{self, Call, OperatorError},
+    keyring::Rotated,
+};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseConnection, DatabaseTransaction, EntityTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::LockType,
@@ -38,15 +41,6 @@ pub enum RotateError {
     /// The audit does not verify, or the database failed.
     #[error(transparent)]
     Audit(#[from] OperatorError),
-}
-
-/// What a rotation did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rotated {
-    /// Rows that were looked at.
-    pub seen: u64,
-    /// Rows that were sealed and indexed again.
-    pub resealed: u64,
 }
 
 /// Seals and indexes again, with the active keys, every row that is not, and signs the heads of the audit again. May be
@@ -103,6 +97,7 @@ impl Rotation<'_> {
             SealedTable::Entry => self.entries(unit.transaction(), after).await?,
         };
         let last = rows.last().map(|row| row.id);
+        let before = rotated.resealed;
         for row in rows {
             rotated.seen += 1;
             if !self.needs_it(unit.transaction(), &row).await? {
@@ -114,7 +109,11 @@ impl Rotation<'_> {
             unit.note(Action::Reseal, kind, Some(row.id), Detail::none())?;
             rotated.resealed += 1;
         }
-        unit.commit("seal rows again", Uuid::now_v7()).await?;
+        if rotated.resealed > before {
+            unit.commit("seal rows again", Uuid::now_v7()).await?;
+        } else {
+            unit.roll_back().await?;
+        }
         Ok(last)
     }
 
@@ -200,9 +199,14 @@ impl Rotation<'_> {
         row: &Row,
     ) -> Result<Vec<SearchKey>, RecordsError> {
         // As it is: fields that this version does not know stay.
-        let content: serde_json::Value = self.store.vault.open(table, row.id, &row.content)?;
-        let sealed = self.store.vault.seal(table, row.id, &content)?;
-        let decode = |error| RecordsError::store("decode content", error);
+        let content: serde_json::Value =
+            self.store.vault.open(table, self.call.hospital_id.as_str(), row.id, &row.content)?;
+        let sealed =
+            self.store.vault.seal(table, self.call.hospital_id.as_str(), row.id, &content)?;
+        // The error may repeat content; it goes no further.
+        let decode = |_: serde_json::Error| {
+            RecordsError::store("decode content", "content is of another version")
+        };
         let keys = match (table, row.kind) {
             (SealedTable::Patient, _) => {
                 serde_json::from_value::<PatientDetails>(content).map_err(decode)?.search_keys()

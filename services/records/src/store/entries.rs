@@ -107,7 +107,12 @@ async fn insert<C: Content>(
         updated_at: Set(new.at),
         deleted_at: Set(None),
         erased_at: Set(None),
-        content: Set(Some(store.vault.seal(SealedTable::Entry, new.id, &new.content)?)),
+        content: Set(Some(store.vault.seal(
+            SealedTable::Entry,
+            unit.hospital(),
+            new.id,
+            &new.content,
+        )?)),
     };
     let record = (new.id, patient.patient_id);
     let found_by = tokens::rows(store, hospital, record, &new.content.search_keys())?;
@@ -321,6 +326,6 @@ fn open<C: Content>(
         patient_id: row.patient_id.into(),
         revision: u64::try_from(row.revision).map_err(|_| unknown(READ, "revision"))?,
         created_at: row.created_at,
-        content: store.vault.open(SealedTable::Entry, row.entry_id, content)?,
+        content: store.vault.open(SealedTable::Entry, &row.hospital_id, row.entry_id, content)?,
     })
 }

@@ -99,7 +99,12 @@ pub(super) async fn merge(
         revision: Set(kept_next),
         updated_at: Set(at),
         merged_patient_ids: Set(json!(merged)),
-        content: Set(Some(store.vault.seal(SealedTable::Patient, kept.patient_id, &details)?)),
+        content: Set(Some(store.vault.seal(
+            SealedTable::Patient,
+            unit.hospital(),
+            kept.patient_id,
+            &details,
+        )?)),
         ..Default::default()
     };
     patients::write(&unit, kept.patient_id, columns).await?;

@@ -115,7 +115,10 @@ async fn insert(
         merged_into: Set(None),
         merged_patient_ids: Set(serde_json::json!([])),
         content: Set(Some(
-            store.vault.seal(SealedTable::Patient, new.id, &new.content).map_err(other)?,
+            store
+                .vault
+                .seal(SealedTable::Patient, unit.hospital(), new.id, &new.content)
+                .map_err(other)?,
         )),
     };
     let patient_id = PatientId::from(new.id);
@@ -274,7 +277,12 @@ pub(super) async fn update(
     let columns = patient_row::ActiveModel {
         revision: Set(next),
         updated_at: Set(at),
-        content: Set(Some(store.vault.seal(SealedTable::Patient, id, &details)?)),
+        content: Set(Some(store.vault.seal(
+            SealedTable::Patient,
+            unit.hospital(),
+            id,
+            &details,
+        )?)),
         ..Default::default()
     };
     write(&unit, id, columns).await?;
@@ -530,7 +538,8 @@ pub(super) fn patient(
     row: &patient_row::Model,
 ) -> Result<Patient, RecordsError> {
     let content = row.content.as_deref().ok_or_else(|| unknown(READ, "content"))?;
-    let details = store.vault.open(SealedTable::Patient, row.patient_id, content)?;
+    let details =
+        store.vault.open(SealedTable::Patient, &row.hospital_id, row.patient_id, content)?;
     with_details(row, details)
 }
 

@@ -48,12 +48,12 @@ pub(super) enum SealedTable {
 }
 
 impl SealedTable {
-    fn place(self, row: Uuid) -> Place {
+    fn place(self, hospital: &str, row: Uuid) -> Place<'_> {
         let table = match self {
             Self::Patient => "patient",
             Self::Entry => "entry",
         };
-        Place { table, column: "content", row }
+        Place { tenant: hospital, table, column: "content", row }
     }
 }
 
@@ -87,22 +87,24 @@ impl Vault {
     pub(super) fn seal<C: Serialize>(
         &self,
         table: SealedTable,
+        hospital: &str,
         row: Uuid,
         content: &C,
     ) -> Result<String, RecordsError> {
-        let sealed = self.sealer.seal_json(&table.place(row), content);
+        let sealed = self.sealer.seal_json(&table.place(hospital, row), content);
         sealed.map(Sealed::into_string).map_err(|error| RecordsError::store("seal content", error))
     }
 
     pub(super) fn open<C: DeserializeOwned>(
         &self,
         table: SealedTable,
+        hospital: &str,
         row: Uuid,
         stored: &str,
     ) -> Result<C, RecordsError> {
         let sealed = Sealed::parse(stored.to_owned());
         sealed
-            .and_then(|sealed| self.sealer.open_json(&table.place(row), &sealed))
+            .and_then(|sealed| self.sealer.open_json(&table.place(hospital, row), &sealed))
             .map_err(|error| RecordsError::store("open content", error))
     }
 

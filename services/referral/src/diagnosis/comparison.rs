@@ -1,6 +1,7 @@
 //! Two studies of one patient, looked up and compared.
 
-use neurotriage_domain::{DiagnosisId, HospitalId, PatientId, SegmentationId};
+use neurotriage_domain::{DiagnosisId, PatientId, SegmentationId};
+use neurotriage_service_kit::audit::Call;
 use time::Date;
 
 use super::{Diagnoser, DiagnosisError, DiagnosisSources, DiagnosisStore};
@@ -50,7 +51,7 @@ struct Found {
 }
 
 impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
-    /// Compares two studies of one patient. Stores nothing.
+    /// Compares two studies of one patient. Stores nothing but that it did, in the audit.
     ///
     /// # Errors
     /// [`DiagnosisError::NotFound`], [`DiagnosisError::NotSegmented`] and
@@ -58,12 +59,12 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
     /// same study, or the later one of an earlier day; [`DiagnosisError::DifferentPatients`].
     pub async fn compare_studies(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         request: &ComparisonRequest,
     ) -> Result<StudyComparison, DiagnosisError> {
         let (earlier, later) = tokio::try_join!(
-            self.compared(hospital_id, request.earlier),
-            self.compared(hospital_id, request.later)
+            self.compared(call, request.earlier),
+            self.compared(call, request.later)
         )?;
         if earlier.patient_id != later.patient_id {
             return Err(DiagnosisError::DifferentPatients);
@@ -86,18 +87,15 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
                         days of both scans";
             DiagnosisError::field("later.acquired_on", text)
         })?;
+        let studies = [earlier.marking.study_id, later.marking.study_id];
+        self.store.note_comparison(call, patient_id, studies).await?;
         Ok(StudyComparison { patient_id, earlier, later, growth })
     }
 
-    async fn compared(
-        &self,
-        hospital_id: &HospitalId,
-        source: ComparedSource,
-    ) -> Result<Found, DiagnosisError> {
+    async fn compared(&self, call: &Call, source: ComparedSource) -> Result<Found, DiagnosisError> {
         match source {
             ComparedSource::Diagnosis(diagnosis_id) => {
-                let found = self.store.find_diagnosis(hospital_id, diagnosis_id).await?;
-                let diagnosis = found.ok_or(DiagnosisError::NotFound { diagnosis_id })?;
+                let diagnosis = self.store.find_diagnosis(call, diagnosis_id).await?;
                 Ok(Found {
                     patient_id: diagnosis.patient_id,
                     uploaded_on: day(diagnosis.origin.uploaded_at),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use neurotriage_domain::{DiagnosisId, DomainError, ErrorCode, FieldViolation};
+use neurotriage_service_kit::audit::{AuditError, CallError};
 use uuid::Uuid;
 
 use crate::assessment::AssessmentError;
@@ -26,10 +27,8 @@ pub enum DiagnosisError {
         request_id: Uuid,
     },
     /// Another model serves than was asked for.
-    #[error("model {found} serves, not {wanted}; promote {wanted} or leave model_id empty")]
+    #[error("model {found} serves, not the one asked for; promote that or leave model_id empty")]
     OtherModel {
-        /// The model asked for.
-        wanted: String,
         /// The model that serves.
         found: String,
     },
@@ -60,6 +59,18 @@ pub enum DiagnosisError {
     /// What an assessment and its sources refuse.
     #[error(transparent)]
     Assessment(#[from] AssessmentError),
+}
+
+impl From<AuditError> for DiagnosisError {
+    fn from(error: AuditError) -> Self {
+        Self::Assessment(error.into())
+    }
+}
+
+impl From<CallError> for DiagnosisError {
+    fn from(error: CallError) -> Self {
+        Self::Assessment(error.into())
+    }
 }
 
 impl DiagnosisError {
@@ -106,7 +117,7 @@ impl DomainError for DiagnosisError {
             Self::RequestReused { request_id }
             | Self::DeadlineExceeded { request_id }
             | Self::Vanished { request_id } => vec![("requestId", request_id.to_string())],
-            Self::OtherModel { found, .. } => vec![("servingModelId", found.clone())],
+            Self::OtherModel { found } => vec![("servingModelId", found.clone())],
             Self::Busy | Self::DifferentPatients => Vec::new(),
             Self::Assessment(error) => error.metadata(),
         }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use neurotriage_domain::{HospitalId, PatientId, SegmentationId};
+use neurotriage_domain::{PatientId, SegmentationId};
 use neurotriage_fhir::story::{
     Assessment as ToldAssessment, Hospital as ToldHospital, Referral, ReferralStatus, Segmentation,
     Story, Study, Verdict as ToldVerdict,
 };
+use neurotriage_service_kit::audit::Call;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -27,6 +28,8 @@ use crate::{
 const REPORTS_MAX: usize = 2_000;
 /// Most studies, assessments, segmentations and referrals of one story, each.
 const DERIVED_MAX: usize = 500;
+// Each is noted, and that they were searched, at once.
+const _: () = assert!(DERIVED_MAX < neurotriage_audit::EVENTS_MAX);
 /// Segmentations that are asked for at a time.
 const ASKED_MAX: usize = 8;
 
@@ -57,13 +60,25 @@ impl Parts {
         assessments: false,
         referrals: false,
     };
+
+    /// Returns the names of those that are wanted.
+    fn names(self) -> Vec<&'static str> {
+        let named = [
+            (self.symptoms, "symptoms"),
+            (self.notes, "notes"),
+            (self.imaging, "imaging"),
+            (self.assessments, "assessments"),
+            (self.referrals, "referrals"),
+        ];
+        named.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name).collect()
+    }
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ExportRequest {
-    /// Hospital that asks.
-    pub hospital_id: HospitalId,
+    /// Who asks.
+    pub call: Call,
     /// Whose story.
     pub patient_id: PatientId,
     /// Only what was stored then or later.
@@ -84,13 +99,17 @@ pub struct Exporter<S, L, U> {
 }
 
 impl<S: StoryStore + DirectoryStore, L: LifecycleStore, U: StorySources> Exporter<S, L, U> {
-    /// Returns the story that is asked for. What is not there is left out.
+    /// Returns the story that is asked for. What is not there is left out. That it leaves the system is noted when
+    /// this returns.
     ///
     /// # Errors
-    /// [`FhirError::PatientNotFound`]; [`FhirError::TooLarge`]; [`FhirError::Failed`] if a service is
-    /// away.
+    /// [`FhirError::PatientNotFound`]; [`FhirError::TooLarge`]; [`FhirError::Failed`] if the call may not touch the
+    /// patient, or a service is away.
     pub async fn story(&self, request: ExportRequest) -> Result<Story, FhirError> {
-        let ExportRequest { hospital_id, patient_id, from, parts } = request;
+        let ExportRequest { call, patient_id, from, parts } = request;
+        if let Err(error) = call.check_patient(patient_id) {
+            return Err(self.store.deny_export(&call, patient_id, error).await);
+        }
         let patient = self.sources.stored_patient(patient_id).await?;
         let patient_id = PatientId::from(patient.patient_id);
         // What other services and this one keep of merged patients keeps their ids.
@@ -114,15 +133,15 @@ impl<S: StoryStore + DirectoryStore, L: LifecycleStore, U: StorySources> Exporte
             story.studies = self.studies(patient_id, &all, derived).await?;
         }
         if parts.assessments {
-            let assessments = self.store.assessments_of(&hospital_id, &all, derived).await?;
-            story.segmentations =
-                self.segmentations(&hospital_id, &assessments, &all, derived).await?;
+            let assessments = self.store.assessments_of(&call, &all, derived).await?;
+            story.segmentations = self.segmentations(&call, &assessments, &all, derived).await?;
             story.assessments = assessments.into_iter().map(told_assessment).collect();
         }
         if parts.referrals {
-            story.referrals = self.referrals(&hospital_id, &all, derived).await?;
+            story.referrals = self.referrals(&call, &all, derived).await?;
             story.hospitals = self.hospitals(&story.referrals).await?;
         }
+        self.store.note_export(&call, patient_id, &parts.names()).await?;
         Ok(story)
     }
 
@@ -153,14 +172,14 @@ impl<S: StoryStore + DirectoryStore, L: LifecycleStore, U: StorySources> Exporte
 
     async fn segmentations(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         assessments: &[Assessment],
         all: &[PatientId],
         span: Span,
     ) -> Result<Vec<Segmentation>, FhirError> {
         let mut ids: BTreeSet<SegmentationId> =
             assessments.iter().map(|assessment| assessment.request.segmentation_id).collect();
-        ids.extend(self.store.segmentations_of(hospital_id, all, span).await?);
+        ids.extend(self.store.segmentations_of(call, all, span).await?);
         if ids.len() > span.max {
             return Err(FhirError::TooLarge { what: "segmentations" });
         }
@@ -174,20 +193,20 @@ impl<S: StoryStore + DirectoryStore, L: LifecycleStore, U: StorySources> Exporte
 
     async fn referrals(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         all: &[PatientId],
         span: Span,
     ) -> Result<Vec<Referral>, FhirError> {
-        let limit = u32::try_from(span.max + 1).unwrap_or(u32::MAX);
+        let limit = u32::try_from(span.max).unwrap_or(u32::MAX);
         let mut referrals = Vec::new();
         for patient_id in all {
             let listed = Listed::OfPatient(*patient_id);
-            let found = self.lifecycle.list(hospital_id, &listed, &[], None, limit).await?;
+            let (found, more) = self.lifecycle.list(call, &listed, &[], None, limit).await?;
             let new_enough = |(terms, _): &(Terms, Status)| {
                 span.from.is_none_or(|from| terms.created_at >= from)
             };
             referrals.extend(found.into_iter().filter(new_enough).map(told_referral));
-            if referrals.len() > span.max {
+            if more || referrals.len() > span.max {
                 return Err(FhirError::TooLarge { what: "referrals" });
             }
         }

@@ -13,18 +13,13 @@ use neurotriage_proto::referral::v1::{
     GetDiagnosisRequest, GetDiagnosisResponse, diagnose_response::Content,
     diagnosis_service_server::DiagnosisService,
 };
-use neurotriage_service_kit::{
-    access::{AccessError, InCurrentCaller as _},
-    deadline,
-    status::to_status,
-};
+use neurotriage_service_kit::{access::InCurrentCaller as _, deadline, status::to_status};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use super::{ERROR_DOMAIN, convert, is_kept_to_patient, reach};
-use crate::assessment::AssessmentError;
+use super::{ERROR_DOMAIN, call, convert, is_kept_to_patient};
 use crate::diagnosis::{Diagnoser, DiagnosisError, DiagnosisSources, DiagnosisStore, Progress};
 
 /// Messages that wait for a slow caller; progress beyond is left out.
@@ -43,12 +38,8 @@ impl<S, U> DiagnosisGrpc<S, U> {
     }
 }
 
-fn refuse(error: DiagnosisError) -> Status {
-    to_status(ERROR_DOMAIN, error)
-}
-
-fn deny(error: AccessError) -> Status {
-    refuse(AssessmentError::from(error).into())
+fn refuse(error: impl Into<DiagnosisError>) -> Status {
+    to_status(ERROR_DOMAIN, error.into())
 }
 
 #[tonic::async_trait]
@@ -61,12 +52,11 @@ impl<S: DiagnosisStore, U: DiagnosisSources> DiagnosisService for DiagnosisGrpc<
         request: Request<DiagnoseRequest>,
     ) -> Result<Response<Self::DiagnoseStream>, Status> {
         let time = deadline::of_caller(request.metadata());
-        let (grant, hospital_id) = reach(&request).map_err(deny)?;
+        let call = call(&request).map_err(refuse)?;
+        let is_kept_to_patient = is_kept_to_patient(&request).map_err(refuse)?;
         let request = convert::diagnosis_request(request.into_inner()).map_err(refuse)?;
-        if is_kept_to_patient(&grant) {
-            // Whose the study is, the diagnosis is: it refuses a report of another patient.
-            let patient_id = self.diagnoser.patient_of(request.study_id).await.map_err(refuse)?;
-            grant.check_patient(patient_id).map_err(deny)?;
+        if is_kept_to_patient {
+            self.diagnoser.check_patient(&call, request.study_id).await.map_err(refuse)?;
         }
         let (messages, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
         let diagnoser = Arc::clone(&self.diagnoser);
@@ -82,7 +72,7 @@ impl<S: DiagnosisStore, U: DiagnosisSources> DiagnosisService for DiagnosisGrpc<
                 }));
             };
             let outcome = tokio::select! {
-                outcome = diagnoser.diagnose(&hospital_id, &request, time, &watch) => outcome,
+                outcome = diagnoser.diagnose(&call, &request, time, &watch) => outcome,
                 () = messages.closed() => {
                     tracing::info!(request_id = %request.request_id, "caller of a diagnosis has gone");
                     return;
@@ -110,11 +100,10 @@ impl<S: DiagnosisStore, U: DiagnosisSources> DiagnosisService for DiagnosisGrpc<
         &self,
         request: Request<GetDiagnosisRequest>,
     ) -> Result<Response<GetDiagnosisResponse>, Status> {
-        let (grant, hospital_id) = reach(&request).map_err(deny)?;
+        let call = call(&request).map_err(refuse)?;
         let diagnosis_id =
             convert::diagnosis_id(&request.get_ref().diagnosis_id).map_err(refuse)?;
-        let answer = self.diagnoser.get(&hospital_id, diagnosis_id).await.map_err(refuse)?;
-        grant.check_patient(answer.diagnosis.patient_id).map_err(deny)?;
+        let answer = self.diagnoser.get(&call, diagnosis_id).await.map_err(refuse)?;
         let diagnosis = Some(convert::diagnosis(answer));
         Ok(Response::new(GetDiagnosisResponse { diagnosis }))
     }
@@ -124,11 +113,9 @@ impl<S: DiagnosisStore, U: DiagnosisSources> DiagnosisService for DiagnosisGrpc<
         &self,
         request: Request<CompareStudiesRequest>,
     ) -> Result<Response<CompareStudiesResponse>, Status> {
-        let (grant, hospital_id) = reach(&request).map_err(deny)?;
+        let call = call(&request).map_err(refuse)?;
         let request = convert::comparison_request(&request.into_inner()).map_err(refuse)?;
-        let comparison =
-            self.diagnoser.compare_studies(&hospital_id, &request).await.map_err(refuse)?;
-        grant.check_patient(comparison.patient_id).map_err(deny)?;
+        let comparison = self.diagnoser.compare_studies(&call, &request).await.map_err(refuse)?;
         let comparison = Some(convert::study_comparison(comparison));
         Ok(Response::new(CompareStudiesResponse { comparison }))
     }

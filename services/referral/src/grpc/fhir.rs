@@ -2,7 +2,6 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use neurotriage_domain::HospitalId;
 use neurotriage_fhir::bundle::BYTES_MAX;
 use neurotriage_proto::{
     CHUNK_BYTES_MAX,
@@ -13,9 +12,10 @@ use neurotriage_proto::{
 };
 use neurotriage_service_kit::{
     access::{
-        Grant, Identity,
+        Identity,
         scope::{Action, Context, Permission, Resource},
     },
+    audit::Call,
     deadline,
     status::to_status,
 };
@@ -28,7 +28,7 @@ use tokio::{
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::ERROR_DOMAIN;
+use super::{ERROR_DOMAIN, call};
 use crate::{
     directory::DirectoryStore,
     fhir::{
@@ -74,8 +74,8 @@ impl<S, L, U> FhirGrpc<S, L, U> {
     }
 }
 
-fn refuse(error: FhirError) -> Status {
-    to_status(ERROR_DOMAIN, error)
+fn refuse(error: impl Into<FhirError>) -> Status {
+    to_status(ERROR_DOMAIN, error.into())
 }
 
 /// Runs what takes long on a thread that serves nobody else.
@@ -113,11 +113,8 @@ where
         request: Request<ExportPatientRequest>,
     ) -> Result<Response<Self::ExportPatientStream>, Status> {
         let asked = deadline::of_caller(request.metadata());
-        let denied = |error| to_status(ERROR_DOMAIN, error);
-        let grant = Grant::of(request.extensions()).map_err(denied)?;
-        let hospital_id = grant.hospital_id().map_err(denied)?.clone();
-        let export = export_request(hospital_id, request.get_ref()).map_err(refuse)?;
-        grant.check_patient(export.patient_id).map_err(denied)?;
+        let call = call(&request).map_err(refuse)?;
+        let export = export_request(call, request.get_ref()).map_err(refuse)?;
         let Ok(slot) = Arc::clone(&self.exports).try_acquire_owned() else {
             return Err(refuse(FhirError::ExportsBusy));
         };
@@ -141,9 +138,8 @@ where
         request: Request<Streaming<ImportBundleRequest>>,
     ) -> Result<Response<ImportBundleResponse>, Status> {
         let asked = deadline::of_caller(request.metadata());
-        let tenant = Grant::of(request.extensions())
-            .and_then(|grant| grant.hospital_id().cloned())
-            .map_err(|error| to_status(ERROR_DOMAIN, error))?;
+        // Patients and what is told of them the records service writes and notes; the directory is no patient's.
+        let tenant = call(&request).map_err(refuse)?.hospital_id;
         let may_change_hospitals =
             request.extensions().get::<Identity>().is_some_and(may_change_hospitals);
         let Ok(_slot) = self.imports.try_acquire() else {
@@ -214,10 +210,7 @@ fn may_change_hospitals(identity: &Identity) -> bool {
     })
 }
 
-fn export_request(
-    hospital_id: HospitalId,
-    request: &ExportPatientRequest,
-) -> Result<ExportRequest, FhirError> {
+fn export_request(call: Call, request: &ExportPatientRequest) -> Result<ExportRequest, FhirError> {
     let patient_id =
         request.patient_id.parse().map_err(|_| FhirError::field("patient_id", "a UUID"))?;
     let from = match &request.created_from {
@@ -241,7 +234,7 @@ fn export_request(
             }
         }
     }
-    Ok(ExportRequest { hospital_id, patient_id, from, parts })
+    Ok(ExportRequest { call, patient_id, from, parts })
 }
 
 async fn receive(mut stream: Streaming<ImportBundleRequest>) -> Result<(bool, Vec<u8>), Status> {
@@ -344,6 +337,7 @@ mod tests {
             patient_id: None,
             scopes: Scopes::parse(scopes),
             purpose_of_use: None,
+            good_until: None,
         };
         // (scopes, whether they may)
         let table = [

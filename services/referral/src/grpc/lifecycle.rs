@@ -12,13 +12,10 @@ use neurotriage_proto::referral::v1::{
     ReleaseDeadLetterRequest, ReleaseDeadLetterResponse, WatchEventsRequest, WatchEventsResponse,
     referral_lifecycle_service_server::ReferralLifecycleService,
 };
-use neurotriage_service_kit::{
-    access::{AccessError, Caller},
-    status::to_status,
-};
+use neurotriage_service_kit::{access::Caller, audit::CallError, status::to_status};
 use tonic::{Request, Response, Status};
 
-use super::{ERROR_DOMAIN, is_kept_to_patient, reach};
+use super::{ERROR_DOMAIN, call};
 use crate::lifecycle::{
     Lifecycle, LifecycleError, Party, event::EventEnvelope, store::LifecycleStore,
 };
@@ -40,11 +37,10 @@ fn refuse(error: impl Into<LifecycleError>) -> Status {
     to_status(ERROR_DOMAIN, error.into())
 }
 
-/// Returns the hospital that calls. Without a token the caller is this machine's developer, who plays every receiver.
-fn party<T>(request: &Request<T>) -> Result<Party, AccessError> {
-    let (_, hospital_id) = reach(request)?;
+/// Returns who calls. Without a token that is this machine's developer, who plays every receiver.
+fn party<T>(request: &Request<T>) -> Result<Party, CallError> {
     let plays_receivers = request.extensions().get::<Caller>().is_none();
-    Ok(Party { hospital_id, plays_receivers })
+    Ok(Party { call: call(request)?, plays_receivers })
 }
 
 #[tonic::async_trait]
@@ -57,14 +53,9 @@ impl<S: LifecycleStore> ReferralLifecycleService for LifecycleGrpc<S> {
         &self,
         request: Request<CreateReferralRequest>,
     ) -> Result<Response<CreateReferralResponse>, Status> {
-        let (grant, hospital_id) = reach(&request).map_err(refuse)?;
+        let call = call(&request).map_err(refuse)?;
         let draft = convert::draft(&request.into_inner()).map_err(refuse)?;
-        if is_kept_to_patient(&grant) {
-            let assessment_id = draft.assessment_id;
-            let whose = self.lifecycle.patient_of_assessment(&hospital_id, assessment_id).await;
-            grant.check_patient(whose.map_err(refuse)?).map_err(refuse)?;
-        }
-        let referral = self.lifecycle.create(&hospital_id, draft).await.map_err(refuse)?;
+        let referral = self.lifecycle.create(&call, draft).await.map_err(refuse)?;
         let (terms, status) = (referral.terms(), referral.status());
         tracing::info!(referral_id = %terms.referral_id, "referral created");
         let referral = Some(convert::referral(terms, status));
@@ -76,13 +67,8 @@ impl<S: LifecycleStore> ReferralLifecycleService for LifecycleGrpc<S> {
         &self,
         request: Request<MoveReferralRequest>,
     ) -> Result<Response<MoveReferralResponse>, Status> {
-        let (grant, _) = reach(&request).map_err(refuse)?;
         let party = party(&request).map_err(refuse)?;
         let request = convert::move_request(&request.into_inner()).map_err(refuse)?;
-        if is_kept_to_patient(&grant) {
-            let referral = self.lifecycle.get(&party.hospital_id, request.referral_id).await;
-            grant.check_patient(referral.map_err(refuse)?.terms().patient_id).map_err(refuse)?;
-        }
         let (referral, event) = self.lifecycle.make_move(&party, request).await.map_err(refuse)?;
         let event = EventEnvelope::from(&event);
         tracing::info!(
@@ -102,19 +88,17 @@ impl<S: LifecycleStore> ReferralLifecycleService for LifecycleGrpc<S> {
         &self,
         request: Request<GetReferralRequest>,
     ) -> Result<Response<GetReferralResponse>, Status> {
-        let (grant, hospital_id) = reach(&request).map_err(refuse)?;
         let party = party(&request).map_err(refuse)?;
         let request = request.into_inner();
         let referral_id = convert::referral_id(&request.referral_id).map_err(refuse)?;
         let (referral, legal) = match convert::role(request.role).map_err(refuse)? {
             Some(role) => self.lifecycle.get_with_moves(&party, referral_id, role).await,
             None => {
-                let found = self.lifecycle.get(&hospital_id, referral_id).await;
+                let found = self.lifecycle.get(&party.call, referral_id).await;
                 found.map(|referral| (referral, Vec::new()))
             }
         }
         .map_err(refuse)?;
-        grant.check_patient(referral.terms().patient_id).map_err(refuse)?;
         Ok(Response::new(GetReferralResponse {
             referral: Some(convert::referral(referral.terms(), referral.status())),
             legal_moves: legal.into_iter().map(|kind| convert::move_kind(kind).into()).collect(),
@@ -126,11 +110,11 @@ impl<S: LifecycleStore> ReferralLifecycleService for LifecycleGrpc<S> {
         &self,
         request: Request<ListReferralsRequest>,
     ) -> Result<Response<ListReferralsResponse>, Status> {
-        let (_, hospital_id) = reach(&request).map_err(refuse)?;
+        let call = call(&request).map_err(refuse)?;
         let page = convert::referrals_page(&request.into_inner()).map_err(refuse)?;
         let (referrals, more) = self
             .lifecycle
-            .list(&hospital_id, &page.listed, &page.states, page.before, page.limit)
+            .list(&call, &page.listed, &page.states, page.before, page.limit)
             .await
             .map_err(refuse)?;
         let last = referrals.last().filter(|_| more);
@@ -146,11 +130,11 @@ impl<S: LifecycleStore> ReferralLifecycleService for LifecycleGrpc<S> {
         &self,
         request: Request<ListEventsRequest>,
     ) -> Result<Response<ListEventsResponse>, Status> {
-        let (_, hospital_id) = reach(&request).map_err(refuse)?;
+        let call = call(&request).map_err(refuse)?;
         let page = convert::events_page(&request.into_inner()).map_err(refuse)?;
         let (events, more) = self
             .lifecycle
-            .events(&hospital_id, page.referral_id, page.after_sequence, page.limit)
+            .events(&call, page.referral_id, page.after_sequence, page.limit)
             .await
             .map_err(refuse)?;
         let last = events.last().filter(|_| more);
@@ -164,9 +148,9 @@ impl<S: LifecycleStore> ReferralLifecycleService for LifecycleGrpc<S> {
         &self,
         request: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
-        let (_, hospital_id) = reach(&request).map_err(refuse)?;
+        let call = call(&request).map_err(refuse)?;
         let watched = convert::watched(request.into_inner()).map_err(refuse)?;
-        let watch = self.lifecycle.watch(&hospital_id, watched).await.map_err(refuse)?;
+        let watch = self.lifecycle.watch(&call, watched).await.map_err(refuse)?;
         let events = stream::try_unfold(watch, |mut watch| async move {
             let event = watch.next().await?;
             Ok::<_, LifecycleError>(Some((event, watch)))
@@ -182,11 +166,11 @@ impl<S: LifecycleStore> ReferralLifecycleService for LifecycleGrpc<S> {
         &self,
         request: Request<ListDeadLettersRequest>,
     ) -> Result<Response<ListDeadLettersResponse>, Status> {
-        let (_, hospital_id) = reach(&request).map_err(refuse)?;
+        let call = call(&request).map_err(refuse)?;
         let page = convert::dead_letters_page(&request.into_inner()).map_err(refuse)?;
         let (letters, more) = self
             .lifecycle
-            .dead_letters(&hospital_id, page.hospital_id.as_ref(), page.after, page.limit)
+            .dead_letters(&call, page.hospital_id.as_ref(), page.after, page.limit)
             .await
             .map_err(refuse)?;
         let last = letters.last().filter(|_| more);
@@ -200,9 +184,9 @@ impl<S: LifecycleStore> ReferralLifecycleService for LifecycleGrpc<S> {
         &self,
         request: Request<ReleaseDeadLetterRequest>,
     ) -> Result<Response<ReleaseDeadLetterResponse>, Status> {
-        let (_, hospital_id) = reach(&request).map_err(refuse)?;
+        let call = call(&request).map_err(refuse)?;
         let request = convert::release_request(&request.into_inner()).map_err(refuse)?;
-        let posted = self.lifecycle.release(&hospital_id, request).await.map_err(refuse)?;
+        let posted = self.lifecycle.release(&call, request).await.map_err(refuse)?;
         tracing::info!(
             event_id = %posted.event.event_id,
             release = %request.release,

@@ -5,9 +5,8 @@ use std::{error::Error, time::Duration};
 use neurotriage_domain::{
     AssessmentId, DomainError, ErrorCode, EventId, FieldViolation, HospitalId, ReferralId,
 };
+use neurotriage_service_kit::audit::{AuditError, CallError};
 use uuid::Uuid;
-
-use neurotriage_service_kit::access::AccessError;
 
 use super::referral::{MoveError, Role};
 
@@ -94,9 +93,9 @@ pub enum LifecycleError {
         /// As whom the caller would act.
         role: Role,
     },
-    /// The caller may not touch it.
+    /// The call can't be answered for.
     #[error(transparent)]
-    Access(#[from] AccessError),
+    Call(#[from] CallError),
     /// The database does not answer; `operation` says what was tried.
     #[error("database does not answer; try again")]
     Unavailable {
@@ -123,6 +122,17 @@ fn list(violations: &[FieldViolation]) -> String {
     parts.join("; ")
 }
 
+impl From<AuditError> for LifecycleError {
+    fn from(error: AuditError) -> Self {
+        let AuditError { operation, source, is_away } = error;
+        if is_away {
+            Self::Unavailable { operation, source }
+        } else {
+            Self::Store { operation, source }
+        }
+    }
+}
+
 impl LifecycleError {
     /// Returns the error for one wrong field.
     pub fn field(field: &str, description: impl Into<String>) -> Self {
@@ -144,7 +154,7 @@ impl DomainError for LifecycleError {
             Self::Move(error) => error.code(),
             Self::TooManyWatchers { .. } | Self::WatchOverrun => ErrorCode::ResourceExhausted,
             Self::OtherSide { .. } => ErrorCode::PermissionDenied,
-            Self::Access(error) => error.code(),
+            Self::Call(error) => error.code(),
             Self::Contended { .. } | Self::Stopping | Self::Unavailable { .. } => {
                 ErrorCode::Unavailable
             }
@@ -169,7 +179,7 @@ impl DomainError for LifecycleError {
             Self::WatchOverrun => "WATCH_OVERRUN",
             Self::Stopping => "SHUTTING_DOWN",
             Self::OtherSide { .. } => "NOT_PARTY",
-            Self::Access(error) => error.reason(),
+            Self::Call(error) => error.reason(),
             Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
         }
@@ -182,7 +192,7 @@ impl DomainError for LifecycleError {
             | Self::OtherSide { referral_id, .. } => {
                 vec![("referralId", referral_id.to_string())]
             }
-            Self::Access(error) => error.metadata(),
+            Self::Call(error) => error.metadata(),
             Self::AssessmentNotFound { assessment_id } => {
                 vec![("assessmentId", assessment_id.to_string())]
             }
@@ -221,7 +231,7 @@ impl DomainError for LifecycleError {
             | Self::WatchOverrun
             | Self::Stopping
             | Self::OtherSide { .. }
-            | Self::Access(_)
+            | Self::Call(_)
             | Self::Unavailable { .. }
             | Self::Store { .. } => &[],
         }

@@ -9,7 +9,7 @@ use neurotriage_domain::{EventId, ReferralId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::lifecycle::referral::{Change, Event, MoveKind, Role, names};
+use crate::lifecycle::referral::{Change, Event, MoveKind, Role, State, names};
 
 /// Version of the JSON form. New members may come without a new version; readers skip what they do
 /// not know.
@@ -47,8 +47,15 @@ names! {
 impl EventKind {
     /// Returns the kind of `change`.
     pub fn of(change: &Change) -> Self {
-        let Change::Moved { from, action, to } = change else { return Self::Drafted };
-        match action.kind() {
+        match change {
+            Change::Drafted => Self::Drafted,
+            Change::Moved { from, action, to } => Self::of_move(action.kind(), *from, *to),
+        }
+    }
+
+    /// Returns the kind of a move.
+    pub fn of_move(kind: MoveKind, from: State, to: State) -> Self {
+        match kind {
             MoveKind::Request => Self::Requested,
             MoveKind::Receive => Self::Received,
             MoveKind::Accept => Self::Accepted,

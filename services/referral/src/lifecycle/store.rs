@@ -3,13 +3,13 @@
 use std::future::Future;
 
 use neurotriage_domain::{AssessmentId, EventId, HospitalId, PatientId, ReferralId};
+use neurotriage_service_kit::audit::Call;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{
-    LifecycleError,
+    Draft, LifecycleError, ReleaseRequest,
     event::EventEnvelope,
-    outbox::{Cause, Letter, Outcome, Policy, Release, Row},
+    outbox::{Cause, Letter, Outcome, Policy, Row},
     referral::{ActorId, Event, Referral, State, Status, Terms},
 };
 
@@ -66,6 +66,8 @@ pub struct DeadLetter {
 pub struct Posted {
     /// Its row.
     pub row: Row,
+    /// Where it goes.
+    pub hospital_id: HospitalId,
     /// The event.
     pub event: EventEnvelope,
     /// Later events of its referral that are to be delivered.
@@ -81,16 +83,33 @@ pub struct Due {
     pub sender_hospital_id: HospitalId,
 }
 
+/// What becomes of a referral that is to be moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The referral after the move.
+    pub referral: Referral,
+    /// What the move left.
+    pub event: Event,
+    /// The same request moved it before: nothing is stored.
+    pub is_repeated: bool,
+    /// What its receiver is told; stored with the event.
+    pub letter: Option<Letter>,
+}
+
 /// Where referrals, their events and the outbox are kept.
 ///
-/// `hospital_id` is the hospital that asks. It sees what it refers and what was sent to it, and knows nothing of the rest.
+/// The hospital that calls sees what it refers and what was sent to it, and knows nothing of the rest. Every answer is in
+/// the audit of that hospital, and what it was refused too.
 pub trait LifecycleStore: Clone + Send + Sync + 'static {
-    /// Returns whom an assessment is of; `None` if there is no such assessment.
+    /// Returns whom an assessment is of, to refer them.
+    ///
+    /// # Errors
+    /// [`LifecycleError::AssessmentNotFound`]; [`LifecycleError::Call`]; [`LifecycleError::Store`].
     fn patient_of_assessment(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         assessment_id: AssessmentId,
-    ) -> impl Future<Output = Result<Option<PatientId>, LifecycleError>> + Send;
+    ) -> impl Future<Output = Result<PatientId, LifecycleError>> + Send;
 
     /// Returns whether a hospital takes referrals; `None` if there is no such hospital.
     fn hospital_accepts(
@@ -98,49 +117,84 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
         hospital_id: &HospitalId,
     ) -> impl Future<Output = Result<Option<bool>, LifecycleError>> + Send;
 
-    /// Stores a draft of its sender and its event. Returns false if its request already made a referral.
+    /// Returns once more what the request of a draft made; `None` if it made nothing.
+    ///
+    /// # Errors
+    /// [`LifecycleError::RequestReused`]; [`LifecycleError::Call`]; [`LifecycleError::Store`].
+    fn find_by_request(
+        &self,
+        call: &Call,
+        draft: &Draft,
+    ) -> impl Future<Output = Result<Option<Referral>, LifecycleError>> + Send;
+
+    /// Stores a draft of the hospital that calls, and its event. Returns false if its request already made a
+    /// referral.
     fn insert(
         &self,
+        call: &Call,
         draft: &Referral,
         event: &Event,
     ) -> impl Future<Output = Result<bool, LifecycleError>> + Send;
 
-    /// Stores what [`Referral::apply`] returned: the referral, the event, and the letter in the
-    /// outbox, or none of them. Returns false, and stores nothing, if the referral has moved.
-    fn commit(
+    /// Does to a referral what `decide` says, and returns that; `None`, and nothing is stored, if the referral moved
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// What `decide` returns; [`LifecycleError::NotFound`]; [`LifecycleError::Call`]; [`LifecycleError::Store`].
+    fn change(
         &self,
-        hospital_id: &HospitalId,
-        referral: &Referral,
-        event: &Event,
-        letter: Option<&Letter>,
-    ) -> impl Future<Output = Result<bool, LifecycleError>> + Send;
+        call: &Call,
+        referral_id: ReferralId,
+        decide: impl Fn(&Referral) -> Result<Decision, LifecycleError> + Send + Sync,
+    ) -> impl Future<Output = Result<Option<Decision>, LifecycleError>> + Send;
 
-    /// Returns a referral with its history; `None` if there is none.
+    /// Returns a referral with its history, if `check` has nothing against it.
+    ///
+    /// # Errors
+    /// What `check` returns; [`LifecycleError::NotFound`]; [`LifecycleError::Call`]; [`LifecycleError::Store`].
     fn find(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         referral_id: ReferralId,
-    ) -> impl Future<Output = Result<Option<Referral>, LifecycleError>> + Send;
-
-    /// Returns the referral that a request of the hospital created; `None` if it created none.
-    fn find_by_request(
-        &self,
-        hospital_id: &HospitalId,
-        request_id: Uuid,
-    ) -> impl Future<Output = Result<Option<Referral>, LifecycleError>> + Send;
+        check: impl Fn(&Terms) -> Result<(), LifecycleError> + Send + Sync,
+    ) -> impl Future<Output = Result<Referral, LifecycleError>> + Send;
 
     /// Returns at most `limit` referrals in one of `states` (all if empty), newest first, those
-    /// older than `before`.
+    /// older than `before`, and whether there are more.
     fn list(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         listed: &Listed,
         states: &[State],
         before: Option<ReferralId>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<(Terms, Status)>, LifecycleError>> + Send;
+    ) -> impl Future<Output = Result<(Vec<(Terms, Status)>, bool), LifecycleError>> + Send;
 
-    /// Returns at most `limit` events of a referral after number `after_sequence`, in order.
+    /// Returns at most `limit` events of a referral after number `after_sequence`, in order, and whether there are
+    /// more.
+    ///
+    /// # Errors
+    /// [`LifecycleError::NotFound`]; [`LifecycleError::Store`].
+    fn list_events(
+        &self,
+        call: &Call,
+        referral_id: ReferralId,
+        after_sequence: u64,
+        limit: u32,
+    ) -> impl Future<Output = Result<(Vec<EventEnvelope>, bool), LifecycleError>> + Send;
+
+    /// Notes that events are watched: of one referral, or of those to a hospital.
+    ///
+    /// # Errors
+    /// [`LifecycleError::NotFound`]; [`LifecycleError::Store`].
+    fn begin_watch(
+        &self,
+        call: &Call,
+        referral_id: Option<ReferralId>,
+    ) -> impl Future<Output = Result<(), LifecycleError>> + Send;
+
+    /// Returns at most `limit` events of a referral after number `after_sequence`, in order, to who watches and was
+    /// noted when that began.
     fn events(
         &self,
         hospital_id: &HospitalId,
@@ -150,7 +204,8 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<EventEnvelope>, LifecycleError>> + Send;
 
     /// Returns at most `limit` events that concern `receiver`, by time and then in the order of each
-    /// referral: those that occurred at `since` or later and stand after `after`.
+    /// referral: those that occurred at `since` or later and stand after `after`. As [`LifecycleStore::events`] to
+    /// who watches.
     fn events_of_hospital(
         &self,
         hospital_id: &HospitalId,
@@ -169,35 +224,26 @@ pub trait LifecycleStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Due>, LifecycleError>> + Send;
 
     /// Returns at most `limit` dead letters, to `receiver` alone if it is given, longest dead first, those after
-    /// `after`.
+    /// `after`, and whether there are more.
     fn dead_letters(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         receiver: Option<&HospitalId>,
         after: Option<DeadPlace>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<DeadLetter>, LifecycleError>> + Send;
+    ) -> impl Future<Output = Result<(Vec<DeadLetter>, bool), LifecycleError>> + Send;
 
-    /// Returns an event in the outbox; `None` if it is not there.
-    fn posted(
-        &self,
-        hospital_id: &HospitalId,
-        event_id: EventId,
-    ) -> impl Future<Output = Result<Option<Posted>, LifecycleError>> + Send;
-
-    /// Releases the dead letter that was given up at `dead_at`. Returns false if another operator
+    /// Releases a dead letter, unless that was done already. Returns it as it was before; `None` if another operator
     /// was faster.
     ///
     /// # Errors
-    /// [`LifecycleError::NotDead`]; [`LifecycleError::Store`].
+    /// [`LifecycleError::EventNotFound`]; [`LifecycleError::NotDead`]; [`LifecycleError::Store`].
     fn release(
         &self,
-        hospital_id: &HospitalId,
-        row: &Row,
-        release: Release,
-        dead_at: OffsetDateTime,
+        call: &Call,
+        request: &ReleaseRequest,
         now: OffsetDateTime,
-    ) -> impl Future<Output = Result<bool, LifecycleError>> + Send;
+    ) -> impl Future<Output = Result<Option<Posted>, LifecycleError>> + Send;
 }
 
 /// Where workers find what to deliver, whatever hospital it goes to. What they write, they write in the name of that

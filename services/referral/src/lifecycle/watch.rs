@@ -9,6 +9,7 @@ use std::{
 };
 
 use neurotriage_domain::{HospitalId, ReferralId};
+use neurotriage_service_kit::audit::Call;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +65,7 @@ type Sent = HashMap<ReferralId, (u64, OffsetDateTime)>;
 #[derive(Debug)]
 pub struct Watch<S> {
     store: S,
-    watcher: HospitalId,
+    call: Call,
     cursor: Cursor,
     ready: VecDeque<EventEnvelope>,
     listener: Listener,
@@ -76,7 +77,7 @@ impl<S: LifecycleStore> Watch<S> {
     /// Begins a watch of a hospital. `listener` must have been made before.
     pub(super) async fn begin(
         store: S,
-        watcher: HospitalId,
+        call: Call,
         watched: Watched,
         listener: Listener,
         stop: CancellationToken,
@@ -90,25 +91,26 @@ impl<S: LifecycleStore> Watch<S> {
                 let looked_at = OffsetDateTime::now_utc();
                 let mut sent = Sent::new();
                 // What is there already counts as sent.
-                let of = [&watcher, &hospital_id];
+                let of = [&call.hospital_id, &hospital_id];
                 while !look(&store, of, looked_at, &mut sent, &mut VecDeque::new()).await? {}
                 Cursor::Hospital { hospital_id, looked_at, sent }
             }
         };
         let ready = VecDeque::new();
-        Ok(Self { store, watcher, cursor, ready, listener, stop, _place: place })
+        Ok(Self { store, call, cursor, ready, listener, stop, _place: place })
     }
 
     /// Returns the next event, once there is one. May be dropped and called again.
     ///
     /// # Errors
     /// [`LifecycleError::Stopping`] when the service ends; [`LifecycleError::WatchOverrun`];
-    /// [`LifecycleError::Store`]. The watch is then over.
+    /// [`LifecycleError::Call`] when the caller's token expires; [`LifecycleError::Store`]. The watch is then over.
     pub async fn next(&mut self) -> Result<EventEnvelope, LifecycleError> {
         loop {
             if self.stop.is_cancelled() {
                 return Err(LifecycleError::Stopping);
             }
+            self.call.check_expiry()?;
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);
             }
@@ -128,8 +130,10 @@ impl<S: LifecycleStore> Watch<S> {
     async fn look(&mut self) -> Result<(), LifecycleError> {
         match &mut self.cursor {
             Cursor::Referral { referral_id, after_sequence } => {
-                let events =
-                    self.store.events(&self.watcher, *referral_id, *after_sequence, PAGE).await?;
+                let events = self
+                    .store
+                    .events(&self.call.hospital_id, *referral_id, *after_sequence, PAGE)
+                    .await?;
                 if let Some(last) = events.last() {
                     *after_sequence = last.sequence;
                 }
@@ -137,7 +141,7 @@ impl<S: LifecycleStore> Watch<S> {
             }
             Cursor::Hospital { hospital_id, looked_at, sent } => {
                 let now = OffsetDateTime::now_utc();
-                let of = [&self.watcher, &*hospital_id];
+                let of = [&self.call.hospital_id, &*hospital_id];
                 if look(&self.store, of, *looked_at, sent, &mut self.ready).await? {
                     *looked_at = now;
                 }

@@ -97,7 +97,7 @@ impl SqlReferralStore {
 
     async fn directory_revision(&self) -> Result<u64, StoreError> {
         let row = directory_row::Entity::find_by_id(DIRECTORY_ID)
-            .one(&self.db)
+            .one(&self.ledger.db)
             .await
             .map_err(failed("read directory revision"))?
             .ok_or_else(|| failed("read directory revision")(MissingRow))?;
@@ -138,7 +138,7 @@ impl DirectoryStore for SqlReferralStore {
         // reader sees the new revision and reads again.
         let rows = hospital_row::Entity::find()
             .order_by_asc(hospital_row::Column::HospitalId)
-            .all(&self.db)
+            .all(&self.ledger.db)
             .await
             .map_err(failed("read hospitals"))?;
         let hospitals = rows.into_iter().map(hospital_from_row).collect::<Result<_, _>>()?;
@@ -150,7 +150,7 @@ impl DirectoryStore for SqlReferralStore {
     async fn write(&self, revision: u64, hospitals: Vec<Hospital>) -> Result<Written, StoreError> {
         let before = i64::try_from(revision).map_err(failed("encode directory revision"))?;
         let rows = hospitals.iter().map(row_of_hospital).collect::<Result<Vec<_>, _>>()?;
-        let transaction = self.db.begin().await.map_err(failed("begin import"))?;
+        let transaction = self.ledger.db.begin().await.map_err(failed("begin import"))?;
         let counted = directory_row::Entity::update_many()
             .col_expr(directory_row::Column::Revision, Expr::value(before + 1))
             .filter(directory_row::Column::DirectoryId.eq(DIRECTORY_ID))

@@ -1,41 +1,43 @@
 //! Referrals, their events and the outbox in a database: PostgreSQL or SQLite.
 
+mod events;
 mod outbox;
 mod rows;
 
 use std::error::Error;
 
-use neurotriage_domain::{AssessmentId, EventId, HospitalId, PatientId, ReferralId};
+use neurotriage_audit::{Action, Detail};
+use neurotriage_domain::{AssessmentId, HospitalId, PatientId, ReferralId};
 use neurotriage_service_kit::{
+    audit::{Call, Unit},
     database::is_away,
     tenant::{self, Mode},
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, SqlErr,
-    sea_query::{Expr, ExprTrait as _, Query, SelectStatement},
+    ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, SqlErr,
+    sea_query::{Query, SelectStatement},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use self::rows::{event_row, outbox_row, referral_row};
-use super::{assessment_row, hospital_row};
+pub use self::rows::{event_row, outbox_row, reason_row, referral_row};
+use super::{Ledger, REPEATED, assessment_row, hospital_row, kind};
 use crate::lifecycle::{
-    LifecycleError,
+    Draft, LifecycleError, ReleaseRequest,
     event::EventEnvelope,
-    outbox::{Letter, Release, Row},
-    referral::{EVENTS_MAX, Event, MoveKind, Referral, State, Status, Terms},
-    store::{DeadLetter, DeadPlace, Due, EventPlace, LifecycleStore, Listed, Posted},
+    referral::{EVENTS_MAX, Event, Referral, State, Status, Terms},
+    store::{DeadLetter, DeadPlace, Decision, Due, EventPlace, LifecycleStore, Listed, Posted},
 };
 
 /// Referrals over a connection pool.
 ///
-/// Each operation is one transaction of the hospital that asks, and its queries name the hospital too. Workers look for
-/// what is due in a transaction that only reads, and write in one of the hospital concerned.
+/// Workers look for what is due in a transaction that only reads, and write in one of the hospital concerned: the expiry
+/// in a unit of the audit, the outbox without, since it writes how far a letter is and nothing of a patient's.
 #[derive(Clone, Debug)]
 pub struct SqlLifecycleStore {
-    db: DatabaseConnection,
+    ledger: Ledger,
 }
 
 fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
@@ -52,24 +54,26 @@ fn failed<E: Into<Box<dyn Error + Send + Sync>>>(
 }
 
 impl SqlLifecycleStore {
-    /// Stores in `db`, which must be migrated.
-    pub fn new(db: DatabaseConnection) -> Self {
-        Self { db }
+    /// Stores in the database of `ledger`.
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger }
     }
 
+    /// Begins a transaction that leaves no entry in the audit.
     async fn begin(
         &self,
         hospital_id: &HospitalId,
         mode: Mode,
     ) -> Result<DatabaseTransaction, LifecycleError> {
-        tenant::begin(&self.db, hospital_id, mode).await.map_err(failed("begin transaction"))
+        tenant::begin(&self.ledger.db, hospital_id, mode).await.map_err(failed("begin transaction"))
     }
 
     async fn begin_across(&self) -> Result<DatabaseTransaction, LifecycleError> {
-        tenant::begin_across(&self.db).await.map_err(failed("begin transaction of a worker"))
+        tenant::begin_across(&self.ledger.db).await.map_err(failed("begin transaction of a worker"))
     }
 
     async fn with_history(
+        &self,
         transaction: &DatabaseTransaction,
         model: referral_row::Model,
     ) -> Result<Referral, LifecycleError> {
@@ -80,12 +84,71 @@ impl SqlLifecycleStore {
             .all(transaction)
             .await
             .map_err(failed("read referral events"))?;
-        let (terms, _) = rows::referral_from_row(model)?;
+        let given = rows.iter().filter(|row| rows::has_reason(row)).map(|row| row.event_id);
+        let mut reasons = rows::reasons(&self.ledger.vault, transaction, given.collect()).await?;
         let mut history = Vec::with_capacity(rows.len());
         for row in rows {
-            history.push(rows::event_from_row(row)?);
+            let reason = reasons.remove(&row.event_id);
+            history.push(rows::event_from_row(row, reason.as_deref())?);
         }
-        Referral::replay(terms, &history).map_err(failed("replay referral"))
+        Referral::replay(rows::terms_from_row(&model)?, &history).map_err(failed("replay referral"))
+    }
+
+    /// Returns a referral that is known to the hospital that calls.
+    async fn known(
+        &self,
+        unit: &Unit<'_>,
+        call: &Call,
+        referral_id: ReferralId,
+    ) -> Result<Option<Referral>, LifecycleError> {
+        let row = referral_row::Entity::find_by_id(referral_id.as_uuid())
+            .filter(known_to(&call.hospital_id))
+            .one(unit.transaction())
+            .await
+            .map_err(failed("read referral"))?;
+        match row {
+            Some(row) => self.with_history(unit.transaction(), row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Begins a unit with a referral that the call may touch; whatever else is refused, as a try of `action`.
+    async fn begin_with<'a>(
+        &'a self,
+        call: &'a Call,
+        action: Action,
+        referral_id: ReferralId,
+    ) -> Result<(Unit<'a>, Referral), LifecycleError> {
+        let unit = self.ledger.audit.begin(call).await?;
+        let refused = match self.known(&unit, call, referral_id).await? {
+            None => LifecycleError::NotFound { referral_id },
+            Some(referral) => match call.check_patient(referral.terms().patient_id) {
+                Ok(()) => return Ok((unit, referral)),
+                Err(error) => error.into(),
+            },
+        };
+        Err(unit.refuse(action, kind::REFERRAL, Some(referral_id.as_uuid()), refused).await)
+    }
+
+    /// Writes an event, and its reason sealed. Returns false if the event is there already: then the transaction is
+    /// of no use any more.
+    async fn insert_event(
+        &self,
+        transaction: &DatabaseTransaction,
+        event: &Event,
+    ) -> Result<bool, LifecycleError> {
+        let row = rows::event_to_row(event)?;
+        let inserted = event_row::Entity::insert(row).exec_without_returning(transaction).await;
+        if !is_new(inserted.map(drop), "write referral event")? {
+            return Ok(false);
+        }
+        if let Some(row) = rows::reason_to_row(&self.ledger.vault, event)? {
+            reason_row::Entity::insert(row)
+                .exec_without_returning(transaction)
+                .await
+                .map_err(failed("write reason"))?;
+        }
+        Ok(true)
     }
 }
 
@@ -93,19 +156,33 @@ async fn commit(transaction: DatabaseTransaction) -> Result<(), LifecycleError> 
     transaction.commit().await.map_err(failed("commit transaction"))
 }
 
-/// Returns false, with everything taken back, if the row is there already.
-async fn inserted(
-    transaction: DatabaseTransaction,
-    event: &Event,
-) -> Result<Option<DatabaseTransaction>, LifecycleError> {
-    let row = rows::event_to_row(event)?;
-    let Err(error) = event_row::Entity::insert(row).exec_without_returning(&transaction).await
-    else {
-        return Ok(Some(transaction));
-    };
-    let taken = matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)));
-    transaction.rollback().await.map_err(failed("roll back transaction"))?;
-    if taken { Ok(None) } else { Err(failed("write referral event")(error)) }
+/// Returns false if what was inserted is there already.
+fn is_new(inserted: Result<(), DbErr>, operation: &'static str) -> Result<bool, LifecycleError> {
+    match inserted {
+        Ok(()) => Ok(true),
+        Err(error) => match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => Ok(false),
+            _ => Err(failed(operation)(error)),
+        },
+    }
+}
+
+/// Returns the detail of a referral at its revision.
+fn at_revision(referral: &Referral) -> Detail {
+    Detail::none().revision(referral.status().revision)
+}
+
+/// Returns whose chain a referral's entries are in.
+fn about(referral: &Referral) -> Uuid {
+    referral.terms().patient_id.as_uuid()
+}
+
+/// Cuts `entries`, one more than a page was asked for, to the page. Returns whether there are more.
+fn cut<T>(entries: &mut Vec<T>, limit: u32) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    more
 }
 
 /// True of referrals that the hospital has heard of: neither a draft nor closed as one. Of a draft's
@@ -145,20 +222,29 @@ fn names(states: &[State]) -> Vec<&'static str> {
 impl LifecycleStore for SqlLifecycleStore {
     async fn patient_of_assessment(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         assessment_id: AssessmentId,
-    ) -> Result<Option<PatientId>, LifecycleError> {
-        let transaction = self.begin(hospital_id, Mode::Read).await?;
+    ) -> Result<PatientId, LifecycleError> {
+        let (action, kind, id) = (Action::Read, kind::ASSESSMENT, Some(assessment_id.as_uuid()));
+        let mut unit = self.ledger.audit.begin(call).await?;
         let patient_id: Option<Uuid> = assessment_row::Entity::find_by_id(assessment_id.as_uuid())
             .select_only()
             .column(assessment_row::Column::PatientId)
-            .filter(assessment_row::Column::HospitalId.eq(hospital_id.as_str()))
+            .filter(assessment_row::Column::HospitalId.eq(call.hospital_id.as_str()))
             .into_tuple()
-            .one(&transaction)
+            .one(unit.transaction())
             .await
             .map_err(failed("read patient of assessment"))?;
-        commit(transaction).await?;
-        Ok(patient_id.map(PatientId::from))
+        let Some(patient_id) = patient_id else {
+            let error = LifecycleError::AssessmentNotFound { assessment_id };
+            return Err(unit.refuse(action, kind, id, error).await);
+        };
+        if let Err(error) = call.check_patient(patient_id.into()) {
+            return Err(unit.refuse(action, kind, id, error.into()).await);
+        }
+        unit.note(action, kind, id, Detail::none().fields(&["patient_id"]))?;
+        unit.commit("commit audit of read", patient_id).await?;
+        Ok(patient_id.into())
     }
 
     async fn hospital_accepts(
@@ -169,119 +255,142 @@ impl LifecycleStore for SqlLifecycleStore {
             .select_only()
             .column(hospital_row::Column::AcceptsReferrals)
             .into_tuple()
-            .one(&self.db)
+            .one(&self.ledger.db)
             .await
             .map_err(failed("read whether hospital accepts"))
     }
 
-    async fn insert(&self, draft: &Referral, event: &Event) -> Result<bool, LifecycleError> {
-        let row = rows::referral_to_row(draft)?;
-        let transaction = self.begin(&draft.terms().sender_hospital_id, Mode::Write).await?;
-        if let Err(error) =
-            referral_row::Entity::insert(row).exec_without_returning(&transaction).await
-        {
-            let taken = matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)));
-            transaction.rollback().await.map_err(failed("roll back transaction"))?;
-            return if taken { Ok(false) } else { Err(failed("write referral")(error)) };
+    async fn find_by_request(
+        &self,
+        call: &Call,
+        draft: &Draft,
+    ) -> Result<Option<Referral>, LifecycleError> {
+        let (action, kind, request_id) = (Action::Create, kind::REFERRAL, draft.request_id);
+        let mut unit = self.ledger.audit.begin(call).await?;
+        let row = referral_row::Entity::find()
+            .filter(referral_row::Column::SenderHospitalId.eq(call.hospital_id.as_str()))
+            .filter(referral_row::Column::RequestId.eq(request_id))
+            .one(unit.transaction())
+            .await
+            .map_err(failed("read referral by request"))?;
+        let Some(row) = row else {
+            unit.roll_back().await?;
+            return Ok(None);
+        };
+        let stored = self.with_history(unit.transaction(), row).await?;
+        let id = Some(stored.terms().referral_id.as_uuid());
+        let refused = match call.check_patient(stored.terms().patient_id) {
+            Err(error) => Some(error.into()),
+            Ok(()) if !draft.is_of(stored.terms()) => {
+                Some(LifecycleError::RequestReused { request_id })
+            }
+            Ok(()) => None,
+        };
+        if let Some(error) = refused {
+            return Err(unit.refuse(action, kind, id, error).await);
         }
-        let Some(transaction) = inserted(transaction, event).await? else { return Ok(false) };
-        commit(transaction).await.map(|()| true)
+        unit.note(action, kind, id, Detail::none().reason(REPEATED))?;
+        unit.commit("commit audit of repeated create", about(&stored)).await?;
+        Ok(Some(stored))
     }
 
-    async fn commit(
+    async fn insert(
         &self,
-        hospital_id: &HospitalId,
-        referral: &Referral,
+        call: &Call,
+        draft: &Referral,
         event: &Event,
-        letter: Option<&Letter>,
     ) -> Result<bool, LifecycleError> {
-        let status = referral.status();
-        let revision = i64::try_from(status.revision).map_err(failed("encode referral row"))?;
-        let transaction = self.begin(hospital_id, Mode::Write).await?;
-        // The update comes first: PostgreSQL locks the row, so that of two moves from one revision one finds nothing
-        // to update.
-        let updated = referral_row::Entity::update_many()
-            .set(referral_row::ActiveModel {
-                state: Set(status.state.as_str().to_owned()),
-                revision: Set(revision),
-                updated_at: Set(status.updated_at),
-                scheduled_at: Set(status.scheduled_at),
-                reason: Set(status.reason.as_ref().map(|reason| reason.as_str().to_owned())),
-                ..Default::default()
-            })
-            .filter(referral_row::Column::ReferralId.eq(event.referral_id.as_uuid()))
-            .filter(referral_row::Column::Revision.eq(revision - 1))
-            .filter(known_to(hospital_id))
-            .exec(&transaction)
-            .await
-            .map_err(failed("write referral"))?;
-        if updated.rows_affected == 0 {
-            transaction.rollback().await.map_err(failed("roll back transaction"))?;
+        let row = rows::referral_to_row(draft)?;
+        let mut unit = self.ledger.audit.begin(call).await?;
+        let inserted =
+            referral_row::Entity::insert(row).exec_without_returning(unit.transaction()).await;
+        let is_new = is_new(inserted.map(drop), "write referral")?
+            && self.insert_event(unit.transaction(), event).await?;
+        if !is_new {
+            unit.roll_back().await?;
             return Ok(false);
         }
-        let Some(transaction) = inserted(transaction, event).await? else { return Ok(false) };
-        if let Some(letter) = letter {
-            outbox_row::Entity::insert(rows::letter_to_row(letter, referral.terms())?)
-                .exec_without_returning(&transaction)
-                .await
-                .map_err(failed("write outbox row"))?;
-        }
-        commit(transaction).await.map(|()| true)
+        let id = Some(draft.terms().referral_id.as_uuid());
+        unit.note(Action::Create, kind::REFERRAL, id, at_revision(draft))?;
+        unit.commit("commit referral", about(draft)).await?;
+        Ok(true)
+    }
+
+    async fn change(
+        &self,
+        call: &Call,
+        referral_id: ReferralId,
+        decide: impl Fn(&Referral) -> Result<Decision, LifecycleError> + Send + Sync,
+    ) -> Result<Option<Decision>, LifecycleError> {
+        let (action, kind, id) = (Action::Update, kind::REFERRAL, Some(referral_id.as_uuid()));
+        let (mut unit, before) = self.begin_with(call, action, referral_id).await?;
+        let decision = match decide(&before) {
+            Ok(decision) => decision,
+            Err(error) => return Err(unit.refuse(action, kind, id, error).await),
+        };
+        let Decision { referral, event, is_repeated, letter } = &decision;
+        let detail = if *is_repeated {
+            Detail::none().reason(REPEATED)
+        } else {
+            // The update comes first: PostgreSQL locks the row, so that of two moves from one revision one finds
+            // nothing to update.
+            let transaction = unit.transaction();
+            let written = update(transaction, &call.hospital_id, referral).await?
+                && self.insert_event(transaction, event).await?;
+            if !written {
+                unit.roll_back().await?;
+                return Ok(None);
+            }
+            if let Some(letter) = letter {
+                outbox_row::Entity::insert(rows::letter_to_row(letter, referral.terms())?)
+                    .exec_without_returning(transaction)
+                    .await
+                    .map_err(failed("write outbox row"))?;
+            }
+            at_revision(referral)
+        };
+        unit.note(action, kind, id, detail)?;
+        unit.commit("commit move of referral", about(&before)).await?;
+        Ok(Some(decision))
     }
 
     async fn find(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         referral_id: ReferralId,
-    ) -> Result<Option<Referral>, LifecycleError> {
-        let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let row = referral_row::Entity::find_by_id(referral_id.as_uuid())
-            .filter(known_to(hospital_id))
-            .one(&transaction)
-            .await
-            .map_err(failed("read referral"))?;
-        let Some(row) = row else { return Ok(None) };
-        let referral = Self::with_history(&transaction, row).await?;
-        commit(transaction).await?;
-        Ok(Some(referral))
-    }
-
-    async fn find_by_request(
-        &self,
-        hospital_id: &HospitalId,
-        request_id: Uuid,
-    ) -> Result<Option<Referral>, LifecycleError> {
-        let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let row = referral_row::Entity::find()
-            .filter(referral_row::Column::SenderHospitalId.eq(hospital_id.as_str()))
-            .filter(referral_row::Column::RequestId.eq(request_id))
-            .one(&transaction)
-            .await
-            .map_err(failed("read referral by request"))?;
-        let Some(row) = row else { return Ok(None) };
-        let referral = Self::with_history(&transaction, row).await?;
-        commit(transaction).await?;
-        Ok(Some(referral))
+        check: impl Fn(&Terms) -> Result<(), LifecycleError> + Send + Sync,
+    ) -> Result<Referral, LifecycleError> {
+        let (action, kind, id) = (Action::Read, kind::REFERRAL, Some(referral_id.as_uuid()));
+        let (mut unit, referral) = self.begin_with(call, action, referral_id).await?;
+        if let Err(error) = check(referral.terms()) {
+            return Err(unit.refuse(action, kind, id, error).await);
+        }
+        unit.note(action, kind, id, at_revision(&referral))?;
+        unit.commit("commit audit of read", about(&referral)).await?;
+        Ok(referral)
     }
 
     async fn list(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         listed: &Listed,
         states: &[State],
         before: Option<ReferralId>,
         limit: u32,
-    ) -> Result<Vec<(Terms, Status)>, LifecycleError> {
-        let query = referral_row::Entity::find().filter(known_to(hospital_id));
-        let mut query = match listed {
-            Listed::ToHospital(receiver) => query
-                .filter(referral_row::Column::HospitalId.eq(receiver.as_str()))
-                .filter(was_sent()),
+    ) -> Result<(Vec<(Terms, Status)>, bool), LifecycleError> {
+        let query = referral_row::Entity::find().filter(known_to(&call.hospital_id));
+        let (by, mut query) = match listed {
+            Listed::ToHospital(receiver) => {
+                let to_it = referral_row::Column::HospitalId.eq(receiver.as_str());
+                ("hospital_id", query.filter(to_it).filter(was_sent()))
+            }
             Listed::OfPatient(patient_id) => {
-                query.filter(referral_row::Column::PatientId.eq(patient_id.as_uuid()))
+                let of_it = referral_row::Column::PatientId.eq(patient_id.as_uuid());
+                ("patient_id", query.filter(of_it))
             }
             Listed::ByReferrer(referrer_id) => {
-                query.filter(referral_row::Column::ReferrerId.eq(referrer_id.as_str()))
+                let by_it = referral_row::Column::ReferrerId.eq(referrer_id.as_str());
+                ("referrer_id", query.filter(by_it))
             }
         };
         if !states.is_empty() {
@@ -290,15 +399,66 @@ impl LifecycleStore for SqlLifecycleStore {
         if let Some(before) = before {
             query = query.filter(referral_row::Column::ReferralId.lt(before.as_uuid()));
         }
-        let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let rows = query
+        let mut unit = self.ledger.audit.begin(call).await?;
+        let mut rows = query
             .order_by_desc(referral_row::Column::ReferralId)
-            .limit(u64::from(limit))
-            .all(&transaction)
+            .limit(u64::from(limit) + 1)
+            .all(unit.transaction())
             .await
             .map_err(failed("list referrals"))?;
-        commit(transaction).await?;
-        rows.into_iter().map(rows::referral_from_row).collect()
+        let more = cut(&mut rows, limit);
+        let given = rows.iter().filter_map(rows::last_reason).collect();
+        let mut reasons = rows::reasons(&self.ledger.vault, unit.transaction(), given).await?;
+        let mut shown = Vec::with_capacity(rows.len());
+        for row in rows {
+            let reason = rows::last_reason(&row).and_then(|event_id| reasons.remove(&event_id));
+            let (terms, status) = rows::referral_from_row(&row, reason)?;
+            let revision = Detail::none().revision(status.revision);
+            unit.note(Action::Read, kind::REFERRAL, Some(row.referral_id), revision)?;
+            shown.push((terms, status));
+        }
+        let detail = Detail::none().fields(&[by]).count(shown.len() as u64);
+        unit.note(Action::Search, kind::REFERRAL, None, detail)?;
+        let about = match listed {
+            Listed::OfPatient(patient_id) => patient_id.as_uuid(),
+            Listed::ToHospital(_) | Listed::ByReferrer(_) => Uuid::now_v7(),
+        };
+        unit.commit("commit audit of list", about).await?;
+        Ok((shown, more))
+    }
+
+    async fn list_events(
+        &self,
+        call: &Call,
+        referral_id: ReferralId,
+        after_sequence: u64,
+        limit: u32,
+    ) -> Result<(Vec<EventEnvelope>, bool), LifecycleError> {
+        let (mut unit, about) = self.begin_search(call, referral_id).await?;
+        let hospital_id = &call.hospital_id;
+        let rows = u64::from(limit) + 1;
+        let transaction = unit.transaction();
+        let mut found =
+            events::of_referral(transaction, hospital_id, referral_id, after_sequence, rows)
+                .await?;
+        let more = cut(&mut found, limit);
+        events::note(&mut unit, found.iter().map(|event| event.event_id), &[])?;
+        unit.commit("commit audit of list", about).await?;
+        Ok((found, more))
+    }
+
+    async fn begin_watch(
+        &self,
+        call: &Call,
+        referral_id: Option<ReferralId>,
+    ) -> Result<(), LifecycleError> {
+        let (mut unit, about) = match referral_id {
+            Some(referral_id) => self.begin_search(call, referral_id).await?,
+            None => (self.ledger.audit.begin(call).await?, Uuid::now_v7()),
+        };
+        unit.note(Action::Search, kind::EVENT, None, Detail::none().fields(&["watch"]))?;
+        unit.commit("commit audit of watch", about).await?;
+        Ok(())
     }
 
     async fn events(
@@ -308,21 +468,13 @@ impl LifecycleStore for SqlLifecycleStore {
         after_sequence: u64,
         limit: u32,
     ) -> Result<Vec<EventEnvelope>, LifecycleError> {
-        // No referral has events beyond what the column holds.
-        let after = i64::try_from(after_sequence).unwrap_or(i64::MAX);
-        let one = Expr::col(referral_row::Column::ReferralId).eq(referral_id.as_uuid());
-        let known = ids_known_to(hospital_id).and_where(one).to_owned();
         let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let rows = event_row::Entity::find()
-            .filter(event_row::Column::ReferralId.in_subquery(known))
-            .filter(event_row::Column::Revision.gt(after))
-            .order_by_asc(event_row::Column::Revision)
-            .limit(u64::from(limit))
-            .all(&transaction)
-            .await
-            .map_err(failed("list referral events"))?;
+        let rows = limit.into();
+        let found =
+            events::of_referral(&transaction, hospital_id, referral_id, after_sequence, rows)
+                .await?;
         commit(transaction).await?;
-        rows.into_iter().map(rows::envelope_from_row).collect()
+        Ok(found)
     }
 
     async fn events_of_hospital(
@@ -333,32 +485,11 @@ impl LifecycleStore for SqlLifecycleStore {
         after: Option<EventPlace>,
         limit: u32,
     ) -> Result<Vec<EventEnvelope>, LifecycleError> {
-        // Referrals first: their index leads to the few that moved, and to no other events.
-        let moved = ids_known_to(hospital_id)
-            .and_where(Expr::col(referral_row::Column::HospitalId).eq(receiver.as_str()))
-            .and_where(Expr::col(referral_row::Column::UpdatedAt).gte(since))
-            .to_owned();
-        let not_of_a_draft = Condition::any()
-            .add(event_row::Column::FromState.ne(State::Draft.as_str()))
-            .add(event_row::Column::Kind.eq(MoveKind::Request.as_str()));
-        let mut query = event_row::Entity::find()
-            .filter(event_row::Column::ReferralId.in_subquery(moved))
-            .filter(event_row::Column::OccurredAt.gte(since))
-            .filter(not_of_a_draft);
-        if let Some(after) = after {
-            query = query.filter(later_than(after)?);
-        }
         let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let rows = query
-            .order_by_asc(event_row::Column::OccurredAt)
-            .order_by_asc(event_row::Column::ReferralId)
-            .order_by_asc(event_row::Column::Revision)
-            .limit(u64::from(limit))
-            .all(&transaction)
-            .await
-            .map_err(failed("list events of hospital"))?;
+        let found =
+            events::of_hospital(&transaction, hospital_id, receiver, since, after, limit).await?;
         commit(transaction).await?;
-        rows.into_iter().map(rows::envelope_from_row).collect()
+        Ok(found)
     }
 
     async fn due(&self, now: OffsetDateTime, limit: u32) -> Result<Vec<Due>, LifecycleError> {
@@ -388,54 +519,78 @@ impl LifecycleStore for SqlLifecycleStore {
 
     async fn dead_letters(
         &self,
-        hospital_id: &HospitalId,
+        call: &Call,
         receiver: Option<&HospitalId>,
         after: Option<DeadPlace>,
         limit: u32,
-    ) -> Result<Vec<DeadLetter>, LifecycleError> {
-        let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let letters = outbox::dead(&transaction, hospital_id, receiver, after, limit).await?;
-        commit(transaction).await?;
-        Ok(letters)
-    }
-
-    async fn posted(
-        &self,
-        hospital_id: &HospitalId,
-        event_id: EventId,
-    ) -> Result<Option<Posted>, LifecycleError> {
-        let transaction = self.begin(hospital_id, Mode::Read).await?;
-        let posted = outbox::posted(&transaction, hospital_id, event_id).await?;
-        commit(transaction).await?;
-        Ok(posted)
+    ) -> Result<(Vec<DeadLetter>, bool), LifecycleError> {
+        let mut unit = self.ledger.audit.begin(call).await?;
+        let (transaction, hospital_id) = (unit.transaction(), &call.hospital_id);
+        let rows = u64::from(limit) + 1;
+        let mut letters = outbox::dead(transaction, hospital_id, receiver, after, rows).await?;
+        let more = cut(&mut letters, limit);
+        let shown = letters.iter().map(|letter| letter.event.event_id);
+        events::note(&mut unit, shown, &["dead_letters"])?;
+        unit.commit("commit audit of list", Uuid::now_v7()).await?;
+        Ok((letters, more))
     }
 
     async fn release(
         &self,
-        hospital_id: &HospitalId,
-        row: &Row,
-        release: Release,
-        dead_at: OffsetDateTime,
+        call: &Call,
+        request: &ReleaseRequest,
         now: OffsetDateTime,
-    ) -> Result<bool, LifecycleError> {
-        let event_id = row.event_id;
-        let released =
-            row.release(release, dead_at, now).map_err(|_| LifecycleError::NotDead { event_id })?;
-        let transaction = self.begin(hospital_id, Mode::Write).await?;
-        let written = outbox::write(&transaction, hospital_id, row, &released, now).await?;
-        commit(transaction).await?;
-        Ok(written)
+    ) -> Result<Option<Posted>, LifecycleError> {
+        let ReleaseRequest { event_id, release, dead_at } = *request;
+        let (action, kind, id) = (Action::Update, kind::EVENT, Some(event_id.as_uuid()));
+        let hospital_id = &call.hospital_id;
+        let mut unit = self.ledger.audit.begin(call).await?;
+        let Some(posted) = outbox::posted(unit.transaction(), hospital_id, event_id).await? else {
+            let error = LifecycleError::EventNotFound { event_id };
+            return Err(unit.refuse(action, kind, id, error).await);
+        };
+        let detail = if posted.row.was_released(release, dead_at) {
+            Detail::none().reason(REPEATED)
+        } else {
+            let Ok(released) = posted.row.release(release, dead_at, now) else {
+                let error = LifecycleError::NotDead { event_id };
+                return Err(unit.refuse(action, kind, id, error).await);
+            };
+            let transaction = unit.transaction();
+            if !outbox::write(transaction, hospital_id, &posted.row, &released, now).await? {
+                unit.roll_back().await?;
+                return Ok(None);
+            }
+            Detail::none().fields(&["release"])
+        };
+        unit.note(action, kind, id, detail)?;
+        unit.commit("commit release", posted.row.referral_id.as_uuid()).await?;
+        Ok(Some(posted))
     }
 }
 
-/// True of events that come after `place` in the order of time, referral and revision.
-fn later_than(place: EventPlace) -> Result<Condition, LifecycleError> {
-    use event_row::Column::{OccurredAt, ReferralId, Revision};
-    let revision = i64::try_from(place.sequence).map_err(failed("encode place of event"))?;
-    let referral_id = place.referral_id.as_uuid();
-    let same_referral = Condition::all().add(ReferralId.eq(referral_id)).add(Revision.gt(revision));
-    let same_time = Condition::all()
-        .add(OccurredAt.eq(place.occurred_at))
-        .add(Condition::any().add(ReferralId.gt(referral_id)).add(same_referral));
-    Ok(Condition::any().add(OccurredAt.gt(place.occurred_at)).add(same_time))
+/// Writes where a referral stands. Returns false if it moved since the revision before.
+async fn update(
+    transaction: &DatabaseTransaction,
+    hospital_id: &HospitalId,
+    referral: &Referral,
+) -> Result<bool, LifecycleError> {
+    let (terms, status) = (referral.terms(), referral.status());
+    let revision = i64::try_from(status.revision).map_err(failed("encode referral row"))?;
+    let updated = referral_row::Entity::update_many()
+        .set(referral_row::ActiveModel {
+            state: Set(status.state.as_str().to_owned()),
+            revision: Set(revision),
+            updated_at: Set(status.updated_at),
+            scheduled_at: Set(status.scheduled_at),
+            reason: Set(rows::reason_mark(status)),
+            ..Default::default()
+        })
+        .filter(referral_row::Column::ReferralId.eq(terms.referral_id.as_uuid()))
+        .filter(referral_row::Column::Revision.eq(revision - 1))
+        .filter(known_to(hospital_id))
+        .exec(transaction)
+        .await
+        .map_err(failed("write referral"))?;
+    Ok(updated.rows_affected != 0)
 }

@@ -19,7 +19,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use harness::{begin, begin_within, read, sqlite, start, start_with, until_segmenting};
 use neighbours::MODEL;
-use neurotriage_domain::{AssessmentId, BlobDigest, DiagnosisId, HospitalId, PatientId};
+use neurotriage_domain::{AssessmentId, BlobDigest, DiagnosisId, PatientId};
 use neurotriage_migrations::referral::Migrator;
 use neurotriage_proto::{
     referral::v1::{DiagnoseRequest, DiagnosisState, DiagnosisStep, Verdict},
@@ -31,7 +31,9 @@ use neurotriage_referral::{
     },
     store::SqlReferralStore,
 };
+use neurotriage_service_kit::audit::Call;
 use neurotriage_testkit::{TestDb, databases};
+use support::keys::ledger;
 use time::OffsetDateTime;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -422,8 +424,8 @@ async fn a_segmentation_that_ends_without_a_result_is_an_error() -> anyhow::Resu
 #[tokio::test]
 async fn the_schema_refuses_an_end_without_a_segmentation() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
-        let store = SqlReferralStore::new(db.service.clone());
-        let hospital_id: HospitalId = "north-lake".parse()?;
+        let store = SqlReferralStore::new(ledger(&db.service));
+        let call = Call::of_program("north-lake".parse()?, "test")?;
         let request = DiagnosisRequest {
             request_id: Uuid::now_v7(),
             study_id: Uuid::now_v7().into(),
@@ -445,21 +447,18 @@ async fn the_schema_refuses_an_end_without_a_segmentation() -> anyhow::Result<()
             marking: None,
             ending: None,
         };
-        assert!(store.insert_diagnosis(&hospital_id, &diagnosis).await?);
+        assert_eq!(store.insert_diagnosis(&call, &diagnosis).await?, Some(diagnosis.clone()));
         let twice = Diagnosis { diagnosis_id: DiagnosisId::generate(), ..diagnosis.clone() };
-        assert!(!store.insert_diagnosis(&hospital_id, &twice).await?);
-        let found = store.find_diagnosis_by_request(&hospital_id, request.request_id).await?;
+        assert_eq!(store.insert_diagnosis(&call, &twice).await?, None);
+        let found = store.find_begun(&call, &request).await?;
         assert_eq!(found, Some(diagnosis.clone()));
         let ending = Ending {
             assessment_id: AssessmentId::generate(),
             finished_at: OffsetDateTime::UNIX_EPOCH,
             code_version: "0".to_owned(),
         };
-        assert!(store.add_ending(&hospital_id, diagnosis.diagnosis_id, &ending).await.is_err());
-        assert_eq!(
-            store.find_diagnosis(&hospital_id, diagnosis.diagnosis_id).await?,
-            Some(diagnosis)
-        );
+        assert!(store.add_ending(&call, diagnosis.diagnosis_id, &ending).await.is_err());
+        assert_eq!(store.find_diagnosis(&call, diagnosis.diagnosis_id).await?, diagnosis);
         db.drop().await?;
     }
     Ok(())

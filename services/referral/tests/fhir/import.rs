@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tonic::Code;
 
-use crate::harness::{Harness, assert_refused, bundle, outcomes};
+use crate::{
+    harness::{Harness, assert_refused, bundle, outcomes},
+    support::keys::ledger,
+};
 
 #[tokio::test]
 async fn a_bundle_comes_in_once_however_often_it_is_sent() -> anyhow::Result<()> {
@@ -183,7 +186,7 @@ fn hospital(name: &str) -> Vec<Value> {
 #[tokio::test]
 async fn hospitals_of_a_bundle_go_to_the_directory() -> anyhow::Result<()> {
     for mut harness in Harness::all().await? {
-        let store = SqlReferralStore::new(harness.db.db.clone());
+        let store = SqlReferralStore::new(ledger(&harness.db.db));
         let mut mixed = bundle("7", "한가람");
         let entries = mixed["entry"].as_array_mut().unwrap();
         entries.extend(hospital("New (fictional)"));
@@ -220,7 +223,7 @@ async fn without_rights_on_the_directory_only_its_entries_are_refused() -> anyho
     for harness in Harness::all().await? {
         let others = harness.others.clone();
         let sources = GrpcSources::new(others.clone(), others.clone(), others);
-        let store = SqlReferralStore::new(harness.db.db.clone());
+        let store = SqlReferralStore::new(ledger(&harness.db.db));
         let revision = store.snapshot().await?.revision;
         let mut mixed = bundle("7", "한가람");
         mixed["entry"].as_array_mut().unwrap().extend(hospital("New (fictional)"));

@@ -146,6 +146,7 @@ pub(crate) async fn assessment_of(
         hospitals_max: Set(5),
         created_at: Set(OffsetDateTime::now_utc()),
         content: Set(serde_json::Value::Null),
+        sealed: Set(None),
     };
     assessment_row::Entity::insert(row).exec_without_returning(&db.db).await?;
     Ok(assessment_id)

@@ -24,9 +24,12 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-use crate::harness::{
-    DEVELOPMENT, HOSPITAL, Harness, OTHER_HOSPITAL, actor, assert_refused, create_request,
-    in_hours, kinds, move_request,
+use crate::{
+    harness::{
+        DEVELOPMENT, HOSPITAL, Harness, OTHER_HOSPITAL, actor, assert_refused, create_request,
+        in_hours, kinds, move_request,
+    },
+    support::keys::ledger,
 };
 
 #[tokio::test]
@@ -353,7 +356,7 @@ async fn what_nobody_answered_expires_once_and_cannot_be_answered_before() -> an
         assert_refused(refused, Code::FailedPrecondition, "DEADLINE_PASSED", "late");
 
         // Two sweeps at once, as of two replicas.
-        let store = SqlLifecycleStore::new(harness.db.service.clone());
+        let store = SqlLifecycleStore::new(ledger(&harness.db.service));
         let sweep = || Lifecycle::new(store.clone(), Posting::Off, 1, CancellationToken::new());
         let (one, other) = (sweep(), sweep());
         let (one, other) = tokio::join!(one.expire(10), other.expire(10));
@@ -383,7 +386,7 @@ async fn a_referral_stays_readable_after_as_many_events_as_it_may_have() -> anyh
     assert_eq!((done.state(), done.revision), (ReferralState::Completed, 200));
 
     // Pages of a hospital's events go on where the page before ended.
-    let store = SqlLifecycleStore::new(harness.db.service.clone());
+    let store = SqlLifecycleStore::new(ledger(&harness.db.service));
     let (hospital_id, development) = (HOSPITAL.parse()?, DEVELOPMENT.parse()?);
     let since = OffsetDateTime::now_utc() - Duration::hours(1);
     let (mut after, mut sequences) = (None, Vec::new());

@@ -13,7 +13,7 @@ use neurotriage_referral::{
     lifecycle::{Lifecycle, Posting},
     store::{
         assessment_row,
-        lifecycle::{SqlLifecycleStore, event_row, outbox_row, referral_row},
+        lifecycle::{SqlLifecycleStore, event_row, outbox_row, reason_row, referral_row},
     },
 };
 use neurotriage_service_kit::tenant::{self, Mode};
@@ -41,6 +41,7 @@ use crate::{
         create_request, move_request,
     },
     receiver::{Answer, Receiver},
+    support::keys::ledger,
 };
 
 /// Who refers to [`HOSPITAL`].
@@ -327,7 +328,7 @@ async fn the_worker_expires_the_referrals_of_every_hospital() -> anyhow::Result<
             .set(referral_row::ActiveModel { deadline_at: Set(Some(past)), ..Default::default() })
             .exec(&three.db.db)
             .await?;
-        let store = SqlLifecycleStore::new(three.db.service.clone());
+        let store = SqlLifecycleStore::new(ledger(&three.db.service));
         let worker = Lifecycle::new(store, Posting::Off, 1, CancellationToken::new());
         assert_eq!(worker.expire(10).await?, 2);
         let expired = get(&mut three.sender, &overdue[0]).await?;
@@ -407,10 +408,33 @@ async fn the_database_itself_keeps_hospitals_apart() -> anyhow::Result<()> {
     // What happened, happened: not even the parties change events.
     let transaction = tenant::begin(&service, &sender, Mode::Write).await?;
     let changed = event_row::Entity::update_many()
-        .set(event_row::ActiveModel { reason: Set(None), ..Default::default() })
+        .set(event_row::ActiveModel { actor_id: Set("x".to_owned()), ..Default::default() })
         .exec(&transaction)
         .await?;
     assert_eq!(changed.rows_affected, 0);
     transaction.rollback().await?;
+
+    // A reason is seen by those who see its referral, and nobody removes it.
+    let sent = get(&mut three.sender, &draft).await?;
+    act(&mut three.receiver, &sent, ReferralMove::Decline).await?;
+    let sealed = reason_row::Entity::find().one(&three.db.db).await?.expect("a reason");
+    for (hospital_id, expected) in [(&sender, 1), (&receiver, 1), (&stranger, 0)] {
+        let transaction = tenant::begin(&service, hospital_id, Mode::Write).await?;
+        let seen = reason_row::Entity::find().count(&transaction).await?;
+        assert_eq!(seen, expected, "{hospital_id}");
+        let changed = reason_row::Entity::update_many()
+            .set(reason_row::ActiveModel { sealed: Set(None), ..Default::default() });
+        if expected == 0 {
+            assert_eq!(changed.exec(&transaction).await?.rows_affected, 0);
+            let mut forged = sealed.clone().into_active_model();
+            forged.event_id = Set(Uuid::now_v7());
+            assert!(forged.insert(&transaction).await.is_err(), "{hospital_id}");
+        } else {
+            let removed = reason_row::Entity::delete_many().exec(&transaction).await?;
+            assert_eq!(removed.rows_affected, 0, "{hospital_id}");
+        }
+        transaction.rollback().await?;
+    }
+    assert_eq!(reason_row::Entity::find().count(&service).await?, 0, "no setting");
     three.stop().await
 }

@@ -7,6 +7,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/keys.rs"]
+mod keys;
 mod nats;
 mod proxy;
 mod world;

@@ -23,6 +23,7 @@ use neurotriage_referral::{
         lifecycle::{SqlLifecycleStore, outbox_row},
     },
 };
+use neurotriage_service_kit::audit::Call;
 use neurotriage_testkit::TestDb;
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait as _, DatabaseTransaction, EntityTrait as _, Statement,
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    keys::{self, ledger},
     nats::NatsServer,
     proxy::{Proxy, Published},
 };
@@ -128,7 +130,7 @@ impl World {
             jetstream(&nats).await?.create_stream(config).await?;
         }
         let proxy = Proxy::start(nats.address()).await?;
-        SqlReferralStore::new(db.service.clone())
+        SqlReferralStore::new(ledger(&db.service))
             .fill_empty_directory(&hospital::sample()?)
             .await?;
         let assessment_id = AssessmentId::generate();
@@ -142,12 +144,14 @@ impl World {
             hospitals_max: Set(5),
             created_at: Set(OffsetDateTime::now_utc()),
             content: Set(serde_json::Value::Null),
+            sealed: Set(None),
         };
         assessment_row::Entity::insert(row).exec_without_returning(&db.db).await?;
-        let store = SqlLifecycleStore::new(db.service.clone());
+        let store = SqlLifecycleStore::new(ledger(&db.service));
         let lifecycle = Lifecycle::new(store, Posting::On, 1, CancellationToken::new());
         let (expected, folder) = (HashMap::new(), tempfile::tempdir()?);
-        let party = Party { hospital_id: "development".parse()?, plays_receivers: true };
+        let call = Call::of_program("development".parse()?, "test")?;
+        let party = Party { call, plays_receivers: true };
         Ok(Self { nats, proxy, db, lifecycle, party, assessment_id, expected, folder })
     }
 
@@ -171,6 +175,7 @@ impl World {
             .env_clear()
             .env("REFERRAL_LISTEN", "127.0.0.1:0")
             .env("REFERRAL_DATABASE_URL", self.db.url.expose_secret())
+            .env("KEYRING", keys::KEYS)
             .env("RECORDS_ENDPOINT", "http://127.0.0.1:1")
             .env("SEGMENTATION_ENDPOINT", "http://127.0.0.1:1")
             .env("INGESTION_ENDPOINT", "http://127.0.0.1:1")
@@ -200,7 +205,7 @@ impl World {
                 referrer_id: REFERRER.parse()?,
                 deadline_at: None,
             };
-            open.push(self.lifecycle.create(&self.party.hospital_id, draft).await?);
+            open.push(self.lifecycle.create(&self.party.call, draft).await?);
         }
         for kind in MOVES {
             for referral in &mut open {

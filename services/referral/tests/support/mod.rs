@@ -1,5 +1,7 @@
 //! The service on a socket of its own.
 
+pub(crate) mod keys;
+
 use std::time::Duration;
 
 use neurotriage_referral::{
@@ -34,6 +36,7 @@ pub(crate) fn dependencies(
     Ok(Dependencies {
         access: Access::development(([127, 0, 0, 1], 0).into())?,
         db,
+        keyring: keys::keyring(),
         records: others.clone(),
         segmentation: others.clone(),
         ingestion: others,

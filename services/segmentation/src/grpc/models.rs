@@ -1,4 +1,4 @@
-//! gRPC face of the registry.
+//! gRPC face of the registry. Models are no patients': calls leave no entry in the audit.
 
 mod sending;
 

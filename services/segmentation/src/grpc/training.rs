@@ -1,4 +1,5 @@
-//! gRPC face of training.
+//! gRPC face of training. Calls leave no entry in the audit: runs read folders of cases that operators give, and no
+//! patient's data of the service.
 
 use std::{pin::Pin, time::SystemTime};
 

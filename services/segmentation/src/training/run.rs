@@ -210,7 +210,8 @@ async fn read(folder: &Path, name: &str) -> Result<Bytes, (String, String)> {
     })
 }
 
-/// Returns the cause of a failure and its words without paths; the log has everything.
+/// Returns the cause of a failure and its words without paths. The log has the cause alone: the words may name a case,
+/// and its name may be a patient's.
 fn in_words(error: &TrainingError, folder: &Path) -> (String, String) {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -218,7 +219,7 @@ fn in_words(error: &TrainingError, folder: &Path) -> (String, String) {
         text.push_str(&format!(": {inner}"));
         source = inner.source();
     }
-    tracing::error!(error = text, "training failed");
+    tracing::error!(reason = error.reason(), "training failed");
     (error.reason().to_owned(), without_paths(&text, folder))
 }
 

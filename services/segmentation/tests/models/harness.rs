@@ -1,7 +1,7 @@
 //! The service in this process, on a free port of loopback, with a database of its own, a folder
 //! of blobs and an ingestion service that has one small study under every id.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ndarray::Array3;
@@ -24,6 +24,7 @@ use neurotriage_proto::{
         training_service_client::TrainingServiceClient,
     },
 };
+use neurotriage_sealing::Keyring;
 use neurotriage_segmentation::{
     Dependencies, StartModel, placement::RegistrationRule, registry::RegistryLimits,
     training::TrainingSettings,
@@ -31,7 +32,11 @@ use neurotriage_segmentation::{
 use neurotriage_service_kit::{access::Access, server::ACCESS_ERROR_DOMAIN, status::to_status};
 use sea_orm::DatabaseConnection;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{RwLock, oneshot},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -40,6 +45,11 @@ use tonic::{
 use tonic_types::StatusExt as _;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) fn keyring() -> Keyring {
+    let keys = "audit:a1:active:QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpbXF1eX2A=";
+    Keyring::parse(keys).expect("the keys of the tests")
+}
 
 /// Card and weights as they are sent.
 #[derive(Clone, Debug)]
@@ -95,6 +105,8 @@ pub(crate) struct Ground {
     pub(crate) uploads_max: usize,
     /// Whose every study is.
     pub(crate) patient_id: PatientId,
+    /// Ingestion answers while nobody holds it for writing.
+    pub(crate) gate: Arc<RwLock<()>>,
     access: Access,
     ingestion: Channel,
 }
@@ -110,9 +122,11 @@ impl Ground {
         let blobs = BlobStore::open(&format!("file://{}", folder.path().display()))?;
         let digest = blobs.put(Bytes::from(prepared().to_bytes()?)).await?.to_string();
         let patient_id = PatientId::generate();
+        let gate = Arc::default();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let studies = IngestionServiceServer::new(OneStudy { digest, patient_id });
+        let studies =
+            IngestionServiceServer::new(OneStudy { digest, patient_id, gate: Arc::clone(&gate) });
         let incoming = TcpListenerStream::new(listener);
         let layer = access.clone().into_layer(|error| to_status(ACCESS_ERROR_DOMAIN, error));
         let server = Server::builder().layer(layer).add_service(studies);
@@ -125,6 +139,7 @@ impl Ground {
             registration: RegistrationRule::Never,
             uploads_max: 2,
             patient_id,
+            gate,
             access,
             ingestion,
         })
@@ -152,6 +167,7 @@ impl Ground {
         let dependencies = Dependencies {
             access,
             db: db.clone(),
+            keyring: keyring(),
             blobs: self.blobs.clone(),
             ingestion: self.ingestion.clone(),
             model: start,
@@ -280,6 +296,7 @@ pub(crate) fn prepared() -> Prepared {
 struct OneStudy {
     digest: String,
     patient_id: PatientId,
+    gate: Arc<RwLock<()>>,
 }
 
 type NoStream = tokio_stream::Empty<Result<DownloadVolumeResponse, Status>>;
@@ -299,6 +316,7 @@ impl IngestionService for OneStudy {
         &self,
         request: Request<GetStudyRequest>,
     ) -> Result<Response<GetStudyResponse>, Status> {
+        let _open = self.gate.read().await;
         let blob = BlobReference { digest: self.digest.clone(), size_bytes: 0 };
         let prepared =
             PreparedStudy { blob: Some(blob), profile: "whole".to_owned(), profile_version: 1 };

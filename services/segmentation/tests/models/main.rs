@@ -6,6 +6,7 @@
     reason = "a helper of a test that cannot go on ends the test"
 )]
 
+mod audit;
 mod away;
 mod callers;
 mod export;
@@ -19,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use neurotriage_domain::{BlobDigest, HospitalId, PatientId, StudyId};
+use neurotriage_domain::{BlobDigest, PatientId, StudyId};
 use neurotriage_migrations::segmentation::Migrator;
 use neurotriage_network::DeviceChoice;
 use neurotriage_proto::segmentation::v1::{
@@ -30,17 +31,18 @@ use neurotriage_segmentation::{
     segmentation::{PreparedStudy, Progress, SegmentationError, Segmenter, Step, StudySource},
     store::{SqlSegmentationStore, models::SqlModelStore},
 };
+use neurotriage_service_kit::audit::{AuditLog, Call};
 use neurotriage_testkit::databases;
 use serde_json::json;
 use tonic::Code;
 
-use self::harness::{Files, Ground, Running, list_request, prepared, reason};
+use self::harness::{Files, Ground, Running, keyring, list_request, prepared, reason};
 
 /// Longest wait for another thread.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn hospital() -> HospitalId {
-    "north-lake".parse().unwrap()
+fn call() -> Call {
+    Call::of_program("north-lake".parse().unwrap(), "test").unwrap()
 }
 
 async fn roll_back(running: &mut Running, expected: &str) -> Result<String, tonic::Status> {
@@ -321,7 +323,7 @@ async fn a_study_that_runs_ends_on_the_model_it_began_with() -> anyhow::Result<(
         })
         .await?;
         let segmenter = Segmenter {
-            store: SqlSegmentationStore::new(db.service.clone()),
+            store: SqlSegmentationStore::new(AuditLog::new(db.service.clone(), &keyring())?),
             studies: OneStudy(digest),
             blobs: ground.blobs.clone(),
             engine: registry.engine().clone(),
@@ -347,7 +349,7 @@ async fn a_study_that_runs_ends_on_the_model_it_began_with() -> anyhow::Result<(
         });
         let (runs, study_id) = (segmenter.clone(), StudyId::generate());
         let running =
-            tokio::spawn(async move { runs.segment_study(&hospital(), study_id, progress).await });
+            tokio::spawn(async move { runs.segment_study(&call(), study_id, progress).await });
         tokio::task::spawn_blocking(move || has_begun.recv_timeout(PATIENCE)).await??;
 
         registry.promote("second".to_owned(), "first".to_owned()).await?;
@@ -359,7 +361,7 @@ async fn a_study_that_runs_ends_on_the_model_it_began_with() -> anyhow::Result<(
         drop(go_on);
         let made = running.await??;
         assert_eq!(made.model_id, "first");
-        let next = segmenter.segment_study(&hospital(), study_id, Arc::new(|_| {})).await?;
+        let next = segmenter.segment_study(&call(), study_id, Arc::new(|_| {})).await?;
         assert_eq!(next.model_id, "second");
         registry.load("third".to_owned()).await?;
         db.drop().await?;

@@ -8,14 +8,17 @@ use neurotriage_proto::segmentation::v1::{
     segmentation_service_client::SegmentationServiceClient,
 };
 use neurotriage_segmentation::store::segmentation_row;
-use neurotriage_service_kit::tenant::{self, Mode};
+use neurotriage_service_kit::{
+    database,
+    tenant::{self, Mode},
+};
 use neurotriage_testkit::{
     TestDb, databases,
     issuer::{Bearer, Issuer},
 };
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, IntoActiveModel as _,
-    PaginatorTrait as _,
+    ActiveModelTrait as _, ActiveValue::Set, ConnectionTrait as _, EntityTrait as _,
+    IntoActiveModel as _, PaginatorTrait as _, Statement,
 };
 use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
 use uuid::Uuid;
@@ -160,5 +163,31 @@ async fn the_database_itself_keeps_hospitals_apart() -> anyhow::Result<()> {
     assert_eq!(segmentation_row::Entity::find().all(&db.db).await?, [row]);
     drop(a);
     running.stop().await?;
+    db.drop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_as_its_transaction_begins_leaves_none_behind() -> anyhow::Result<()>
+{
+    let Some(db) = TestDb::postgres::<Migrator>().await? else { return Ok(()) };
+    let (one, a): (_, HospitalId) = (database::connect(&db.url, 1).await?, A.parse()?);
+    // Statements outside a transaction have one each.
+    let transaction = async || -> anyhow::Result<i64> {
+        let sql = "SELECT txid_current() AS id";
+        let row = one.query_one_raw(Statement::from_string(one.get_database_backend(), sql)).await;
+        Ok(row?.expect("a row").try_get("", "id")?)
+    };
+    for polls in (1..=8).cycle().take(64) {
+        let mut begun = Box::pin(tenant::begin(&one, &a, Mode::Write));
+        for _ in 0..polls {
+            if futures::poll!(&mut begun).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(begun);
+        assert_ne!(transaction().await?, transaction().await?, "after {polls} polls");
+    }
+    one.close().await?;
     db.drop().await
 }

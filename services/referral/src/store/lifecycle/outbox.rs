@@ -186,7 +186,7 @@ pub(super) async fn dead(
     hospital_id: &HospitalId,
     receiver: Option<&HospitalId>,
     after: Option<DeadPlace>,
-    limit: u32,
+    limit: u64,
 ) -> Result<Vec<DeadLetter>, LifecycleError> {
     use outbox_row::Column::{EventId, SettledAt};
     let mut query = outbox_row::Entity::find()
@@ -203,7 +203,7 @@ pub(super) async fn dead(
     let models = query
         .order_by_asc(SettledAt)
         .order_by_asc(EventId)
-        .limit(u64::from(limit))
+        .limit(limit)
         .all(transaction)
         .await
         .map_err(failed("list dead letters"))?;
@@ -235,7 +235,8 @@ pub(super) async fn posted(
     let Some(model) = model else { return Ok(None) };
     let held_back = held_back(transaction, &model).await?;
     let (row, event) = (row_from_model(&model)?, envelope_from_model(&model)?);
-    Ok(Some(Posted { row, event, held_back }))
+    let hospital_id = model.hospital_id.parse().map_err(failed("decode outbox row"))?;
+    Ok(Some(Posted { row, hospital_id, event, held_back }))
 }
 
 /// A referral has at most [`EVENTS_MAX`] rows.

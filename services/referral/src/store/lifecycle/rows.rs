@@ -1,16 +1,23 @@
 //! Rows of referrals, events and the outbox, and the values they hold.
 
+use std::collections::HashMap;
+
 use neurotriage_domain::{EventId, ReferralId};
-use sea_orm::ActiveValue::Set;
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::failed;
 use crate::lifecycle::{
     LifecycleError,
-    event::EventEnvelope,
+    event::{EVENT_VERSION, EventEnvelope, EventKind},
     outbox::{Cause, Fate, Lease, Letter, Release, Released, Row},
     referral::{Action, Actor, Change, Event, MoveKind, Referral, Role, State, Status, Terms},
 };
+use crate::store::vault::{SealedColumn, Vault};
+
+/// Stands in column `referral.reason` where there is a reason: the text is that of the last event.
+const SEALED: &str = "sealed";
 
 /// Name of the fate of what is to be delivered.
 pub(super) const PENDING: &str = "pending";
@@ -70,7 +77,25 @@ pub mod event_row {
         pub actor_id: String,
         pub occurred_at: TimeDateTimeWithTimeZone,
         pub scheduled_at: Option<TimeDateTimeWithTimeZone>,
-        pub reason: Option<String>,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Table `referral_reason`.
+pub mod reason_row {
+    #![expect(missing_docs, reason = "columns; documented in the migration")]
+
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "referral_reason")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub event_id: Uuid,
+        pub readable: Option<String>,
+        pub sealed: Option<String>,
     }
 
     impl ActiveModelBehavior for ActiveModel {}
@@ -129,15 +154,75 @@ pub(super) fn referral_to_row(
         revision: Set(i64::try_from(status.revision).map_err(failed("encode referral row"))?),
         updated_at: Set(status.updated_at),
         scheduled_at: Set(status.scheduled_at),
-        reason: Set(status.reason.as_ref().map(|reason| reason.as_str().to_owned())),
+        reason: Set(reason_mark(status)),
     })
 }
 
-pub(super) fn referral_from_row(
-    row: referral_row::Model,
-) -> Result<(Terms, Status), LifecycleError> {
+/// Returns what stands in column `referral.reason`.
+pub(super) fn reason_mark(status: &Status) -> Option<String> {
+    status.reason.is_some().then(|| SEALED.to_owned())
+}
+
+/// Returns the event whose reason a referral has, if it has one: its last.
+pub(super) fn last_reason(row: &referral_row::Model) -> Option<Uuid> {
+    row.reason.as_ref()?;
+    let revision = u64::try_from(row.revision).ok()?;
+    Some(EventId::of(row.referral_id.into(), revision).as_uuid())
+}
+
+/// Returns true of an event that has a reason.
+pub(super) fn has_reason(row: &event_row::Model) -> bool {
+    let kind = row.kind.as_deref().and_then(MoveKind::from_name);
+    matches!(kind, Some(MoveKind::Decline | MoveKind::Cancel))
+}
+
+/// Returns the reasons of these events.
+pub(super) async fn reasons(
+    vault: &Vault,
+    transaction: &DatabaseTransaction,
+    events: Vec<Uuid>,
+) -> Result<HashMap<Uuid, String>, LifecycleError> {
+    if events.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = reason_row::Entity::find()
+        .filter(reason_row::Column::EventId.is_in(events))
+        .all(transaction)
+        .await
+        .map_err(failed("read reasons"))?;
+    let mut reasons = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let reason = match (row.sealed, row.readable) {
+            (Some(sealed), _) => {
+                let opened = vault.open(SealedColumn::Reason, "", row.event_id, &sealed);
+                opened.map_err(failed("open reason"))?
+            }
+            // From before reasons were sealed.
+            (None, readable) => readable.unwrap_or_default(),
+        };
+        reasons.insert(row.event_id, reason);
+    }
+    Ok(reasons)
+}
+
+pub(super) fn reason_to_row(
+    vault: &Vault,
+    event: &Event,
+) -> Result<Option<reason_row::ActiveModel>, LifecycleError> {
+    let Change::Moved { action, .. } = &event.change else { return Ok(None) };
+    let Some(reason) = action.reason() else { return Ok(None) };
+    let event_id = EventId::of(event.referral_id, event.revision).as_uuid();
+    let sealed = vault.seal(SealedColumn::Reason, "", event_id, &reason.as_str());
+    Ok(Some(reason_row::ActiveModel {
+        event_id: Set(event_id),
+        readable: Set(None),
+        sealed: Set(Some(sealed.map_err(failed("seal reason"))?)),
+    }))
+}
+
+pub(super) fn terms_from_row(row: &referral_row::Model) -> Result<Terms, LifecycleError> {
     const DECODE: &str = "decode referral row";
-    let terms = Terms {
+    Ok(Terms {
         referral_id: row.referral_id.into(),
         request_id: row.request_id,
         patient_id: row.patient_id.into(),
@@ -147,15 +232,26 @@ pub(super) fn referral_from_row(
         referrer_id: row.referrer_id.parse().map_err(failed(DECODE))?,
         created_at: row.created_at,
         deadline_at: row.deadline_at,
-    };
+    })
+}
+
+/// Returns what a row says, with the reason of its last event.
+pub(super) fn referral_from_row(
+    row: &referral_row::Model,
+    reason: Option<String>,
+) -> Result<(Terms, Status), LifecycleError> {
+    const DECODE: &str = "decode referral row";
+    if row.reason.is_some() && reason.is_none() {
+        return Err(failed(DECODE)("its reason is not there"));
+    }
     let status = Status {
         state: state(&row.state)?,
         revision: u64::try_from(row.revision).map_err(failed(DECODE))?,
         updated_at: row.updated_at,
         scheduled_at: row.scheduled_at,
-        reason: row.reason.map(|text| text.parse()).transpose().map_err(failed(DECODE))?,
+        reason: reason.map(|text| text.parse()).transpose().map_err(failed(DECODE))?,
     };
-    Ok((terms, status))
+    Ok((terms_from_row(row)?, status))
 }
 
 fn state(name: &str) -> Result<State, LifecycleError> {
@@ -167,7 +263,6 @@ pub(super) fn event_to_row(event: &Event) -> Result<event_row::ActiveModel, Life
         Change::Drafted => (None, None, State::Draft),
         Change::Moved { from, action, to } => (Some(action), Some(from.as_str()), *to),
     };
-    let reason = action.and_then(Action::reason);
     Ok(event_row::ActiveModel {
         event_id: Set(EventId::of(event.referral_id, event.revision).as_uuid()),
         referral_id: Set(event.referral_id.as_uuid()),
@@ -180,24 +275,29 @@ pub(super) fn event_to_row(event: &Event) -> Result<event_row::ActiveModel, Life
         actor_id: Set(event.actor.id.to_string()),
         occurred_at: Set(event.occurred_at),
         scheduled_at: Set(action.and_then(Action::scheduled_at)),
-        reason: Set(reason.map(|reason| reason.as_str().to_owned())),
     })
 }
 
-pub(super) fn event_from_row(row: event_row::Model) -> Result<Event, LifecycleError> {
+fn half_a_move() -> LifecycleError {
+    failed("decode referral event")("a move without the state before it, or the reverse")
+}
+
+/// Returns the event of a row, with its reason.
+pub(super) fn event_from_row(
+    row: event_row::Model,
+    reason: Option<&str>,
+) -> Result<Event, LifecycleError> {
     const DECODE: &str = "decode referral event";
     let unknown = |what: &str| failed(DECODE)(format!("no {what} of that name"));
     let change = match (&row.kind, &row.from_state) {
         (None, None) => Change::Drafted,
         (Some(kind), Some(from)) => {
             let kind = MoveKind::from_name(kind).ok_or_else(|| unknown("move"))?;
-            let action = Action::from_parts(kind, row.reason.as_deref(), row.scheduled_at)
-                .map_err(failed(DECODE))?;
+            let action =
+                Action::from_parts(kind, reason, row.scheduled_at).map_err(failed(DECODE))?;
             Change::Moved { from: state(from)?, action, to: state(&row.to_state)? }
         }
-        (None, Some(_)) | (Some(_), None) => {
-            return Err(failed(DECODE)("a move without the state before it, or the reverse"));
-        }
+        (None, Some(_)) | (Some(_), None) => return Err(half_a_move()),
     };
     let role = Role::from_name(&row.actor_role).ok_or_else(|| unknown("role"))?;
     Ok(Event {
@@ -211,7 +311,27 @@ pub(super) fn event_from_row(row: event_row::Model) -> Result<Event, LifecycleEr
 }
 
 pub(super) fn envelope_from_row(row: event_row::Model) -> Result<EventEnvelope, LifecycleError> {
-    event_from_row(row).map(|event| EventEnvelope::from(&event))
+    const DECODE: &str = "decode referral event";
+    let unknown = |what: &str| failed(DECODE)(format!("no {what} of that name"));
+    let kind = match (&row.kind, &row.from_state) {
+        (None, None) => EventKind::Drafted,
+        (Some(kind), Some(from)) => {
+            let kind = MoveKind::from_name(kind).ok_or_else(|| unknown("move"))?;
+            EventKind::of_move(kind, state(from)?, state(&row.to_state)?)
+        }
+        (None, Some(_)) | (Some(_), None) => return Err(half_a_move()),
+    };
+    let (referral_id, sequence) =
+        (row.referral_id.into(), u64::try_from(row.revision).map_err(failed(DECODE))?);
+    Ok(EventEnvelope {
+        version: EVENT_VERSION,
+        event_id: EventId::of(referral_id, sequence),
+        referral_id,
+        sequence,
+        kind,
+        actor_role: Role::from_name(&row.actor_role).ok_or_else(|| unknown("role"))?,
+        occurred_at: row.occurred_at,
+    })
 }
 
 pub(super) fn letter_to_row(
