@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     SqlxError, TransactionOptions, TransactionTrait as _,
-    sqlx::{self, Connection as _, PgConnection},
+    sqlx::{self, Connection as _, PgConnection, Row as _},
 };
 use sea_orm_migration::MigratorTrait;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -125,10 +125,11 @@ async fn open(
 /// Asks whether a connection that comes back is outside of a transaction. A caller who went away while one began has
 /// left it open, and what others write on that connection would be rolled back in the end.
 async fn is_clean(connection: &mut PgConnection) -> Result<bool, SqlxError> {
-    // Inside of a transaction `now` is the time of its begin.
-    let asked = sqlx::query_scalar("SELECT now() = statement_timestamp()").fetch_one(connection);
+    // Inside of a transaction `now` is the time of its begin. Asked in one message: a prepared statement takes several,
+    // and the time of the last of them is another than that of the first.
+    let asked = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(connection);
     match timeout(TEST_TIMEOUT, asked).await {
-        Ok(answer) => answer,
+        Ok(answer) => answer?.try_get(0),
         Err(_) => Err(SqlxError::Io(io::ErrorKind::TimedOut.into())),
     }
 }
