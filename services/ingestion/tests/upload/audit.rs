@@ -202,13 +202,12 @@ async fn who_may_not_is_noted() -> anyhow::Result<()> {
 #[tokio::test]
 async fn without_an_audit_nothing_is_stored_and_nothing_shown() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
-        let mut harness = start(db, 4).await?;
         let issuer = Issuer::start()?;
         let patient = id();
-        let study_id = harness.upload(study(&id(), &patient)).await?;
-        let harness = start_for(harness.leave().await?.db, 4, issuer.access().await?).await?;
-        let mut nurse = client(&harness, issuer.caller("development", "user/*.cruds")?);
-        let mut kept = client(&harness, issuer.patient("development", &id())?);
+        let harness = start_for(db, 4, issuer.access().await?).await?;
+        let mut nurse = client(&harness, issuer.caller("sample", "user/*.cruds")?);
+        let mut kept = client(&harness, issuer.patient("sample", &id())?);
+        let study_id = upload(&mut nurse, &id(), &patient).await?;
         let store = harness.db.db.clone();
         let heads = audit_head_row::Entity::find().all(&store).await?;
         let entries = stored::audit(&store).await?;
