@@ -100,7 +100,7 @@ def main():
     content = b"\x01" + struct.pack(">I", len(text)) + text
     content += b"\0" * (-len(content) % 32)
     nonce = b"\x09" * 24
-    associated = frame("neurotriage.seal", "v1", "a", "patient", "name", row)
+    associated = frame("neurotriage.seal", "v1", "a", "north", "patient", "name", row)
     print("sealed ", "v1.a." + b64(nonce + xchacha20poly1305(KEY, nonce, content, associated)))
 
     info = frame("neurotriage.index.v1", "exact", "patient", "medical_record_number", "sample")

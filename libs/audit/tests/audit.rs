@@ -120,7 +120,7 @@ fn a_whole_chain_is_verified() {
     assert_eq!((empty.rows, empty.hash), (0, chain_id().genesis()));
 }
 
-/// The values are those of `tools/vectors.py`.
+/// The values are those of `tools/sealing_vectors.py`.
 #[test]
 fn hashes_and_signatures_are_fixed() {
     let (rows, heads) = chain(2);

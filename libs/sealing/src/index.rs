@@ -317,7 +317,7 @@ mod tests {
         wanted.iter().all(|any| any.iter().any(|token| stored.contains(token)))
     }
 
-    /// The value is that of `tools/vectors.py`.
+    /// The value is that of `tools/sealing_vectors.py`.
     #[test]
     fn the_stored_form_is_fixed() {
         let token = before().token(&NUMBER, "sample", " 12-34A ").unwrap();
