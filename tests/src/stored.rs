@@ -23,7 +23,7 @@ pub fn files_under(folder: &Path) -> anyhow::Result<usize> {
     Ok(count)
 }
 
-/// Returns how many rows the tables of a `SQLite` file hold, but for the list of migrations and
+/// Returns how many rows the tables of a `SQLite` file hold, but for the list of migrations, the audit and
 /// tables in `ignored`.
 ///
 /// # Errors
@@ -33,7 +33,8 @@ pub async fn rows(database: &Path, ignored: &[&str]) -> anyhow::Result<i64> {
     let db = database::connect(&SecretString::from(url), 1).await?;
     let statement = |sql: String| Statement::from_string(DatabaseBackend::Sqlite, sql);
     let names = "SELECT name FROM sqlite_master WHERE type = 'table' \
-                 AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '%migration%'";
+                 AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '%migration%' \
+                 AND name NOT LIKE 'audit_%'";
     let mut count = 0;
     for table in db.query_all_raw(statement(names.to_owned())).await? {
         let name: String = table.try_get("", "name")?;
