@@ -1,4 +1,4 @@
-//! The four services as processes of their own, with a SQLite file each or one database of PostgreSQL.
+//! The four services as processes of their own, with a SQLite file or a database of PostgreSQL each.
 
 use std::{
     path::{Path, PathBuf},

@@ -14,5 +14,6 @@ pub mod keyring;
 pub mod malformed;
 pub mod server;
 pub mod status;
+mod table;
 pub mod telemetry;
 pub mod tenant;

@@ -1,24 +1,6 @@
 //! Tables of the audit, in the database of every service.
 
-macro_rules! table {
-    ($(#[$doc:meta])* $module:ident, $name:literal, { $($column:tt)* }) => {
-        $(#[$doc])*
-        pub mod $module {
-            #![expect(missing_docs, reason = "columns; documented in the migration")]
-
-            use sea_orm::entity::prelude::*;
-
-            #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-            #[sea_orm(table_name = $name)]
-            pub struct Model { $($column)* }
-
-            #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-            pub enum Relation {}
-
-            impl ActiveModelBehavior for ActiveModel {}
-        }
-    };
-}
+use crate::table;
 
 table!(
     /// Table `audit_hospital`.

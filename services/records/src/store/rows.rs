@@ -1,24 +1,6 @@
 //! Tables.
 
-macro_rules! table {
-    ($(#[$doc:meta])* $module:ident, $name:literal, { $($column:tt)* }) => {
-        $(#[$doc])*
-        pub mod $module {
-            #![expect(missing_docs, reason = "columns; documented in the migration")]
-
-            use sea_orm::entity::prelude::*;
-
-            #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-            #[sea_orm(table_name = $name)]
-            pub struct Model { $($column)* }
-
-            #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-            pub enum Relation {}
-
-            impl ActiveModelBehavior for ActiveModel {}
-        }
-    };
-}
+use neurotriage_service_kit::table;
 
 table!(
     /// Table `patient`.
