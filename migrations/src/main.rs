@@ -5,7 +5,10 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use neurotriage_migrations::{ingestion, records, referral, segmentation};
-use neurotriage_service_kit::database;
+use neurotriage_service_kit::{
+    database,
+    grants::{self, Role},
+};
 use sea_orm_migration::MigratorTrait;
 use secrecy::SecretString;
 
@@ -23,17 +26,37 @@ struct Config {
     #[arg(long, global = true, env = "INGESTION_DATABASE_URL", hide_env_values = true)]
     ingestion_database_url: Option<SecretString>,
 
+    /// Role of the ingestion service, to which `up` grants what a service needs and no more. It must not be the owner of the
+    /// tables, whom this program connects as. PostgreSQL only.
+    #[arg(long, global = true, env = "INGESTION_GRANT_TO")]
+    ingestion_grant_to: Option<Role>,
+
     /// Database of segmentation.
     #[arg(long, global = true, env = "SEGMENTATION_DATABASE_URL", hide_env_values = true)]
     segmentation_database_url: Option<SecretString>,
+
+    /// Role of the segmentation service, to which `up` grants what a service needs and no more. It must not be the owner of the
+    /// tables, whom this program connects as. PostgreSQL only.
+    #[arg(long, global = true, env = "SEGMENTATION_GRANT_TO")]
+    segmentation_grant_to: Option<Role>,
 
     /// Database of records.
     #[arg(long, global = true, env = "RECORDS_DATABASE_URL", hide_env_values = true)]
     records_database_url: Option<SecretString>,
 
+    /// Role of the records service, to which `up` grants what a service needs and no more. It must not be the owner of the
+    /// tables, whom this program connects as. PostgreSQL only.
+    #[arg(long, global = true, env = "RECORDS_GRANT_TO")]
+    records_grant_to: Option<Role>,
+
     /// Database of referral.
     #[arg(long, global = true, env = "REFERRAL_DATABASE_URL", hide_env_values = true)]
     referral_database_url: Option<SecretString>,
+
+    /// Role of the referral service, to which `up` grants what a service needs and no more. It must not be the owner of the
+    /// tables, whom this program connects as. PostgreSQL only.
+    #[arg(long, global = true, env = "REFERRAL_GRANT_TO")]
+    referral_grant_to: Option<Role>,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -55,11 +78,34 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let command = config.command;
     let given = [
-        run::<ingestion::Migrator>("ingestion", config.ingestion_database_url, command).await?,
-        run::<segmentation::Migrator>("segmentation", config.segmentation_database_url, command)
-            .await?,
-        run::<records::Migrator>("records", config.records_database_url, command).await?,
-        run::<referral::Migrator>("referral", config.referral_database_url, command).await?,
+        run::<ingestion::Migrator>(
+            "ingestion",
+            config.ingestion_database_url,
+            config.ingestion_grant_to,
+            command,
+        )
+        .await?,
+        run::<segmentation::Migrator>(
+            "segmentation",
+            config.segmentation_database_url,
+            config.segmentation_grant_to,
+            command,
+        )
+        .await?,
+        run::<records::Migrator>(
+            "records",
+            config.records_database_url,
+            config.records_grant_to,
+            command,
+        )
+        .await?,
+        run::<referral::Migrator>(
+            "referral",
+            config.referral_database_url,
+            config.referral_grant_to,
+            command,
+        )
+        .await?,
     ];
     if !given.contains(&true) {
         bail!("no database url is given; set at least one, such as RECORDS_DATABASE_URL");
@@ -70,6 +116,7 @@ async fn main() -> anyhow::Result<()> {
 async fn run<M: MigratorTrait>(
     name: &'static str,
     url: Option<SecretString>,
+    grant_to: Option<Role>,
     command: Command,
 ) -> anyhow::Result<bool> {
     let Some(url) = url else { return Ok(false) };
@@ -88,6 +135,10 @@ async fn run<M: MigratorTrait>(
     let mut out = io::stdout().lock();
     for step in steps {
         writeln!(out, "{name}\t{}\t{}", step.name(), step.status()).context("write status")?;
+    }
+    if let (Command::Up, Some(role)) = (command, grant_to) {
+        grants::grant(&db, &role).await.with_context(|| format!("grant in {name} database"))?;
+        writeln!(out, "{name}\tgranted to {role}").context("write status")?;
     }
     drop(out);
     db.close().await.with_context(|| format!("close {name} database"))?;

@@ -1,7 +1,6 @@
 //! Every migrator, in SQLite and PostgreSQL: up, down, and none beside another.
 
 use neurotriage_migrations::{ingestion, records, referral, segmentation};
-use neurotriage_service_kit::database;
 use neurotriage_testkit::databases;
 use sea_orm_migration::MigratorTrait;
 
@@ -12,7 +11,7 @@ async fn comes_and_goes<M: MigratorTrait>(tables: &[&str]) -> anyhow::Result<()>
             assert!(manager.has_table(table).await?, "{table} is missing");
         }
         // One connection, as the program has: SQLite's others may not know yet what was dropped.
-        let alone = database::connect_without_limits(&db.url, 1).await?;
+        let alone = db.owner().await?;
         M::down(&alone, None).await?;
         for table in tables {
             let manager = sea_orm_migration::SchemaManager::new(&db.db);

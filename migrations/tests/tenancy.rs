@@ -137,10 +137,12 @@ async fn the_column_comes_and_goes() -> anyhow::Result<()> {
             async move { manager.has_column("note", name).await }
         };
         assert!(column("hospital_id").await?);
-        Steps::down(&test.service, Some(1)).await?;
+        let owner = test.owner().await?;
+        Steps::down(&owner, Some(1)).await?;
         assert!(!column("hospital_id").await?);
         assert_eq!(count(&test.service).await?, 1, "the policy is gone");
-        Steps::up(&test.service, None).await?;
+        Steps::up(&owner, None).await?;
+        owner.close().await?;
         let empty = "INSERT INTO note (note_id, hospital_id) VALUES (9, '')";
         assert!(test.db.execute_unprepared(empty).await.is_err());
         test.drop().await?;

@@ -24,6 +24,12 @@ impl Mac {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the key that it names; none if it is no signature.
+    pub fn key_id(&self) -> Option<KeyId> {
+        let named = self.0.strip_prefix(VERSION)?.strip_prefix('.')?;
+        KeyId::parse(named.split('.').next()?)
+    }
 }
 
 /// Why a signature does not hold.
@@ -53,6 +59,11 @@ impl Signer {
     /// [`KeyringError::NoActive`] if there is none.
     pub fn new(keyring: &Keyring) -> Result<Self, KeyringError> {
         Ok(Self { keys: keyring.keys(KeyUse::Audit)? })
+    }
+
+    /// Returns whether `mac` names the active key. Whether it holds is not looked at.
+    pub fn is_by_active(&self, mac: &Mac) -> bool {
+        mac.key_id().as_ref() == Some(self.keys.active().id())
     }
 
     pub(super) fn sign(&self, content: &Frame) -> Mac {
@@ -110,11 +121,15 @@ mod tests {
         both.check(&content, &mac).unwrap();
         assert_eq!(both.check(&Frame::new("x").text("2"), &mac), Err(MacError::Wrong));
         let new = both.sign(&content);
+        assert_eq!(new.key_id(), KeyId::parse("b"));
+        assert!(both.is_by_active(&new) && !both.is_by_active(&mac));
         assert!(matches!(old.check(&content, &new), Err(MacError::UnknownKey { .. })));
         let renamed = Mac::stored(new.as_str().replace(".b.", ".a."));
         assert_eq!(both.check(&content, &renamed), Err(MacError::Wrong));
         for text in ["", "h1.a", "h1.a.", "h1.a.!", "h2.a.AAAA", "h1.a.AAAA", "h1.a.AAAA.A"] {
-            assert_eq!(old.check(&content, &Mac::stored(text.into())), Err(MacError::Wrong));
+            let mac = Mac::stored(text.into());
+            assert_eq!(old.check(&content, &mac), Err(MacError::Wrong));
+            assert_eq!(old.is_by_active(&mac), text.starts_with("h1.a"), "{text}");
         }
     }
 }

@@ -185,8 +185,10 @@ vocabulary!(
         Female = "female", "female";
         /// Male.
         Male = "male", "male";
-        /// Another or unknown.
-        Other = "other", "another or unknown";
+        /// Another.
+        Other = "other", "another";
+        /// Asked for, and not known.
+        Unknown = "unknown", "unknown";
     }
 );
 vocabulary!(

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{
     keyring::{KEY_BYTES, Key, KeyId, KeyUse, Keyring, KeyringError, Keys},
+    name::{FoldedName, least},
     normal::Normal,
 };
 use crate::frame::Frame;
@@ -29,8 +30,10 @@ pub const TOKEN_BYTES_MIN: usize = 2;
 pub const TOKEN_BYTES_MAX: usize = 32;
 /// Most characters of an indexed prefix: beyond, a prefix is the name.
 pub const PREFIX_CHARS_MAX: usize = 8;
-/// Most words of a value that are indexed or searched for.
+/// Most words that are searched for.
 pub const PREFIX_WORDS_MAX: usize = 8;
+/// Most words of a name, and pieces of them, that are indexed.
+pub const PREFIX_STARTS_MAX: usize = 16;
 
 const VERSION: &str = "i1";
 
@@ -48,7 +51,7 @@ pub struct IndexColumn {
     pub token_bytes: usize,
 }
 
-/// A column that is searched for how its words begin.
+/// A column of names that is searched for how their words begin, by the rules of [`FoldedName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefixColumn {
     /// Table.
@@ -57,7 +60,7 @@ pub struct PrefixColumn {
     pub column: &'static str,
     /// Length of the hash, 2 to 32 bytes.
     pub token_bytes: usize,
-    /// Fewest characters that can be searched for, from 1.
+    /// Fewest characters that can be searched for, from 1; one is enough in Hangul, Chinese characters and kana.
     pub chars_min: usize,
     /// Most characters that are indexed, up to [`PREFIX_CHARS_MAX`].
     pub chars_max: usize,
@@ -77,8 +80,8 @@ pub enum IndexError {
     /// Nothing is left of the value in its normal form.
     #[error("value has nothing to search for")]
     Nothing,
-    /// A word is too short to search for.
-    #[error("each word must have at least {chars_min} characters")]
+    /// Every word is too short to search for.
+    #[error("a word must have at least {chars_min} characters, or be Hangul, Chinese or kana")]
     Short {
         /// Fewest characters.
         chars_min: usize,
@@ -157,8 +160,8 @@ impl Indexer {
         self.keys.all().map(|key| exact(key, column, scope, value)).collect()
     }
 
-    /// Returns the tokens to store for how the words of `value` begin, sorted, so that their order
-    /// tells nothing. Words after the eighth, and those shorter than the least prefix, have none.
+    /// Returns the tokens to store for how the words of the name `value` begin, sorted, so that their order
+    /// tells nothing. Words and pieces after the sixteenth, and those shorter than the least prefix, have none.
     ///
     /// # Errors
     /// [`IndexError::Limits`].
@@ -169,21 +172,23 @@ impl Indexer {
         value: &str,
     ) -> Result<Vec<Token>, IndexError> {
         check(column)?;
-        let normal = Normal::Text.apply(value);
         let mut tokens = BTreeSet::new();
         let hasher = Hasher::prefix(self.keys.active(), column, scope);
-        for word in normal.split(' ').filter(|word| !word.is_empty()).take(PREFIX_WORDS_MAX) {
-            let ends = word.char_indices().map(|(at, letter)| at + letter.len_utf8());
+        for start in FoldedName::read(value).starts().take(PREFIX_STARTS_MAX) {
+            let ends = start.char_indices().map(|(at, letter)| at + letter.len_utf8());
             let ends: Vec<usize> = ends.take(column.chars_max).collect();
-            for &end in ends.iter().skip(column.chars_min - 1) {
-                tokens.insert(hasher.token(&word[..end]));
+            for &end in ends.iter().skip(least(&start, column.chars_min) - 1) {
+                tokens.insert(hasher.token(&start[..end]));
             }
         }
         Ok(tokens.into_iter().collect())
     }
 
-    /// Returns, for each word of `typed`, the tokens of which a row must have one. A word longer
-    /// than what is indexed is cut: the reader compares what it opened.
+    /// Returns, for each word of `typed` that is long enough, the tokens of which a row must have one. A word
+    /// longer than what is indexed is cut: the reader compares what it opened, by [`FoldedName::begins_like`].
+    ///
+    /// Among them is the token of the word as it is written, accents, hyphens and all: rows that were indexed before
+    /// these were left out have that one alone, until they are indexed again.
     ///
     /// # Errors
     /// [`IndexError`], each variant.
@@ -194,24 +199,17 @@ impl Indexer {
         typed: &str,
     ) -> Result<Vec<Vec<Token>>, IndexError> {
         check(column)?;
-        let normal = Normal::Text.apply(typed);
-        let words: Vec<&str> = normal.split(' ').filter(|word| !word.is_empty()).collect();
-        if words.is_empty() {
-            return Err(IndexError::Nothing);
-        }
-        if words.len() > PREFIX_WORDS_MAX {
-            return Err(IndexError::ManyWords);
-        }
-        let chars_min = column.chars_min;
-        if words.iter().any(|word| word.chars().count() < chars_min) {
-            return Err(IndexError::Short { chars_min });
-        }
+        let typed = searchable(typed, column.chars_min)?;
         let hashers: Vec<Hasher<'_>> =
             self.keys.all().map(|key| Hasher::prefix(key, column, scope)).collect();
-        let candidates = words.into_iter().map(|word| {
-            let prefix: Zeroizing<String> =
-                Zeroizing::new(word.chars().take(column.chars_max).collect());
-            hashers.iter().map(|hasher| hasher.token(&prefix)).collect()
+        let candidates = typed.words().iter().filter_map(|word| {
+            let mut tokens = BTreeSet::new();
+            for spelling in word.spellings(column.chars_min) {
+                let prefix: Zeroizing<String> =
+                    Zeroizing::new(spelling.chars().take(column.chars_max).collect());
+                tokens.extend(hashers.iter().map(|hasher| hasher.token(&prefix)));
+            }
+            (!tokens.is_empty()).then(|| tokens.into_iter().collect())
         });
         Ok(candidates.collect())
     }
@@ -222,6 +220,28 @@ impl Indexer {
         let named = stored.rsplit_once('.').map(|(start, _)| start);
         named.and_then(|start| start.strip_prefix("i1.")) != Some(key_id.as_str())
     }
+}
+
+/// Checks that `typed` can be searched for in a column with this least number of characters.
+///
+/// # Errors
+/// [`IndexError::Nothing`], [`IndexError::Short`], [`IndexError::ManyWords`].
+pub fn check_prefix(typed: &str, chars_min: usize) -> Result<(), IndexError> {
+    searchable(typed, chars_min).map(drop)
+}
+
+fn searchable(typed: &str, chars_min: usize) -> Result<FoldedName, IndexError> {
+    let typed = FoldedName::read(typed);
+    if typed.spaced() == 0 {
+        return Err(IndexError::Nothing);
+    }
+    if typed.spaced() > PREFIX_WORDS_MAX {
+        return Err(IndexError::ManyWords);
+    }
+    if !typed.is_searchable(chars_min) {
+        return Err(IndexError::Short { chars_min });
+    }
+    Ok(typed)
 }
 
 fn check(column: &PrefixColumn) -> Result<(), IndexError> {
@@ -366,13 +386,27 @@ mod tests {
             ("one word differs", "Ada Sample", "ada x1", false),
             ("middle of a word", "Ada Sample", "mple", false),
             ("Hangul", "김하나", "김하", true),
+            ("family name", "김하나", "김", true),
+            ("with a space that is not there", "김하나", "김 하나", true),
+            ("without the space", "김 하나", "김하나", true),
+            ("hyphen left out", "Kim Ha-neul", "haneul", true),
+            ("hyphen as a space", "Kim Ha-neul", "ha neul", true),
+            ("a hyphen more", "Kim Haneul", "ha-neul", true),
+            ("apostrophe as a space", "O'Brien", "o brien", true),
+            ("no accents", "Jürgen", "jurgen", true),
+            ("accents", "Jurgen", "jürgen", true),
+            ("too short to be looked for", "Ada Sample", "sample x", true),
         ];
         for (case, name, typed, expected) in table {
             assert_eq!(found(name, typed), expected, "case: {case}");
         }
         let tokens = |name: &str| before().prefix_tokens(&NAME, "t", name).unwrap().len();
         assert_eq!((tokens("Ada Sample"), tokens("A"), tokens("")), (2 + 4, 0, 0));
-        assert_eq!(tokens("ab cd ef gh ij kl mn op qr st"), PREFIX_WORDS_MAX);
+        // From each piece on, and not from each letter.
+        assert_eq!((tokens("Ha-neul"), tokens("김하늘"), tokens("김 하늘")), (4 + 3, 3, 3 + 2));
+        assert_eq!(tokens(&"ab cd ef gh ij kl mn op qr ".repeat(2)), 9);
+        let many: String = ('a'..='t').map(|letter| format!("{letter}x ")).collect();
+        assert_eq!(tokens(&many), PREFIX_STARTS_MAX);
     }
 
     #[test]
@@ -381,7 +415,8 @@ mod tests {
         let prefix = |typed: &str| indexer.prefix_candidates(&NAME, "t", typed).unwrap_err();
         assert_eq!(indexer.token(&NUMBER, "t", " \u{feff}").unwrap_err(), IndexError::Nothing);
         assert_eq!(prefix(" "), IndexError::Nothing);
-        assert_eq!(prefix("ada s"), IndexError::Short { chars_min: 2 });
+        assert_eq!(prefix("a s"), IndexError::Short { chars_min: 2 });
+        assert_eq!(prefix("-"), IndexError::Nothing);
         assert_eq!(prefix(&"ab ".repeat(9)), IndexError::ManyWords);
         for (chars_min, chars_max, token_bytes) in [(0, 5, 8), (6, 5, 8), (2, 9, 8), (2, 5, 1)] {
             let column = PrefixColumn { chars_min, chars_max, token_bytes, ..NAME };
@@ -392,7 +427,52 @@ mod tests {
         assert!(matches!(indexer.token(&column, "t", "1"), Err(IndexError::Limits { .. })));
     }
 
+    /// The tokens of a name as they were before pieces were told apart and accents left out.
+    fn tokens_of_before(name: &str) -> BTreeSet<Token> {
+        let (normal, indexer) = (Normal::Text.apply(name), before());
+        let hasher = Hasher::prefix(indexer.keys.active(), &NAME, "t");
+        let prefixes = |word: &str| {
+            let chars: Vec<char> = word.chars().collect();
+            (2..=chars.len().min(5)).map(move |end| chars[..end].iter().collect::<String>())
+        };
+        normal.split(' ').flat_map(prefixes).map(|prefix| hasher.token(&prefix)).collect()
+    }
+
+    #[test]
+    fn rows_that_were_indexed_before_are_found_as_before() {
+        let found = |name: &str, typed: &str| {
+            let stored = tokens_of_before(name);
+            let wanted = before().prefix_candidates(&NAME, "t", typed).unwrap();
+            wanted.iter().all(|any| any.iter().any(|token| stored.contains(token)))
+        };
+        for (name, typed, expected) in [
+            ("Kim Ha-neul", "ha-neul", true),
+            ("Kim Ha-neul", "ha", true),
+            ("O'Brien", "o'brien", true),
+            ("Jürgen", "jürgen", true),
+            ("Jurgen", "jürgen", true),
+            ("남궁 하나", "남궁 하나", true),
+            ("남궁 하나", "하나", true),
+            // Not before they are indexed again.
+            ("Jürgen", "jurgen", false),
+            ("김하나", "김", false),
+        ] {
+            assert_eq!(found(name, typed), expected, "{typed} for {name}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_begins_like_a_name_is_found_by_its_tokens(
+            name in "[abü가나'\\- ]{1,12}",
+            typed in "[abü가나'\\- ]{1,7}",
+        ) {
+            let begins = FoldedName::read(&name).begins_like(&FoldedName::read(&typed));
+            if begins && check_prefix(&typed, NAME.chars_min).is_ok() {
+                prop_assert!(found(&name, &typed));
+            }
+        }
+
         #[test]
         fn every_long_enough_prefix_finds_its_name(
             name in "[a-zA-Z가-힣ß-ÿ]{2,12}( [a-zA-Z가-힣]{2,12}){0,3}",

@@ -7,19 +7,21 @@
 mod frame;
 mod index;
 mod keyring;
+mod name;
 mod normal;
 mod value;
 
 pub use self::{
     frame::Frame,
     index::{
-        IndexColumn, IndexError, Indexer, PREFIX_CHARS_MAX, PREFIX_WORDS_MAX, PrefixColumn,
-        TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, Token,
+        IndexColumn, IndexError, Indexer, PREFIX_CHARS_MAX, PREFIX_STARTS_MAX, PREFIX_WORDS_MAX,
+        PrefixColumn, TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, Token, check_prefix,
     },
     keyring::{
         KEY_BYTES, KEYRING_BYTES_MAX, KEYS_MAX, Key, KeyId, KeyUse, Keyring, KeyringError, Keys,
         Problem, Warning,
     },
+    name::FoldedName,
     normal::Normal,
     value::{CONTENT_BYTES_MAX, Content, Place, SealError, Sealed, Sealer},
 };

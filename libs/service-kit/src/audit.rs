@@ -26,7 +26,8 @@ use tokio::sync::Semaphore;
 pub use self::{
     call::{Call, CallError},
     operator::{
-        AuditReport, ChainReport, OperatorError, checkpoint, hospitals, sign_again, verify,
+        AuditReport, ChainReport, OperatorError, checkpoint, heads_left, hospitals, sign_again,
+        verify,
     },
     rows::{audit_entry_row, audit_head_row, audit_hospital_row},
     unit::Unit,

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod client;
 pub mod database;
 pub mod deadline;
+pub mod grants;
 mod https;
 pub mod keyring;
 pub mod malformed;

@@ -81,7 +81,8 @@ async fn set(
 }
 
 /// Warns if row-level security does not bind the role that `db` is connected as: a superuser's, or one with
-/// BYPASSRLS. Then only the queries keep hospitals apart.
+/// BYPASSRLS. Then only the queries keep hospitals apart. Warns too if the role owns its tables, and could turn row-level
+/// security off.
 ///
 /// # Errors
 /// If the database does not answer.
@@ -90,13 +91,20 @@ pub async fn check_role(db: &DatabaseConnection) -> anyhow::Result<()> {
     if backend != DbBackend::Postgres {
         return Ok(());
     }
-    let sql = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user";
+    let sql = "SELECT rolsuper OR rolbypassrls, EXISTS (SELECT FROM pg_class c WHERE c.relkind = 'r' \
+         AND c.relnamespace = current_schema()::regnamespace AND pg_has_role(c.relowner, 'MEMBER')) \
+         FROM pg_roles WHERE rolname = current_user";
     let row = db.query_one_raw(Statement::from_string(backend, sql)).await;
     let row = row.context("read database role")?.context("database role is not in pg_roles")?;
     if row.try_get_by_index::<bool>(0).context("read database role")? {
         tracing::warn!(
             "database role is a superuser or has BYPASSRLS, which row-level security does not bind; \
              connect as a role without both"
+        );
+    } else if row.try_get_by_index::<bool>(1).context("read owner of tables")? {
+        tracing::warn!(
+            "database role owns its tables, and could turn row-level security off; connect as one that \
+             `neurotriage-migrate up` grants what a service needs"
         );
     }
     Ok(())

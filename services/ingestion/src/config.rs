@@ -66,7 +66,9 @@ mod tests {
         let given = ["ingestion", "--database-url", "sqlite:///x", "--blobs-url", "file:///x"];
         assert!(Config::try_parse_from(given).is_err());
         let keys = "seal:a:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
-        let config = Config::parse_from(given.into_iter().chain(["--keyring", keys]));
+        let file = ["--keyring-file", "/nowhere"];
+        let mut config = Config::parse_from(given.into_iter().chain(file));
+        config.keyring = KeyringConfig { file: None, text: Some(SecretString::from(keys)) };
         let shown = format!("{config:?}");
         assert!(!shown.contains("AQIDBA"), "{shown}");
         assert!(config.keyring.read().is_ok());

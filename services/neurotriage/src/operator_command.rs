@@ -14,7 +14,7 @@ use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::{
     audit::{self, AuditReport},
     database,
-    keyring::{KeyringConfig, Rotated},
+    keyring::{CLASHES_MAX, Clash, KeyringConfig, Rotated},
 };
 use sea_orm::DatabaseConnection;
 use secrecy::SecretString;
@@ -74,7 +74,7 @@ impl Service {
         db: &DatabaseConnection,
         keyring: &Keyring,
     ) -> anyhow::Result<Rotated> {
-        let rotated = match self {
+        Ok(match self {
             Self::Ingestion => {
                 neurotriage_ingestion::store::admin::rotate_keys(db, keyring).await?
             }
@@ -83,12 +83,15 @@ impl Service {
                 for hospital_id in audit::hospitals(db).await? {
                     audit::sign_again(db, keyring, &hospital_id).await?;
                 }
-                Rotated::default()
+                let mut rotated = Rotated::default();
+                for hospital_id in audit::hospitals(db).await? {
+                    rotated.left.heads += audit::heads_left(db, keyring, &hospital_id).await?;
+                }
+                rotated
             }
             Self::Records => neurotriage_records::store::admin::rotate_keys(db, keyring).await?,
             Self::Referral => neurotriage_referral::store::admin::rotate_keys(db, keyring).await?,
-        };
-        Ok(rotated)
+        })
     }
 }
 
@@ -123,8 +126,9 @@ enum Action {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Seals and signs with the active keys what is sealed and signed with retired ones. May run beside the
-    /// service, and be stopped and run again.
+    /// Seals and signs with the active keys what is sealed and signed with retired ones, and says what is left; fails if
+    /// something is. Every replica must write with the active keys before. May run beside the service, and be stopped and
+    /// run again.
     RotateKeys {
         #[command(flatten)]
         store: StoreArgs,
@@ -188,12 +192,52 @@ pub fn run(runtime: &Runtime, service: Service, args: OperatorCommandArgs) -> an
                 let db = service.connect(&store).await?;
                 service.rotate_keys(&db, &keyring).await.context("seal again")
             })?;
-            print(&format!(
-                "sealed {} of {} rows and signed the audit again; the retired keys are no longer needed for rows, \
-                 only for backups, checkpoints and repeated requests\n",
-                rotated.resealed, rotated.seen
-            ))
+            print(&rotation(&rotated))?;
+            if !rotated.left.is_nothing() {
+                bail!(
+                    "{} rows and {} heads of the audit need a retired key still, or are indexed by rules of before: see that \
+                     every replica is of this version and writes with the active keys, and run this again",
+                    rotated.left.rows,
+                    rotated.left.heads
+                );
+            }
+            Ok(())
         }
+    }
+}
+
+/// Says what a rotation did, and what it could not do.
+fn rotation(rotated: &Rotated) -> String {
+    let mut text = format!(
+        "sealed {} of {} rows and signed the audit again\n",
+        rotated.resealed, rotated.seen
+    );
+    for clash in &rotated.clashes {
+        text.push_str(&left_out(clash));
+    }
+    if rotated.clashes.len() == CLASHES_MAX {
+        text.push_str("there may be more of these\n");
+    }
+    if rotated.left.is_nothing() {
+        text.push_str(
+            "a look after that found nothing under a retired key; if every replica writes with the active keys, the retired ones \
+             are needed for backups, checkpoints and repeated requests only\n",
+        );
+    }
+    text
+}
+
+/// Says which two rows stand in each other's way, and what to do.
+fn left_out(clash: &Clash) -> String {
+    let Clash { kind, patient_id, other_patient_id, record_id, other_record_id } = clash;
+    let what = format!(
+        "LEFT a {kind} is of patient {patient_id} and of patient {other_patient_id}, each under another key: "
+    );
+    if record_id == patient_id {
+        let how = "merge the two (undelete one that is deleted first), or take it from one, and run this again\n";
+        what + how
+    } else {
+        format!("{what}delete entry {record_id} or entry {other_record_id}, and run this again\n")
     }
 }
 
@@ -221,6 +265,11 @@ fn text(report: &AuditReport) -> String {
     let more = report.broken().count().saturating_sub(SHOWN_MAX);
     if more > 0 {
         text.push_str(&format!("and {more} more\n"));
+    }
+    for key_id in &report.retired_keys {
+        text.push_str(&format!(
+            "WARNING audit key {key_id} signed heads and is not the active one: run rotate-keys, then take it out\n"
+        ));
     }
     text
 }

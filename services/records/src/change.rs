@@ -1,8 +1,12 @@
 //! Changes to records, and those who watch them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use neurotriage_domain::PatientId;
+use neurotriage_domain::{HospitalId, PatientId};
 use neurotriage_service_kit::audit::Call;
 use time::OffsetDateTime;
 use tokio::{
@@ -16,6 +20,8 @@ use crate::{entry::EntryKind, error::RecordsError, records::RecordsStore};
 
 /// Callers that may watch if nobody says.
 pub const WATCHERS_MAX_DEFAULT: usize = 64;
+/// Those of one hospital, if nobody says: four must come together before others find no place.
+pub const WATCHERS_PER_HOSPITAL_MAX_DEFAULT: usize = 16;
 /// How often a watcher looks for changes; with 64 of them 64 looks a second.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a watcher hears nothing while nothing changes.
@@ -125,24 +131,79 @@ pub struct Change {
     pub changed_at: OffsetDateTime,
 }
 
+/// How many may watch at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchersMax {
+    /// Callers together.
+    pub together: usize,
+    /// Callers of one hospital, so that none takes every place.
+    pub per_hospital: usize,
+}
+
+impl Default for WatchersMax {
+    fn default() -> Self {
+        Self { together: WATCHERS_MAX_DEFAULT, per_hospital: WATCHERS_PER_HOSPITAL_MAX_DEFAULT }
+    }
+}
+
 /// How many may watch, and when they must end. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Watchers {
     places: Arc<Semaphore>,
-    watchers_max: usize,
+    of_hospitals: OfHospitals,
+    max: WatchersMax,
     stop: CancellationToken,
 }
 
+/// How many watch of each hospital that somebody watches of.
+#[derive(Clone, Debug, Default)]
+struct OfHospitals(Arc<Mutex<HashMap<HospitalId, usize>>>);
+
+impl OfHospitals {
+    fn lock(&self) -> MutexGuard<'_, HashMap<HospitalId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place of a hospital that has less than `max` taken.
+    fn take(&self, hospital_id: &HospitalId, max: usize) -> Option<HospitalPlace> {
+        let mut taken = self.lock();
+        let of_hospital = taken.get(hospital_id).copied().unwrap_or_default();
+        if of_hospital >= max {
+            return None;
+        }
+        taken.insert(hospital_id.clone(), of_hospital + 1);
+        Some(HospitalPlace { taken: self.clone(), hospital_id: hospital_id.clone() })
+    }
+}
+
+/// A place of a hospital; free again when it is dropped.
+#[derive(Debug)]
+struct HospitalPlace {
+    taken: OfHospitals,
+    hospital_id: HospitalId,
+}
+
+impl Drop for HospitalPlace {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock();
+        match taken.get_mut(&self.hospital_id) {
+            Some(left) if *left > 1 => *left -= 1,
+            Some(_) | None => drop(taken.remove(&self.hospital_id)),
+        }
+    }
+}
+
 impl Watchers {
-    /// Lets `watchers_max` watch until `stop`.
-    pub fn new(watchers_max: usize, stop: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(watchers_max)), watchers_max, stop }
+    /// Lets at most `max` watch until `stop`.
+    pub fn new(max: WatchersMax, stop: CancellationToken) -> Self {
+        let places = Arc::new(Semaphore::new(max.together.min(Semaphore::MAX_PERMITS)));
+        Self { places, of_hospitals: OfHospitals::default(), max, stop }
     }
 
     /// Begins a watch after `position`, or of what comes from now on.
     ///
     /// # Errors
-    /// [`RecordsError::TooManyWatchers`]; else the store's.
+    /// [`RecordsError::TooManyWatchers`], [`RecordsError::TooManyWatchersOfHospital`]; else the store's.
     pub async fn watch<S: RecordsStore>(
         &self,
         store: S,
@@ -150,7 +211,12 @@ impl Watchers {
         position: Option<Position>,
         patient_id: Option<PatientId>,
     ) -> Result<Watch<S>, RecordsError> {
-        let full = |_| RecordsError::TooManyWatchers { watchers_max: self.watchers_max };
+        let WatchersMax { together, per_hospital } = self.max;
+        let of_hospital = self
+            .of_hospitals
+            .take(&call.hospital_id, per_hospital)
+            .ok_or(RecordsError::TooManyWatchersOfHospital { watchers_max: per_hospital })?;
+        let full = |_| RecordsError::TooManyWatchers { watchers_max: together };
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
         let newest = store.begin_watch(&call).await?;
         Ok(Watch {
@@ -161,7 +227,7 @@ impl Watchers {
             found: Vec::new().into_iter(),
             heard_at: None,
             stop: self.stop.clone(),
-            _place: place,
+            _places: (place, of_hospital),
         })
     }
 }
@@ -175,7 +241,7 @@ pub enum Told {
     Nothing(Position),
 }
 
-/// One caller's watch. Its place is free again when it is dropped.
+/// One caller's watch. Its places are free again when it is dropped.
 #[derive(Debug)]
 pub struct Watch<S> {
     store: S,
@@ -185,7 +251,7 @@ pub struct Watch<S> {
     found: std::vec::IntoIter<Change>,
     heard_at: Option<Instant>,
     stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, HospitalPlace),
 }
 
 impl<S: RecordsStore> Watch<S> {

@@ -49,18 +49,27 @@ pub enum RecordsError {
         request_id: Uuid,
     },
 
+    /// What the request made is not there any more.
+    #[error(
+        "what request {request_id} made was deleted since; choose a new request_id to make another"
+    )]
+    DeletedSince {
+        /// The id.
+        request_id: Uuid,
+    },
+
     /// The issuer gave this number to a patient who is registered already.
     #[error("medical record number is registered already for this issuer; look the patient up")]
     NumberTaken {
-        /// Who has it.
-        patient_id: PatientId,
+        /// Who has it, if the call may know of them.
+        patient_id: Option<PatientId>,
     },
 
     /// The study belongs to a patient already.
     #[error("study is linked to a patient already; delete that link first")]
     StudyLinked {
-        /// To whom.
-        patient_id: PatientId,
+        /// To whom, if the call may know of them.
+        patient_id: Option<PatientId>,
     },
 
     /// The record changed since the caller read it.
@@ -86,11 +95,36 @@ pub enum RecordsError {
         into: PatientId,
     },
 
+    /// The patient was merged into another, who is not to be met under the old id.
+    #[error("patient {patient_id} was merged into {into}; name that one")]
+    MergedAway {
+        /// The patient asked for.
+        patient_id: PatientId,
+        /// Who remains.
+        into: PatientId,
+    },
+
     /// As many as allowed watch.
     #[error("{watchers_max} callers watch already; try again later")]
     TooManyWatchers {
         /// How many may.
         watchers_max: usize,
+    },
+
+    /// As many as allowed of the caller's hospital watch.
+    #[error("{watchers_max} callers of your hospital watch already; end one of those watches")]
+    TooManyWatchersOfHospital {
+        /// How many of one hospital may.
+        watchers_max: usize,
+    },
+
+    /// Nothing came of a batch for too long.
+    #[error(
+        "no create came for {idle_max_s} s; what came before may be stored: send the batch again with the same request_ids"
+    )]
+    BatchIdle {
+        /// Longest wait for the next create, in seconds.
+        idle_max_s: u64,
     },
 
     /// The service ends.
@@ -131,6 +165,12 @@ impl RecordsError {
     }
 }
 
+impl From<FieldViolation> for RecordsError {
+    fn from(wrong: FieldViolation) -> Self {
+        Self::Invalid(vec![wrong])
+    }
+}
+
 impl From<AuditError> for RecordsError {
     fn from(error: AuditError) -> Self {
         let AuditError { operation, source, is_away } = error;
@@ -156,9 +196,14 @@ impl DomainError for RecordsError {
             Self::RequestReused { .. } | Self::NumberTaken { .. } | Self::StudyLinked { .. } => {
                 ErrorCode::AlreadyExists
             }
-            Self::Stale { .. } => ErrorCode::Aborted,
-            Self::NotDeleted { .. } | Self::AlreadyMerged { .. } => ErrorCode::FailedPrecondition,
-            Self::TooManyWatchers { .. } => ErrorCode::ResourceExhausted,
+            Self::Stale { .. } | Self::BatchIdle { .. } => ErrorCode::Aborted,
+            Self::DeletedSince { .. }
+            | Self::NotDeleted { .. }
+            | Self::AlreadyMerged { .. }
+            | Self::MergedAway { .. } => ErrorCode::FailedPrecondition,
+            Self::TooManyWatchers { .. } | Self::TooManyWatchersOfHospital { .. } => {
+                ErrorCode::ResourceExhausted
+            }
             Self::ShuttingDown | Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Store { .. } => ErrorCode::Internal,
         }
@@ -176,12 +221,16 @@ impl DomainError for RecordsError {
                 None => "ENTRY_NOT_FOUND",
             },
             Self::RequestReused { .. } => "REQUEST_ID_REUSED",
+            Self::DeletedSince { .. } => "DELETED_SINCE",
             Self::NumberTaken { .. } => "MEDICAL_RECORD_NUMBER_TAKEN",
             Self::StudyLinked { .. } => "STUDY_LINKED",
             Self::Stale { .. } => "REVISION_STALE",
             Self::NotDeleted { .. } => "NOT_DELETED",
             Self::AlreadyMerged { .. } => "ALREADY_MERGED",
+            Self::MergedAway { .. } => "MERGED_AWAY",
             Self::TooManyWatchers { .. } => "TOO_MANY_WATCHERS",
+            Self::TooManyWatchersOfHospital { .. } => "TOO_MANY_WATCHERS_OF_HOSPITAL",
+            Self::BatchIdle { .. } => "BATCH_IDLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Unavailable { .. } => "DATABASE_UNAVAILABLE",
             Self::Store { .. } => "STORE_FAILED",
@@ -192,9 +241,13 @@ impl DomainError for RecordsError {
         match self {
             Self::Call(error) => error.metadata(),
             Self::PatientNotFound { patient_id }
-            | Self::NumberTaken { patient_id }
-            | Self::StudyLinked { patient_id }
-            | Self::NotDeleted { patient_id } => vec![("patientId", patient_id.to_string())],
+            | Self::NotDeleted { patient_id }
+            | Self::MergedAway { into: patient_id, .. } => {
+                vec![("patientId", patient_id.to_string())]
+            }
+            Self::NumberTaken { patient_id } | Self::StudyLinked { patient_id } => {
+                patient_id.iter().map(|id| ("patientId", id.to_string())).collect()
+            }
             Self::EntryNotFound { kind, entry_id } => {
                 let name = match kind {
                     Some(EntryKind::SymptomReport) => "symptomReportId",
@@ -202,14 +255,18 @@ impl DomainError for RecordsError {
                 };
                 vec![(name, entry_id.to_string())]
             }
-            Self::RequestReused { request_id } => vec![("requestId", request_id.to_string())],
+            Self::RequestReused { request_id } | Self::DeletedSince { request_id } => {
+                vec![("requestId", request_id.to_string())]
+            }
             Self::Stale { revision } => vec![("revision", revision.to_string())],
             Self::AlreadyMerged { patient_id, into } => {
                 vec![("patientId", patient_id.to_string()), ("mergedInto", into.to_string())]
             }
-            Self::TooManyWatchers { watchers_max } => {
+            Self::TooManyWatchers { watchers_max }
+            | Self::TooManyWatchersOfHospital { watchers_max } => {
                 vec![("watchersMax", watchers_max.to_string())]
             }
+            Self::BatchIdle { idle_max_s } => vec![("idleMaxSeconds", idle_max_s.to_string())],
             Self::Invalid(_)
             | Self::ShuttingDown
             | Self::Unavailable { .. }
@@ -229,16 +286,21 @@ impl DomainError for RecordsError {
         match self {
             Self::Call(error) => error.retry_after(),
             Self::Unavailable { .. } => Some(DATABASE_RETRY_AFTER),
-            Self::TooManyWatchers { .. } | Self::ShuttingDown => Some(WATCH_RETRY_AFTER),
+            Self::TooManyWatchers { .. }
+            | Self::TooManyWatchersOfHospital { .. }
+            | Self::ShuttingDown => Some(WATCH_RETRY_AFTER),
             Self::Invalid(_)
             | Self::PatientNotFound { .. }
             | Self::EntryNotFound { .. }
             | Self::RequestReused { .. }
+            | Self::DeletedSince { .. }
             | Self::NumberTaken { .. }
             | Self::StudyLinked { .. }
             | Self::Stale { .. }
             | Self::NotDeleted { .. }
             | Self::AlreadyMerged { .. }
+            | Self::MergedAway { .. }
+            | Self::BatchIdle { .. }
             | Self::Store { .. } => None,
         }
     }

@@ -5,6 +5,8 @@ mod convert;
 mod token;
 mod watch;
 
+use std::time::Duration;
+
 use neurotriage_audit::Action;
 use neurotriage_domain::PatientId;
 use neurotriage_proto::records::v1::{self as pb, records_service_server::RecordsService};
@@ -12,12 +14,13 @@ use neurotriage_service_kit::{audit::Call, status::to_status};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Span, field::display};
 
-use self::token::{List, Query};
+pub use self::batch::IDLE_MAX_DEFAULT as BATCH_IDLE_MAX_DEFAULT;
+use self::token::{Asked, List, asked};
 use crate::{
     change::Watchers,
     entry::{Note, StudyLink},
     error::RecordsError,
-    records::{EntryFilter, Records, RecordsStore, limit},
+    records::{EntryFilter, Read, Records, RecordsStore, both},
     symptoms::Symptoms,
 };
 
@@ -29,21 +32,46 @@ pub const ERROR_DOMAIN: &str = "records.neurotriage.example";
 pub struct RecordsGrpc<S> {
     records: Records<S>,
     watchers: Watchers,
+    batch_idle_max: Duration,
 }
 
 impl<S> RecordsGrpc<S> {
-    /// Serves `records`; as many as `watchers` allow may watch.
-    pub fn new(records: Records<S>, watchers: Watchers) -> Self {
-        Self { records, watchers }
+    /// Serves `records`; as many as `watchers` allow may watch, and a batch waits for its next create for at most
+    /// `batch_idle_max`.
+    pub fn new(records: Records<S>, watchers: Watchers, batch_idle_max: Duration) -> Self {
+        Self { records, watchers, batch_idle_max }
     }
 }
 
 impl<S: RecordsStore> RecordsGrpc<S> {
     /// Reads the patient that a call is about, and checks that it may touch them.
     async fn patient(&self, call: &Call, action: Action, text: &str) -> Result<PatientId, Status> {
-        let patient_id = convert::patient_id("patient_id", text).map_err(refuse)?;
-        self.check_patient(call, action, patient_id).await?;
+        self.reached(call, action, text).await?.map_err(RecordsError::Invalid).map_err(refuse)
+    }
+
+    /// As [`RecordsGrpc::patient`], of a call in which more may be wrong than the id.
+    async fn reached(
+        &self,
+        call: &Call,
+        action: Action,
+        text: &str,
+    ) -> Result<Read<PatientId>, Status> {
+        let patient_id = convert::read(convert::patient_id("patient_id", text));
+        self.check(call, action, patient_id.as_ref().copied()).await?;
         Ok(patient_id)
+    }
+
+    /// As [`RecordsGrpc::check_patient`], if the patient could be read.
+    async fn check<E>(
+        &self,
+        call: &Call,
+        action: Action,
+        patient_id: Result<PatientId, E>,
+    ) -> Result<(), Status> {
+        match patient_id {
+            Ok(patient_id) => self.check_patient(call, action, patient_id).await,
+            Err(_) => Ok(()),
+        }
     }
 
     /// Checks that a call may touch a patient. One that may not is noted in the audit.
@@ -84,7 +112,7 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::CreatePatientRequest>,
     ) -> Result<Response<pb::CreatePatientResponse>, Status> {
         let (call, request) = open(request)?;
-        let (request_id, draft) = convert::patient::create(request).map_err(refuse)?;
+        let (request_id, draft) = convert::patient::create(request);
         let patient =
             self.records.create_patient(&call, request_id, draft).await.map_err(refuse)?;
         Span::current().record("patient_id", display(patient.patient_id));
@@ -110,11 +138,11 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::ListPatientsRequest>,
     ) -> Result<Response<pb::ListPatientsResponse>, Status> {
         let (call, request) = open(request)?;
-        let filter = convert::patient::filter(&request).map_err(refuse)?;
-        let query = Query::new(List::Patients, &call.hospital_id, &filter).map_err(refuse)?;
-        let before = query.read(&request.page_token).map_err(refuse)?;
-        let limit = limit(request.page_size).map_err(refuse)?;
-        let page = self.records.store().list_patients(&call, &filter, before, limit).await;
+        let (filter, page) =
+            (convert::patient::filter(&request), (&*request.page_token, request.page_size));
+        let Asked { filters, query, before, limit } =
+            asked(List::Patients, &call, filter, page).map_err(refuse)?;
+        let page = self.records.store().list_patients(&call, &filters, before, limit).await;
         let page = page.map_err(refuse)?;
         Ok(Response::new(pb::ListPatientsResponse {
             next_page_token: query.next(page.next),
@@ -128,10 +156,11 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::SearchPatientsRequest>,
     ) -> Result<Response<pb::SearchPatientsResponse>, Status> {
         let (call, request) = open(request)?;
-        let criteria = convert::patient::criteria(&request).map_err(refuse)?;
-        let query = Query::new(List::Search, &call.hospital_id, &criteria).map_err(refuse)?;
-        let before = query.read(&request.page_token).map_err(refuse)?;
-        let page = self.records.search_patients(&call, &criteria, before, request.page_size).await;
+        let (criteria, page) =
+            (convert::patient::criteria(&request), (&*request.page_token, request.page_size));
+        let Asked { filters, query, before, limit } =
+            asked(List::Search, &call, criteria, page).map_err(refuse)?;
+        let page = self.records.search_patients(&call, &filters, before, limit).await;
         let page = page.map_err(refuse)?;
         Ok(Response::new(pb::SearchPatientsResponse {
             next_page_token: query.next(page.next),
@@ -145,17 +174,12 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::UpdatePatientRequest>,
     ) -> Result<Response<pb::UpdatePatientResponse>, Status> {
         let (call, request) = open(request)?;
-        let present = |field| RecordsError::field(field, "must be present");
-        let patient = request.patient.ok_or_else(|| refuse(present("patient")))?;
-        let mask = request.update_mask.ok_or_else(|| refuse(present("update_mask")))?;
-        let patient_id =
-            convert::patient_id("patient.patient_id", &patient.patient_id).map_err(refuse)?;
-        self.check_patient(&call, Action::Update, patient_id).await?;
-        let revision = patient.revision;
-        let draft = convert::patient::draft(patient);
+        let (patient_id, revision, draft) = convert::patient::update(request.patient);
+        self.check(&call, Action::Update, patient_id.as_ref().copied()).await?;
+        let paths = request.update_mask.unwrap_or_default().paths;
         let patient = self
             .records
-            .update_patient(&call, patient_id, revision, &mask.paths, draft)
+            .update_patient(&call, patient_id, revision, &paths, draft)
             .await
             .map_err(refuse)?;
         let patient = Some(convert::patient::message(patient));
@@ -196,8 +220,9 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
     ) -> Result<Response<pb::ErasePatientResponse>, Status> {
         let (call, request) = open(request)?;
         let patient_id = self.patient(&call, Action::Erase, &request.patient_id).await?;
+        let store = self.records.store();
         let entries_erased =
-            self.records.store().erase_patient(&call, patient_id).await.map_err(refuse)?;
+            store.erase_patient(&call, patient_id, request.revision).await.map_err(refuse)?;
         Ok(Response::new(pb::ErasePatientResponse { entries_erased }))
     }
 
@@ -207,7 +232,8 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::MergePatientsRequest>,
     ) -> Result<Response<pb::MergePatientsResponse>, Status> {
         let (call, request) = open(request)?;
-        let merge = convert::patient::merge(&request).map_err(refuse)?;
+        let merge = convert::patient::merge(&request);
+        let merge = merge.map_err(RecordsError::Invalid).map_err(refuse)?;
         call.check_patient(merge.patient_id).map_err(refuse)?;
         call.check_patient(merge.duplicate).map_err(refuse)?;
         Span::current().record("patient_id", display(merge.patient_id));
@@ -222,8 +248,8 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::CreateSymptomReportRequest>,
     ) -> Result<Response<pb::CreateSymptomReportResponse>, Status> {
         let (call, request) = open(request)?;
-        let (new, draft) = convert::entry::create_report(request).map_err(refuse)?;
-        self.check_patient(&call, Action::Create, new.patient_id).await?;
+        let (new, draft) = convert::entry::create_report(request);
+        self.check(&call, Action::Create, new.as_ref().map(|new| new.patient_id)).await?;
         let report = self.records.create_report(&call, new, draft).await.map_err(refuse)?;
         Span::current().record("symptom_report_id", display(report.entry_id));
         let report = Some(convert::entry::report(report));
@@ -249,12 +275,11 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::ListSymptomReportsRequest>,
     ) -> Result<Response<pb::ListSymptomReportsResponse>, Status> {
         let (call, request) = open(request)?;
-        let patient_id = self.patient(&call, Action::Search, &request.patient_id).await?;
-        let filter = convert::entry::filter(&request).map_err(refuse)?;
-        let filters = (patient_id, &filter);
-        let query = Query::new(List::Reports, &call.hospital_id, &filters).map_err(refuse)?;
-        let before = query.read(&request.page_token).map_err(refuse)?;
-        let limit = limit(request.page_size).map_err(refuse)?;
+        let patient_id = self.reached(&call, Action::Search, &request.patient_id).await?;
+        let filters = both(patient_id, convert::entry::filter(&request));
+        let page = (&*request.page_token, request.page_size);
+        let Asked { filters: (patient_id, filter), query, before, limit } =
+            asked(List::Reports, &call, filters, page).map_err(refuse)?;
         let store = self.records.store();
         let page = store.list_entries(&call, patient_id, &filter, before, limit).await;
         let page = page.map_err(refuse)?;
@@ -270,8 +295,8 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::LinkStudyRequest>,
     ) -> Result<Response<pb::LinkStudyResponse>, Status> {
         let (call, request) = open(request)?;
-        let (new, link, unreadable) = convert::entry::link_study(request).map_err(refuse)?;
-        self.check_patient(&call, Action::Create, new.patient_id).await?;
+        let (new, link, unreadable) = convert::entry::link_study(request);
+        self.check(&call, Action::Create, new.as_ref().map(|new| new.patient_id)).await?;
         let link = self.records.link_study(&call, new, link, unreadable).await.map_err(refuse)?;
         let link = Some(convert::entry::link(link));
         Ok(Response::new(pb::LinkStudyResponse { link }))
@@ -283,10 +308,10 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::ListStudyLinksRequest>,
     ) -> Result<Response<pb::ListStudyLinksResponse>, Status> {
         let (call, request) = open(request)?;
-        let patient_id = self.patient(&call, Action::Search, &request.patient_id).await?;
-        let query = Query::new(List::Links, &call.hospital_id, &patient_id).map_err(refuse)?;
-        let before = query.read(&request.page_token).map_err(refuse)?;
-        let limit = limit(request.page_size).map_err(refuse)?;
+        let patient_id = self.reached(&call, Action::Search, &request.patient_id).await?;
+        let page = (&*request.page_token, request.page_size);
+        let Asked { filters: patient_id, query, before, limit } =
+            asked(List::Links, &call, patient_id, page).map_err(refuse)?;
         let (store, all) = (self.records.store(), EntryFilter::default());
         let page = store.list_entries::<StudyLink>(&call, patient_id, &all, before, limit).await;
         let page = page.map_err(refuse)?;
@@ -302,8 +327,8 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::CreateNoteRequest>,
     ) -> Result<Response<pb::CreateNoteResponse>, Status> {
         let (call, request) = open(request)?;
-        let (new, text) = convert::entry::create_note(request).map_err(refuse)?;
-        self.check_patient(&call, Action::Create, new.patient_id).await?;
+        let (new, text) = convert::entry::create_note(request);
+        self.check(&call, Action::Create, new.as_ref().map(|new| new.patient_id)).await?;
         let note = self.records.create_note(&call, new, text).await.map_err(refuse)?;
         let note = Some(convert::entry::note(note));
         Ok(Response::new(pb::CreateNoteResponse { note }))
@@ -315,10 +340,10 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<pb::ListNotesRequest>,
     ) -> Result<Response<pb::ListNotesResponse>, Status> {
         let (call, request) = open(request)?;
-        let patient_id = self.patient(&call, Action::Search, &request.patient_id).await?;
-        let query = Query::new(List::Notes, &call.hospital_id, &patient_id).map_err(refuse)?;
-        let before = query.read(&request.page_token).map_err(refuse)?;
-        let limit = limit(request.page_size).map_err(refuse)?;
+        let patient_id = self.reached(&call, Action::Search, &request.patient_id).await?;
+        let page = (&*request.page_token, request.page_size);
+        let Asked { filters: patient_id, query, before, limit } =
+            asked(List::Notes, &call, patient_id, page).map_err(refuse)?;
         let (store, all) = (self.records.store(), EntryFilter::default());
         let page = store.list_entries::<Note>(&call, patient_id, &all, before, limit).await;
         let page = page.map_err(refuse)?;
@@ -348,7 +373,7 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         request: Request<Streaming<pb::BatchCreateRequest>>,
     ) -> Result<Response<pb::BatchCreateResponse>, Status> {
         let (call, creates) = open(request)?;
-        let results = batch::create(&self.records, &call, creates).await?;
+        let results = batch::create(&self.records, &call, creates, self.batch_idle_max).await?;
         Ok(Response::new(pb::BatchCreateResponse { results }))
     }
 

@@ -29,7 +29,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
-    change::Watchers, grpc::RecordsGrpc, lexicon::Lexicon, records::Records, store::SqlRecordsStore,
+    change::{Watchers, WatchersMax},
+    grpc::RecordsGrpc,
+    lexicon::Lexicon,
+    records::Records,
+    store::SqlRecordsStore,
 };
 
 /// What the service works with.
@@ -42,7 +46,9 @@ pub struct Dependencies {
     /// Keys that seal what is written down about patients, and sign the audit.
     pub keyring: Keyring,
     /// Most callers that watch changes at a time. Each looks at the database every second.
-    pub watchers_max: usize,
+    pub watchers_max: WatchersMax,
+    /// Longest that a batch waits for its next create.
+    pub batch_idle_max: Duration,
 }
 
 /// Serves on `listener` until `shutdown` completes, then drains for at most `drain_timeout`.
@@ -57,14 +63,14 @@ pub async fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Dependencies { access, db, keyring, watchers_max } = dependencies;
+    let Dependencies { access, db, keyring, watchers_max, batch_idle_max } = dependencies;
     tenant::check_role(&db).await.context("check database role")?;
     let lexicon = Arc::new(Lexicon::built_in().context("load lexicon")?);
     let store = SqlRecordsStore::new(db, &keyring).context("open keyring")?;
     let stop = CancellationToken::new();
     let watchers = Watchers::new(watchers_max, stop.clone());
     let access = access.noting(Arc::new(store.audit().clone()));
-    let service = RecordsGrpc::new(Records::new(store, lexicon), watchers);
+    let service = RecordsGrpc::new(Records::new(store, lexicon), watchers, batch_idle_max);
     let routes = Routes::new(RecordsServiceServer::new(service));
     let names = &[SERVICE_NAME];
     let shutdown = async move {

@@ -1,8 +1,10 @@
 //! Entry point of the records service.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Parser as _;
-use neurotriage_records::{Dependencies, config::Config};
+use neurotriage_records::{Dependencies, change::WatchersMax, config::Config};
 use neurotriage_service_kit::{access, database, server, telemetry};
 use tokio::net::TcpListener;
 
@@ -17,7 +19,16 @@ async fn main() -> anyhow::Result<()> {
     let access = access::open(&config.access, &listener).await?;
     let served = neurotriage_records::run(
         listener,
-        Dependencies { access, db, keyring, watchers_max: config.watchers_max },
+        Dependencies {
+            access,
+            db,
+            keyring,
+            watchers_max: WatchersMax {
+                together: config.watchers_max,
+                per_hospital: config.watchers_per_hospital_max,
+            },
+            batch_idle_max: Duration::from_secs(config.batch_idle_max_s),
+        },
         config.drain_timeout,
         server::shutdown_signal(),
     )

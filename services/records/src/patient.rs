@@ -2,6 +2,7 @@
 
 mod check;
 mod field;
+mod merge;
 
 use std::fmt;
 
@@ -33,8 +34,10 @@ pub enum Sex {
     Female,
     /// Male.
     Male,
-    /// Another or unknown.
+    /// Another.
     Other,
+    /// Asked for, and not known.
+    Unknown,
 }
 
 /// Hand the patient writes with.

@@ -14,7 +14,7 @@ use crate::{
     change::{Change, Position},
     coding,
     entry::{Content, Entry, Note, StudyLink},
-    error::RecordsError,
+    error::{RecordsError, violation},
     lexicon::Lexicon,
     patient::{Patient, PatientChanges, PatientDetails, PatientDraft, PatientField},
     search::Criteria,
@@ -39,6 +39,24 @@ pub struct New<T> {
     pub request: Vec<u8>,
     /// When, UTC.
     pub at: OffsetDateTime,
+}
+
+/// What is right where patients are searched by nothing.
+pub(crate) const CRITERIA: &str =
+    "at least one of name_prefix, medical_record_number, birth_date and code";
+
+/// What was read of a request, or everything of it that is wrong.
+pub type Read<T> = Result<T, Vec<FieldViolation>>;
+
+/// Returns what was read of two parts of a request, or everything that is wrong with either.
+///
+/// # Errors
+/// The wrong fields of both, those of the first part first.
+pub fn both<A, B>(one: Read<A>, other: Read<B>) -> Read<(A, B)> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => Err(one.err().into_iter().chain(other.err()).flatten().collect()),
+    }
 }
 
 /// One page.
@@ -90,12 +108,12 @@ pub struct Merge {
 /// Where records are kept.
 ///
 /// Each operation is one transaction that sees the call's hospital only, and that leaves its audit
-/// entries too. Ids of merged patients stand for the patient who remains.
+/// entries too. Ids of merged patients stand for the patient who remains, whom the call must reach too.
 pub trait RecordsStore: Clone + Send + Sync + 'static {
     /// Keeps a patient; if the request was made before, returns what it made.
     ///
     /// # Errors
-    /// [`RecordsError::RequestReused`], [`RecordsError::NumberTaken`].
+    /// [`RecordsError::RequestReused`], [`RecordsError::DeletedSince`], [`RecordsError::NumberTaken`].
     fn create_patient(
         &self,
         call: &Call,
@@ -168,14 +186,15 @@ pub trait RecordsStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Patient, RecordsError>> + Send;
 
     /// Removes the content of a patient and of whom was merged into them; returns how many entries
-    /// were emptied.
+    /// were emptied. Repeated, it does nothing.
     ///
     /// # Errors
-    /// [`RecordsError::PatientNotFound`].
+    /// [`RecordsError::PatientNotFound`], [`RecordsError::Stale`], [`RecordsError::MergedAway`].
     fn erase_patient(
         &self,
         call: &Call,
         patient_id: PatientId,
+        revision: u64,
     ) -> impl Future<Output = Result<u32, RecordsError>> + Send;
 
     /// Makes two patients one; returns who remains. Repeated, it does nothing.
@@ -193,7 +212,7 @@ pub trait RecordsStore: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`RecordsError::PatientNotFound`], [`RecordsError::RequestReused`],
-    /// [`RecordsError::StudyLinked`].
+    /// [`RecordsError::DeletedSince`], [`RecordsError::StudyLinked`], [`RecordsError::Call`].
     fn create_entry<C: Content>(
         &self,
         call: &Call,
@@ -295,11 +314,12 @@ impl<S: RecordsStore> Records<S> {
     pub async fn create_patient(
         &self,
         call: &Call,
-        request_id: Uuid,
-        draft: PatientDraft,
+        request_id: Read<Uuid>,
+        draft: Read<PatientDraft>,
     ) -> Result<Patient, RecordsError> {
         let at = now();
-        let content = PatientDetails::check(draft, at).map_err(RecordsError::Invalid)?;
+        let content = draft.and_then(|draft| PatientDetails::check(draft, at));
+        let (request_id, content) = both(request_id, content).map_err(RecordsError::Invalid)?;
         let request = request(&content)?;
         let id = PatientId::generate().as_uuid();
         self.store.create_patient(call, &New { id, content, request_id, request, at }).await
@@ -312,32 +332,34 @@ impl<S: RecordsStore> Records<S> {
     pub async fn update_patient(
         &self,
         call: &Call,
-        patient_id: PatientId,
+        patient_id: Read<PatientId>,
         revision: u64,
         paths: &[String],
-        draft: PatientDraft,
+        draft: Read<PatientDraft>,
     ) -> Result<Patient, RecordsError> {
-        let fields = fields(paths)?;
-        let changes = PatientChanges::check(draft, fields, now()).map_err(RecordsError::Invalid)?;
+        let (fields, mask) = fields(paths);
+        let changes = draft.and_then(|draft| PatientChanges::check(draft, fields, now()));
+        let (mask, changes) = (mask.map_or(Ok(()), |wrong| Err(vec![wrong])), changes);
+        let read = both(patient_id, both(mask, changes));
+        let (patient_id, ((), changes)) = read.map_err(RecordsError::Invalid)?;
         self.store.update_patient(call, patient_id, revision, &changes).await
     }
 
     /// Returns patients who meet every criterion.
     ///
     /// # Errors
-    /// [`RecordsError::Invalid`] if there is no criterion, or a page is too large.
+    /// [`RecordsError::Invalid`] if there is no criterion.
     pub async fn search_patients(
         &self,
         call: &Call,
         criteria: &Criteria,
         before: Option<Uuid>,
-        page_size: u32,
+        limit: u32,
     ) -> Result<Page<Patient>, RecordsError> {
         if criteria.is_empty() {
-            let right = "at least one of name_prefix, medical_record_number, birth_date and code";
-            return Err(RecordsError::field("name_prefix", right));
+            return Err(RecordsError::field("name_prefix", CRITERIA));
         }
-        self.store.search_patients(call, criteria, before, limit(page_size)?).await
+        self.store.search_patients(call, criteria, before, limit).await
     }
 
     /// Makes two patients one.
@@ -360,12 +382,12 @@ impl<S: RecordsStore> Records<S> {
     pub async fn create_report(
         &self,
         call: &Call,
-        new: NewEntry,
+        new: Read<NewEntry>,
         draft: SymptomsDraft,
     ) -> Result<Entry<Symptoms>, RecordsError> {
         let at = now();
-        let reported =
-            ReportedSymptoms::check(draft, &self.lexicon, at).map_err(RecordsError::Invalid)?;
+        let reported = ReportedSymptoms::check(draft, &self.lexicon, at);
+        let (new, reported) = both(new, reported).map_err(RecordsError::Invalid)?;
         let request = request(&(new.patient_id, &reported))?;
         let lexicon = Arc::clone(&self.lexicon);
         // A long text takes milliseconds: too long for the runtime's threads.
@@ -386,19 +408,14 @@ impl<S: RecordsStore> Records<S> {
     pub async fn link_study(
         &self,
         call: &Call,
-        new: NewEntry,
+        new: Read<NewEntry>,
         link: StudyLink,
-        mut unreadable: Vec<FieldViolation>,
+        unreadable: Vec<FieldViolation>,
     ) -> Result<Entry<StudyLink>, RecordsError> {
         let at = now();
-        let content = match (link.check(at), unreadable.is_empty()) {
-            (Ok(content), true) => content,
-            (Ok(_), false) => return Err(RecordsError::Invalid(unreadable)),
-            (Err(wrong), _) => {
-                unreadable.extend(wrong);
-                return Err(RecordsError::Invalid(unreadable));
-            }
-        };
+        let readable = if unreadable.is_empty() { Ok(()) } else { Err(unreadable) };
+        let content = both(readable, link.check(at)).map(|((), content)| content);
+        let (new, content) = both(new, content).map_err(RecordsError::Invalid)?;
         let request = request(&(new.patient_id, &content))?;
         self.create_entry(call, new, content, request, at).await
     }
@@ -410,11 +427,11 @@ impl<S: RecordsStore> Records<S> {
     pub async fn create_note(
         &self,
         call: &Call,
-        new: NewEntry,
+        new: Read<NewEntry>,
         text: String,
     ) -> Result<Entry<Note>, RecordsError> {
         let at = now();
-        let content = Note::check(text).map_err(RecordsError::Invalid)?;
+        let (new, content) = both(new, Note::check(text)).map_err(RecordsError::Invalid)?;
         let request = request(&(new.patient_id, &content))?;
         self.create_entry(call, new, content, request, at).await
     }
@@ -445,26 +462,25 @@ fn request(content: &impl Serialize) -> Result<Vec<u8>, RecordsError> {
 /// Returns how many rows a page may hold.
 ///
 /// # Errors
-/// [`RecordsError::Invalid`] above [`PAGE_SIZE_MAX`].
-pub fn limit(page_size: u32) -> Result<u32, RecordsError> {
+/// What would be right, above [`PAGE_SIZE_MAX`].
+pub fn limit(page_size: u32) -> Result<u32, FieldViolation> {
     match page_size {
         0 => Ok(PAGE_SIZE_DEFAULT),
         1..=PAGE_SIZE_MAX => Ok(page_size),
-        _ => Err(RecordsError::field("page_size", format!("0 to {PAGE_SIZE_MAX}"))),
+        _ => Err(violation("page_size", format!("0 to {PAGE_SIZE_MAX}"))),
     }
 }
 
-fn fields(paths: &[String]) -> Result<Vec<PatientField>, RecordsError> {
-    let known: Option<Vec<PatientField>> =
-        paths.iter().map(|path| PatientField::parse(path)).collect();
-    let distinct = paths.iter().collect::<BTreeSet<_>>().len() == paths.len();
-    match known {
-        Some(fields) if !fields.is_empty() && distinct => Ok(fields),
-        Some(_) | None => {
-            let names = PatientField::ALL.map(PatientField::path).join(", ");
-            Err(RecordsError::field("update_mask", format!("each once and one at least: {names}")))
-        }
-    }
+/// Returns the fields that a mask names, each once, and what is wrong with it.
+fn fields(paths: &[String]) -> (Vec<PatientField>, Option<FieldViolation>) {
+    let distinct: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
+    let named = |field: &PatientField| distinct.contains(field.path());
+    let fields: Vec<PatientField> = PatientField::ALL.into_iter().filter(named).collect();
+    let wrong = (fields.is_empty() || fields.len() != paths.len()).then(|| {
+        let names = PatientField::ALL.map(PatientField::path).join(", ");
+        violation("update_mask", format!("each once and one at least: {names}"))
+    });
+    (fields, wrong)
 }
 
 #[cfg(test)]
@@ -485,7 +501,10 @@ mod tests {
         ];
         for (case, paths, accepted) in table {
             let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
-            assert_eq!(fields(&paths).is_ok(), accepted, "case: {case}");
+            let (fields, wrong) = fields(&paths);
+            assert_eq!(wrong.is_none(), accepted, "case: {case}");
+            // What is known is checked all the same.
+            assert_eq!(fields.contains(&PatientField::Name), paths.contains(&"name".to_owned()));
         }
     }
 }

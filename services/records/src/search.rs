@@ -1,10 +1,14 @@
 //! By what patients and entries are found.
 
-use neurotriage_domain::StudyId;
+use neurotriage_domain::{FieldViolation, StudyId};
+use neurotriage_sealing::check_prefix;
 use serde::Serialize;
 use time::Date;
 
-use crate::patient::iso_date;
+use crate::{error::violation, patient::iso_date};
+
+/// Fewest characters of a word by which a name is looked for, but in Hangul, Chinese characters and kana.
+pub const NAME_PREFIX_CHARS_MIN: usize = 2;
 
 /// Something a record is found by. Stored as a keyed hash, never as it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +48,13 @@ impl Criteria {
     /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns what is wrong with the name, if it can't be searched for.
+    pub fn check_name(&self) -> Option<FieldViolation> {
+        let typed = self.name_prefix.as_deref()?;
+        let wrong = check_prefix(typed, NAME_PREFIX_CHARS_MIN).err()?;
+        Some(violation("name_prefix", wrong.to_string()))
     }
 
     /// Returns the names of the fields that are given, for the audit.

@@ -175,8 +175,13 @@ impl RecordsStore for SqlRecordsStore {
         in_time("undelete patient", patients::undelete(self, call, patient_id, revision)).await
     }
 
-    async fn erase_patient(&self, call: &Call, patient_id: PatientId) -> Result<u32, RecordsError> {
-        in_time("erase patient", merge::erase(self, call, patient_id)).await
+    async fn erase_patient(
+        &self,
+        call: &Call,
+        patient_id: PatientId,
+        revision: u64,
+    ) -> Result<u32, RecordsError> {
+        in_time("erase patient", merge::erase(self, call, patient_id, revision)).await
     }
 
     async fn merge_patients(&self, call: &Call, merge: &Merge) -> Result<Patient, RecordsError> {

@@ -1,6 +1,6 @@
 //! Symptoms as written, and what was understood of them.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashSet, fmt};
 
 use neurotriage_domain::{FieldViolation, Side};
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,7 @@ impl ReportedSymptoms {
         now: OffsetDateTime,
     ) -> Result<Self, Vec<FieldViolation>> {
         let SymptomsDraft { text, reporter, mut findings, reported_at, unreadable } = draft;
+        let readable = readable(findings.len(), &unreadable);
         let mut wrong = unreadable;
         let blank = text.trim().is_empty() && findings.is_empty();
         if blank || text.chars().count() > CODED_CHARS_MAX || has_odd_control(&text) {
@@ -121,7 +122,7 @@ impl ReportedSymptoms {
         for (at, finding) in findings.iter_mut().enumerate() {
             check_finding(at, finding, lexicon, &mut wrong);
         }
-        contradictions(&findings, &mut wrong);
+        contradictions(&findings, &readable, &mut wrong);
         let possible = now - REPORTED_AGO_MAX..=now + CLOCK_AHEAD_MAX;
         if reported_at.is_some_and(|at| !possible.contains(&at)) {
             wrong.push(violation("reported_at", "a time that is not in the future, or absent"));
@@ -144,6 +145,7 @@ impl ReportedSymptoms {
         let said = |read: &Finding| {
             findings.iter().any(|finding| {
                 finding.code == read.code && (finding.side == read.side || read.side.is_none())
+                    || contradict(finding, read)
             })
         };
         let read: Vec<Finding> = coded.findings.into_iter().filter(|read| !said(read)).collect();
@@ -209,26 +211,45 @@ fn is_code(code: &str) -> bool {
     })
 }
 
+/// Says of each finding whether its side and presence could be read, so that it can be held against others.
+fn readable(count: usize, unreadable: &[FieldViolation]) -> Vec<bool> {
+    let fields: HashSet<&str> = unreadable.iter().map(|wrong| wrong.field.as_str()).collect();
+    let is_read = |at: usize| {
+        ["side", "present"].iter().all(|name| !fields.contains(&*format!("findings[{at}].{name}")))
+    };
+    (0..count).map(is_read).collect()
+}
+
 /// Names findings that stand there before, and those that contradict one before them.
-fn contradictions(findings: &[Finding], wrong: &mut Vec<FieldViolation>) {
-    let mut seen: HashMap<(&str, Option<Side>), bool> = HashMap::new();
-    for (at, finding) in findings.iter().enumerate() {
-        if finding.code.is_empty() {
-            continue;
-        }
-        let key = (finding.code.as_str(), finding.side);
-        match seen.insert(key, finding.present) {
-            None => {}
-            Some(present) if present == finding.present => {
-                let right = "a code that stands here once for each side";
-                wrong.push(violation(&format!("findings[{at}].code"), right));
-            }
-            Some(_) => {
-                let right = "not both present and denied on the same side";
-                wrong.push(violation(&format!("findings[{at}].present"), right));
-            }
+fn contradictions(findings: &[Finding], readable: &[bool], wrong: &mut Vec<FieldViolation>) {
+    let findings: Vec<(usize, &Finding)> = findings
+        .iter()
+        .enumerate()
+        .zip(readable)
+        .filter_map(|(found, is_read)| is_read.then_some(found))
+        .filter(|(_, finding)| !finding.code.is_empty())
+        .collect();
+    for (place, &(at, finding)) in findings.iter().enumerate() {
+        let before = || findings[..place].iter().map(|(_, before)| *before);
+        let same = |before: &Finding| (&before.code, before.side) == (&finding.code, finding.side);
+        if before().any(|before| contradict(before, finding)) {
+            let right = "not both present and denied, unless on the left and on the right; no side is every side";
+            wrong.push(violation(&format!("findings[{at}].present"), right));
+        } else if before().any(same) {
+            let right = "a code that stands here once for each side";
+            wrong.push(violation(&format!("findings[{at}].code"), right));
         }
     }
+}
+
+/// Whether one says what the other denies. What has no side is said of every side, and the midline is both sides alike:
+/// only left and right are apart.
+fn contradict(one: &Finding, other: &Finding) -> bool {
+    let apart = matches!(
+        (one.side, other.side),
+        (Some(Side::Left), Some(Side::Right)) | (Some(Side::Right), Some(Side::Left))
+    );
+    one.code == other.code && one.present != other.present && !apart
 }
 
 impl Content for Symptoms {

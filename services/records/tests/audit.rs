@@ -93,7 +93,8 @@ async fn every_call_on_patients_is_noted() -> anyhow::Result<()> {
         let a = harness.create_as(&request_id, named(1, "Markname")).await?;
         assert_eq!(seen.news(&store).await?, ["create patient done revision=1"]);
         harness.create_as(&request_id, named(1, "Markname")).await?;
-        assert_eq!(seen.news(&store).await?, ["create patient done reason=REPEATED"]);
+        let shown = "read patient done revision=1";
+        assert_eq!(seen.news(&store).await?, ["create patient done reason=REPEATED", shown]);
         harness.create_as(&request_id, named(2, "Markname")).await.unwrap_err();
         assert_eq!(seen.news(&store).await?, ["create patient failed reason=REQUEST_ID_REUSED"]);
         harness.create(patient(1)).await.unwrap_err();
@@ -130,17 +131,20 @@ async fn every_call_on_patients_is_noted() -> anyhow::Result<()> {
             ["merge patient done revision=2", "merge patient done revision=3"]
         );
         harness.merge(&changed, &b).await?;
-        assert_eq!(seen.news(&store).await?, ["merge patient done reason=REPEATED"]);
+        let shown = "read patient done revision=3";
+        assert_eq!(seen.news(&store).await?, ["merge patient done reason=REPEATED", shown]);
         harness.delete(&a.patient_id, 3).await?;
         assert_eq!(seen.news(&store).await?, ["delete patient done revision=4"]);
         harness.undelete(&a.patient_id, 4).await?;
         assert_eq!(seen.news(&store).await?, ["undelete patient done revision=5"]);
         harness.undelete(&a.patient_id, 5).await.unwrap_err();
         assert_eq!(seen.news(&store).await?, ["undelete patient failed reason=NOT_DELETED"]);
-        harness.erase(&a.patient_id).await?;
+        harness.erase(&a.patient_id, 4).await.unwrap_err();
+        assert_eq!(seen.news(&store).await?, ["erase patient failed reason=REVISION_STALE"]);
+        harness.erase(&a.patient_id, 5).await?;
         let erased = "erase patient done count=1";
         assert_eq!(seen.news(&store).await?, [erased, erased]);
-        harness.erase(&a.patient_id).await?;
+        harness.erase(&a.patient_id, 5).await?;
         assert_eq!(seen.news(&store).await?, ["erase patient done reason=REPEATED"]);
 
         // Each names its record, and none what is written down about it.
@@ -149,7 +153,7 @@ async fn every_call_on_patients_is_noted() -> anyhow::Result<()> {
             let id: Uuid = id.parse().expect("a UUID");
             rows.iter().filter(|row| row.resource_id == Some(id)).count()
         };
-        assert_eq!((of(&a.patient_id), of(&b.patient_id)), (16, 4));
+        assert_eq!((of(&a.patient_id), of(&b.patient_id)), (19, 4));
         let shown = format!("{rows:?}").to_lowercase();
         for mark in ["mark", "mrn", "1960", "headache", "hp:", "김", "sample hospital"] {
             assert!(!shown.contains(mark), "{mark} in {shown}");
@@ -180,6 +184,14 @@ async fn every_call_on_entries_is_noted() -> anyhow::Result<()> {
         assert_eq!(seen.news(&store).await?, [read, listed]);
         harness.report(&Uuid::now_v7().to_string(), "markache").await.unwrap_err();
         assert_eq!(seen.news(&store).await?, ["create patient failed reason=PATIENT_NOT_FOUND"]);
+
+        // What a repetition is answered with is read.
+        let request_id = Uuid::now_v7().to_string();
+        harness.report_as(&request_id, &id, "markache").await?;
+        seen.news(&store).await?;
+        harness.report_as(&request_id, &id, "markache").await?;
+        let repeated = "create symptom_report done reason=REPEATED";
+        assert_eq!(seen.news(&store).await?, [repeated, "read symptom_report done revision=1"]);
 
         harness.link(&id, STUDY).await?;
         assert_eq!(seen.news(&store).await?, ["create study_link done revision=1"]);

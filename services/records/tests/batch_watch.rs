@@ -17,7 +17,10 @@ use neurotriage_proto::records::v1::{
     UpdatePatientRequest, WatchChangesRequest, WatchChangesResponse, batch_create_request::Create,
     batch_create_result::Outcome,
 };
-use neurotriage_records::store::{change_row, patient_row};
+use neurotriage_records::{
+    change::WatchersMax,
+    store::{change_row, patient_row},
+};
 use neurotriage_testkit::{
     databases,
     issuer::{Bearer, Issuer, claims},
@@ -285,7 +288,7 @@ async fn a_watcher_is_told_every_kind_of_change() -> anyhow::Result<()> {
         harness.delete_entry(&report.symptom_report_id, 1).await?;
         harness.delete(&a.patient_id, 3).await?;
         harness.undelete(&a.patient_id, 4).await?;
-        harness.erase(&a.patient_id).await?;
+        harness.erase(&a.patient_id, 5).await?;
         let expected = [
             (RecordKind::Patient, Created, 1),
             (RecordKind::SymptomReport, Created, 1),
@@ -314,19 +317,81 @@ async fn a_watcher_is_told_every_kind_of_change() -> anyhow::Result<()> {
         assert!(erased.iter().all(|change| change.action() == Erased));
         drop(changes);
 
-        // From the beginning, of one patient.
-        let request = WatchChangesRequest { patient_id: b.patient_id.clone(), ..from_beginning() };
+        // From the beginning, of one patient: of who remains too, if they were merged.
+        let own = [Created, Updated, Merged, Merged, Deleted, Deleted, Undeleted, Erased, Erased];
+        let request = WatchChangesRequest { patient_id: a.patient_id.clone(), ..from_beginning() };
         let mut changes = watch(&mut client, request).await?;
-        let kinds = [
-            RecordKind::Patient,
-            RecordKind::SymptomReport,
-            RecordKind::StudyLink,
-            RecordKind::Note,
-        ];
-        for kind in kinds {
+        for action in own {
             let change = next_change(&mut changes).await?;
-            assert_eq!((change.kind(), &change.patient_id), (kind, &b.patient_id));
+            assert_eq!((change.action(), &change.patient_id), (action, &a.patient_id));
         }
+        let request = WatchChangesRequest { patient_id: b.patient_id.clone(), ..from_beginning() };
+        let mut of_both = watch(&mut client, request).await?;
+        let mut told: Vec<(RecordKind, String)> = Vec::new();
+        for _ in 0..own.len() + 4 {
+            let change = next_change(&mut of_both).await?;
+            if change.patient_id == b.patient_id {
+                assert_eq!(change.action(), Created);
+                told.push((change.kind(), change.patient_id));
+            }
+        }
+        let kinds: Vec<RecordKind> = told.iter().map(|(kind, _)| *kind).collect();
+        let expected = [RecordKind::Patient, RecordKind::SymptomReport, RecordKind::StudyLink];
+        assert_eq!(kinds, [expected.as_slice(), &[RecordKind::Note]].concat());
+        drop(of_both);
+        harness.stop_watched(changes).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_watch_of_one_patient_follows_them_into_a_merge() -> anyhow::Result<()> {
+    use ChangeAction::{Created, Merged};
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let kept = harness.create(patient(1)).await?;
+        let duplicate = harness.create(patient(2)).await?;
+        let request =
+            WatchChangesRequest { patient_id: duplicate.patient_id.clone(), ..Default::default() };
+        let mut changes = watch(&mut harness.client.clone(), request).await?;
+        next(&mut changes).await?;
+        harness.note(&duplicate.patient_id, "seen").await?;
+        loop {
+            let change = next_change(&mut changes).await?;
+            assert_eq!(change.patient_id, duplicate.patient_id);
+            if change.kind() == RecordKind::Note {
+                break;
+            }
+        }
+        let other = harness.create(patient(3)).await?;
+        harness.merge(&kept, &duplicate).await?;
+        harness.note(&other.patient_id, "not theirs").await?;
+        harness.note(&kept.patient_id, "theirs").await?;
+        for action in [Merged, Merged, Created] {
+            let change = next_change(&mut changes).await?;
+            assert_eq!((change.action(), &change.patient_id), (action, &kept.patient_id));
+        }
+        drop(changes);
+
+        // Merged once more, who stood in between for a while is not left out.
+        let (kept, other) =
+            (harness.get(&kept.patient_id).await?, harness.get(&other.patient_id).await?);
+        harness.merge(&other, &kept).await?;
+        let request = WatchChangesRequest {
+            patient_id: duplicate.patient_id.clone(),
+            from_beginning: true,
+            ..Default::default()
+        };
+        let mut changes = watch(&mut harness.client.clone(), request).await?;
+        let mut merged_into = Vec::new();
+        while merged_into.len() < 4 {
+            let change = next_change(&mut changes).await?;
+            if change.action() == Merged {
+                merged_into.push(change.patient_id);
+            }
+        }
+        let [one, last] = [&kept.patient_id, &other.patient_id];
+        assert_eq!(merged_into.iter().collect::<Vec<_>>(), [one, one, last, last]);
         harness.stop_watched(changes).await?;
     }
     Ok(())
@@ -490,7 +555,8 @@ async fn write(mut client: Client, writer: usize) -> Result<(), Status> {
 async fn a_watcher_who_comes_back_misses_nothing_and_sees_nothing_twice() -> anyhow::Result<()> {
     const CHANGES: usize = 8 * 12 * 3;
     for db in databases::<Migrator>().await? {
-        let harness = start_with(db, Start { watchers_max: 4, ..Start::default() }).await?;
+        let watchers_max = WatchersMax { together: 4, per_hospital: 4 };
+        let harness = start_with(db, Start { watchers_max, ..Start::default() }).await?;
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..8 {
             writers.spawn(write(harness.client.clone(), writer));

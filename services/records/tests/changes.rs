@@ -124,7 +124,7 @@ async fn an_update_that_is_wrong_changes_nothing() -> anyhow::Result<()> {
         let request =
             UpdatePatientRequest { patient: None, update_mask: Some(FieldMask::default()) };
         let status = harness.client.update_patient(request).await.unwrap_err();
-        assert_eq!(fields(&status), ["patient"]);
+        assert_eq!(fields(&status), ["patient", "update_mask"]);
 
         let none = Patient { medical_record_numbers: Vec::new(), ..known.clone() };
         let status = harness.update(none, &["medical_record_numbers"]).await.unwrap_err();
@@ -249,10 +249,20 @@ async fn what_is_erased_is_in_no_table() -> anyhow::Result<()> {
         harness.merge(&kept, &duplicate).await?;
         harness.delete_entry(&link.study_link_id, 1).await?;
         harness.delete(&id, 2).await?;
+        // Not on what was seen of somebody before, and not by the id of who was merged away.
+        let status = harness.erase(&id, 2).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status)), (Code::Aborted, "REVISION_STALE".to_owned()));
+        assert_eq!(metadata(&status, "revision"), "3");
+        for revision in [2, 3] {
+            let status = harness.erase(&duplicate.patient_id, revision).await.unwrap_err();
+            let refused = (Code::FailedPrecondition, "MERGED_AWAY".to_owned());
+            assert_eq!((status.code(), reason(&status)), refused);
+            assert_eq!(metadata(&status, "patientId"), id);
+        }
         let before = stored::audit(harness.store()).await?;
 
         // Deleted patients too; deleted entries too.
-        assert_eq!(harness.erase(&id).await?, 4);
+        assert_eq!(harness.erase(&id, 3).await?, 4);
         let db = harness.store();
         for row in patient_row::Entity::find().all(db).await? {
             let erased = row.patient_id.to_string() != stays.patient_id;
@@ -281,19 +291,21 @@ async fn what_is_erased_is_in_no_table() -> anyhow::Result<()> {
             assert_eq!(refusal(harness.get(id).await), gone);
             assert_eq!(refusal(harness.undelete(id, 4).await), gone);
             assert_eq!(refusal(harness.report(id, "headache").await), gone);
-            assert_eq!(harness.erase(id).await?, 0);
+            for revision in [0, 3, 99] {
+                assert_eq!(harness.erase(id, revision).await?, 0);
+            }
         }
         let request = GetSymptomReportRequest { symptom_report_id: report.symptom_report_id };
         let status = harness.client.get_symptom_report(request).await.unwrap_err();
         assert_eq!(reason(&status), "SYMPTOM_REPORT_NOT_FOUND");
         assert_eq!(listed(&mut harness, true).await?, [stays]);
-        // What the request said is gone: whether it is the same can't be told.
+        // What the request said is gone too.
         let again = harness.create_as(&request_id, patient(1)).await;
-        assert_eq!(refusal(again), (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned()));
+        assert_eq!(refusal(again), (Code::FailedPrecondition, "DELETED_SINCE".to_owned()));
         // The numbers are free.
         harness.create(patient(1)).await?;
         harness.create(patient(2)).await?;
-        assert_eq!(refusal(harness.erase(&Uuid::now_v7().to_string()).await), gone);
+        assert_eq!(refusal(harness.erase(&Uuid::now_v7().to_string(), 1).await), gone);
         harness.stop().await?;
     }
     Ok(())

@@ -7,12 +7,16 @@ use std::time::Duration;
 use harness::{fields, patient, reason, start};
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
-    ContactPoint, CreatePatientResponse, CreateSymptomReportRequest, Finding, GetPatientRequest,
-    GetSymptomReportRequest, ListPatientsRequest, ListSymptomReportsRequest, Patient,
-    records_service_server::SERVICE_NAME,
+    BatchCreateRequest, ContactPoint, CreateNoteRequest, CreatePatientRequest,
+    CreatePatientResponse, CreateSymptomReportRequest, Finding, GetPatientRequest,
+    GetSymptomReportRequest, LinkStudyRequest, ListNotesRequest, ListPatientsRequest,
+    ListStudyLinksRequest, ListSymptomReportsRequest, MedicalRecordNumber, MergePatientsRequest,
+    Patient, SearchPatientsRequest, UpdatePatientRequest, batch_create_request::Create,
+    batch_create_result::Outcome, records_service_server::SERVICE_NAME,
 };
 use neurotriage_records::store::patient_row;
 use neurotriage_testkit::{TestDb, databases};
+use prost_types::FieldMask;
 use sea_orm::{ConnectionTrait as _, EntityTrait as _, PaginatorTrait as _};
 use tokio::time::timeout;
 use tonic::{Code, Request, transport::Channel};
@@ -92,7 +96,7 @@ async fn a_number_belongs_to_one_patient_of_an_issuer() -> anyhow::Result<()> {
 async fn values_that_are_none_are_named_where_they_stand() -> anyhow::Result<()> {
     type Spoil = fn(&mut Patient);
     let patients: [(&str, Spoil, &[&str]); 7] = [
-        ("sex", |p| p.sex = 4, &["sex"]),
+        ("sex", |p| p.sex = 5, &["sex"]),
         ("hand", |p| p.handedness = i32::MIN, &["handedness"]),
         (
             "second contact",
@@ -166,7 +170,7 @@ async fn values_that_are_none_are_named_where_they_stand() -> anyhow::Result<()>
         let finding = Finding {
             code: "NT:sample".to_owned(),
             display_name: "Sample".to_owned(),
-            present: true,
+            present: Some(true),
             ..Finding::default()
         };
         for (case, spoil, wrong) in &reports {
@@ -184,6 +188,161 @@ async fn values_that_are_none_are_named_where_they_stand() -> anyhow::Result<()>
         harness.stop().await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_finding_says_whether_it_is_there() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let patient_id = harness.create(patient(1)).await?.patient_id;
+        let finding = |present| Finding {
+            code: "NT:sample".to_owned(),
+            display_name: "Sample".to_owned(),
+            present,
+            ..Finding::default()
+        };
+        let of = |findings: Vec<Finding>| CreateSymptomReportRequest {
+            request_id: Uuid::now_v7().to_string(),
+            patient_id: patient_id.clone(),
+            findings,
+            ..Default::default()
+        };
+        let unsaid = of(vec![Finding { code: "NT:first".to_owned(), ..finding(Some(true)) }, {
+            // Nothing else is wrong with it, as there would be with a denial.
+            Finding { onset: 1, ..finding(None) }
+        }]);
+        let status = harness.client.create_symptom_report(unsaid.clone()).await.unwrap_err();
+        assert_eq!(fields(&status), ["findings[1].present"]);
+        let create = BatchCreateRequest { create: Some(Create::SymptomReport(unsaid)) };
+        let stream = tokio_stream::once(create);
+        let results = harness.client.batch_create(stream).await?.into_inner().results;
+        let Some(Outcome::Error(error)) = &results[0].outcome else { panic!("{results:?}") };
+        assert_eq!(error.field_violations[0].field, "findings[1].present");
+        assert_eq!(error.field_violations.len(), 1);
+        for present in [true, false] {
+            let request = of(vec![finding(Some(present))]);
+            let report = harness.client.create_symptom_report(request).await?.into_inner().report;
+            assert_eq!(report.expect("a report").findings[0].present, Some(present));
+        }
+        // A denial of no side is one of every side.
+        let left = Finding { side: 1, ..finding(Some(true)) };
+        let contradiction = of(vec![left, finding(Some(false))]);
+        let status = harness.client.create_symptom_report(contradiction).await.unwrap_err();
+        assert_eq!(fields(&status), ["findings[1].present"]);
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_wrong_field_is_named_at_once() -> anyhow::Result<()> {
+    let mut harness = start(TestDb::sqlite::<Migrator>().await?).await?;
+    let known = harness.create(patient(1)).await?;
+    let out = Some(prost_types::Timestamp { seconds: 0, nanos: -1 });
+    let none = || "none".to_owned();
+    let wrong = || Patient { name: "n".repeat(300), birth_date: none(), sex: 99, ..known.clone() };
+    let mut client = harness.client.clone();
+
+    let request = CreatePatientRequest { request_id: none(), patient: Some(wrong()) };
+    let status = client.create_patient(request).await.unwrap_err();
+    let of_patient = ["patient.name", "patient.birth_date", "patient.sex"];
+    assert_eq!(fields(&status), [["request_id"].as_slice(), &of_patient].concat());
+
+    let paths = ["name", "nickname", "sex"].map(str::to_owned).to_vec();
+    let patient = Some(Patient { patient_id: none(), ..wrong() });
+    let update_mask = Some(FieldMask { paths });
+    let status =
+        client.update_patient(UpdatePatientRequest { patient, update_mask }).await.unwrap_err();
+    let expected = ["patient.patient_id", "update_mask", "patient.name", "patient.sex"];
+    assert_eq!(fields(&status), expected);
+
+    let request = CreateSymptomReportRequest {
+        request_id: none(),
+        patient_id: none(),
+        text: "a\0b".to_owned(),
+        reporter: 9,
+        reported_at: out,
+        findings: vec![Finding { code: none(), side: 9, ..Default::default() }],
+    };
+    let status = client.create_symptom_report(request).await.unwrap_err();
+    let expected = [
+        "request_id",
+        "patient_id",
+        "reporter",
+        "reported_at",
+        "findings[0].side",
+        "findings[0].present",
+        "text",
+        "findings[0].code",
+        "findings[0].display_name",
+    ];
+    assert_eq!(fields(&status), expected);
+
+    let request = LinkStudyRequest {
+        request_id: none(),
+        patient_id: none(),
+        study_id: none(),
+        acquired_on: none(),
+        description: "two\nlines".to_owned(),
+    };
+    let status = client.link_study(request).await.unwrap_err();
+    let expected = ["request_id", "patient_id", "study_id", "acquired_on", "description"];
+    assert_eq!(fields(&status), expected);
+    let request =
+        CreateNoteRequest { request_id: none(), patient_id: none(), text: " ".to_owned() };
+    let status = client.create_note(request).await.unwrap_err();
+    assert_eq!(fields(&status), ["request_id", "patient_id", "text"]);
+
+    let request = ListPatientsRequest {
+        page_size: 201,
+        page_token: none(),
+        created_from: out,
+        created_before: out,
+        updated_from: out,
+        show_deleted: false,
+    };
+    let status = client.list_patients(request).await.unwrap_err();
+    let times = ["created_from", "created_before"];
+    let page = ["page_token", "page_size"];
+    assert_eq!(fields(&status), [times.as_slice(), &["updated_from"], &page].concat());
+    let request = ListSymptomReportsRequest {
+        patient_id: none(),
+        page_size: 201,
+        page_token: none(),
+        code: "N".repeat(129),
+        created_from: out,
+        created_before: out,
+    };
+    let status = client.list_symptom_reports(request).await.unwrap_err();
+    assert_eq!(fields(&status), [["patient_id", "code"].as_slice(), &times, &page].concat());
+    let (patient_id, page_token, page_size) = (none(), none(), 201);
+    let request = ListNotesRequest { patient_id, page_size, page_token };
+    let status = client.list_notes(request).await.unwrap_err();
+    assert_eq!(fields(&status), [["patient_id"].as_slice(), &page].concat());
+    let request = ListStudyLinksRequest { patient_id: none(), page_size: 201, page_token: none() };
+    let status = client.list_study_links(request).await.unwrap_err();
+    assert_eq!(fields(&status), [["patient_id"].as_slice(), &page].concat());
+
+    let request = SearchPatientsRequest {
+        name_prefix: "k".to_owned(),
+        medical_record_number: Some(MedicalRecordNumber::default()),
+        birth_date: none(),
+        code: "N".repeat(129),
+        page_size: 201,
+        page_token: none(),
+    };
+    let status = client.search_patients(request).await.unwrap_err();
+    let criteria = ["code", "medical_record_number", "birth_date", "name_prefix"];
+    assert_eq!(fields(&status), [criteria.as_slice(), &page].concat());
+    let request = MergePatientsRequest {
+        patient_id: none(),
+        duplicate_patient_id: none(),
+        ..Default::default()
+    };
+    let status = client.merge_patients(request).await.unwrap_err();
+    assert_eq!(fields(&status), ["patient_id", "duplicate_patient_id"]);
+    drop(client);
+    harness.stop().await
 }
 
 #[tokio::test]

@@ -9,20 +9,33 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use harness::{Harness, Start, named, number, patient, reason, refusal, start, start_with, stored};
+use harness::{
+    Harness, Start, metadata, named, number, patient, reason, refusal, start, start_with, stored,
+};
 use neurotriage_audit::Break;
+use neurotriage_domain::PatientId;
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
     BatchCreateRequest, CreatePatientRequest, GetPatientRequest, ListPatientsRequest,
     MedicalRecordNumber, Patient, SearchPatientsRequest, SymptomReport,
     batch_create_request::Create,
 };
-use neurotriage_records::store::{
-    admin::{RotateError, rotate_keys},
-    entry_row, patient_row, search_token_row,
+use neurotriage_records::{
+    error::RecordsError,
+    lexicon::Lexicon,
+    patient::PatientDraft,
+    records::Records,
+    store::{
+        SqlRecordsStore,
+        admin::{RotateError, left, rotate_keys},
+        entry_row, patient_row, search_token_row,
+    },
 };
-use neurotriage_sealing::Keyring;
-use neurotriage_service_kit::audit::{self, audit_head_row};
+use neurotriage_sealing::{Indexer, KeyId, Keyring, PrefixColumn};
+use neurotriage_service_kit::{
+    audit::{self, Call, audit_head_row},
+    keyring::{Clash, Left},
+};
 use neurotriage_testkit::{TestDb, databases};
 use sea_orm::EntityTrait as _;
 use tonic::{Code, Status};
@@ -85,7 +98,7 @@ async fn prepare(harness: &mut Harness) -> anyhow::Result<Before> {
     let deleted = harness.create(patient(3)).await?;
     harness.delete(&deleted.patient_id, 1).await?;
     let erased = harness.create(patient(4)).await?;
-    harness.erase(&erased.patient_id).await?;
+    harness.erase(&erased.patient_id, 1).await?;
     let others = (0..OTHERS).map(|at| {
         let patient = Some(named(1000 + at, "Lee Sample"));
         let create = CreatePatientRequest { request_id: Uuid::now_v7().to_string(), patient };
@@ -144,9 +157,10 @@ async fn records_stay_readable_while_keys_change() -> anyhow::Result<()> {
         harness.link(&between.patient_id, OTHER_STUDY).await?;
 
         let rotated = rotate_keys(&harness.db.service, &both()).await?;
-        // Three patients, of whom one was merged; three entries and a deleted one.
-        assert_eq!(rotated.resealed, 3 + OTHERS as u64 + 4);
-        assert_eq!(rotated.seen, rotated.resealed + 3);
+        // Three patients, of whom one was merged; three entries and a deleted one; and what was found by both keys.
+        assert_eq!(rotated.resealed, 3 + OTHERS as u64 + 4 + 2);
+        assert_eq!(rotated.seen, rotated.resealed + 1);
+        assert!(rotated.left.is_nothing() && rotated.clashes.is_empty(), "{rotated:?}");
         check(&mut harness, &before).await?;
         let again = rotate_keys(&harness.db.service, &both()).await?;
         assert_eq!((again.seen, again.resealed), (rotated.seen, 0));
@@ -173,6 +187,57 @@ async fn records_stay_readable_while_keys_change() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn names_that_were_indexed_by_rules_of_before_are_indexed_again() -> anyhow::Result<()> {
+    // As it was stored before accents and hyphens were left out, less the birth date.
+    const OF_BEFORE: [&str; 2] = ["jü", "mü"];
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let known = harness.create(named(1, "Jü-Ho Mü")).await?;
+        let id = stored::id(harness.store(), &known.patient_id);
+        let indexer = Indexer::new(&old())?;
+        let column = PrefixColumn {
+            table: "patient",
+            column: "name",
+            token_bytes: 6,
+            chars_min: 2,
+            chars_max: 5,
+        };
+        let hospital = stored::audit(harness.store()).await?[0].hospital_id.clone();
+        let sql = format!("DELETE FROM search_token WHERE kind = 'name' AND record_id = {id}");
+        assert!(stored::run(harness.store(), &sql).await? > 0);
+        for text in OF_BEFORE {
+            // The word as it is written is among what is looked for.
+            let looked_for = indexer.prefix_candidates(&column, &hospital, text)?;
+            for token in looked_for.iter().flatten() {
+                let folded = indexer.prefix_tokens(&column, &hospital, text)?;
+                if !folded.contains(token) {
+                    let sql = format!(
+                        "INSERT INTO search_token (hospital_id, kind, token, record_id, patient_id) \
+                         VALUES ('{hospital}', 'name', '{}', {id}, {id})",
+                        token.as_str()
+                    );
+                    stored::run(harness.store(), &sql).await?;
+                }
+            }
+        }
+        // The old spelling is found before, and either after.
+        let found = std::slice::from_ref(&known.patient_id);
+        assert_eq!(harness.search(by_name("jü mü")).await?, found);
+        assert!(harness.search(by_name("ju mu")).await?.is_empty());
+        let rotated = rotate_keys(&harness.db.service, &old()).await?;
+        assert_eq!((rotated.seen, rotated.resealed), (1, 1));
+        for typed in ["jü mü", "ju mu", "juho", "jü-ho"] {
+            assert_eq!(harness.search(by_name(typed)).await?, found, "typed: {typed}");
+        }
+        assert_eq!(harness.search(by_number("MRN-1")).await?, found);
+        let again = rotate_keys(&harness.db.service, &old()).await?;
+        assert_eq!((again.seen, again.resealed), (1, 0));
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
 /// Checks that nothing that is read needs an old key, and that the audit tells what was done.
 async fn check_sealed_anew(db: &TestDb) -> anyhow::Result<()> {
     let patients = patient_row::Entity::find().all(&db.db).await?;
@@ -191,7 +256,7 @@ async fn check_sealed_anew(db: &TestDb) -> anyhow::Result<()> {
     assert!(heads.len() == 64 && heads.iter().all(|row| row.mac.starts_with("h1.a2.")));
     let rows = stored::audit(&db.db).await?;
     let resealed: Vec<_> = rows.iter().filter(|row| row.action == "reseal").collect();
-    assert_eq!(resealed.len(), 3 + OTHERS + 4);
+    assert_eq!(resealed.len(), 3 + OTHERS + 4 + 2);
     for row in resealed {
         assert_eq!(row.actor, "neurotriage-records rotate-keys");
         assert_eq!((row.purpose.as_str(), row.outcome.as_str()), ("HSYSADMIN", "done"));
@@ -237,7 +302,9 @@ async fn calls_go_on_while_rows_are_sealed_again() -> anyhow::Result<()> {
             });
         }
         let rotated = rotate_keys(&harness.db.service, &both()).await?;
-        assert_eq!(rotated.resealed, 3 + OTHERS as u64 + 4);
+        // Some of those who are registered meanwhile are met: they were found by both keys.
+        assert!(rotated.resealed >= 3 + OTHERS as u64 + 4, "{rotated:?}");
+        assert!(rotated.left.is_nothing() && rotated.clashes.is_empty(), "{rotated:?}");
         ended.store(true, Ordering::Release);
         while let Some(ended) = tasks.join_next().await {
             ended??;
@@ -247,6 +314,154 @@ async fn calls_go_on_while_rows_are_sealed_again() -> anyhow::Result<()> {
         assert_eq!(report.broken().count(), 0);
         let mut harness = start_keyed(harness.leave().await?, new()).await?;
         check(&mut harness, &before).await?;
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+/// The old keys write, the new ones read.
+fn prepared() -> Keyring {
+    let text = format!("{}\n{}", harness::KEYS, NEW_KEYS.replace(":active:", ":retired:"));
+    Keyring::parse(&text).expect("both keys of the tests")
+}
+
+/// The new keys write and the old ones read, but for those of the index: each is there in the state that is given.
+fn indexing(old: Option<&str>, new: Option<&str>) -> Keyring {
+    let mut text = String::new();
+    for (lines, other, index) in [(harness::KEYS, ":retired:", old), (NEW_KEYS, ":active:", new)] {
+        for line in lines.lines() {
+            let state =
+                if line.starts_with("index") { index } else { Some(other.trim_matches(':')) };
+            let Some(state) = state else { continue };
+            text.push_str(&line.replace("active", state));
+            text.push('\n');
+        }
+    }
+    Keyring::parse(&text).expect("keys")
+}
+
+async fn register(
+    records: &Records<SqlRecordsStore>,
+    text: &str,
+) -> Result<PatientId, RecordsError> {
+    let call = Call::of_program("hospital".parse().expect("a hospital"), "test").expect("a name");
+    let number = neurotriage_records::patient::MedicalRecordNumber {
+        issuer: "Sample Hospital".to_owned(),
+        number: text.to_owned(),
+    };
+    let mut draft = PatientDraft::default();
+    draft.details.medical_record_numbers.push(number);
+    draft.details.name = "Kim Hana".to_owned();
+    Ok(records.create_patient(&call, Ok(Uuid::now_v7()), Ok(draft)).await?.patient_id)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_number_is_registered_once_whichever_key_a_replica_writes_with() -> anyhow::Result<()> {
+    const ACTIVE: Option<&str> = Some("active");
+    const RETIRED: Option<&str> = Some("retired");
+    // (what tells the replicas apart, the old and the new key of the one, and of the other)
+    let table = [
+        ("one knows the new key", [(ACTIVE, None), (ACTIVE, RETIRED)]),
+        ("one writes with the new key", [(ACTIVE, RETIRED), (RETIRED, ACTIVE)]),
+        ("one was not told of the new key", [(ACTIVE, None), (RETIRED, ACTIVE)]),
+        ("one forgot the old key", [(RETIRED, ACTIVE), (None, ACTIVE)]),
+    ];
+    let lexicon = Arc::new(Lexicon::built_in()?);
+    for (case, keys) in table {
+        for db in databases::<Migrator>().await? {
+            let records = |(old, new)| {
+                let store = SqlRecordsStore::new(db.service.clone(), &indexing(old, new))?;
+                Ok::<_, anyhow::Error>(Records::new(store, Arc::clone(&lexicon)))
+            };
+            let (one, other) = (records(keys[0])?, records(keys[1])?);
+            for at in 0..9_usize {
+                let text = format!("MRN-{at}");
+                // One after the other, each way, and at the same time.
+                let (first, second) = match at % 3 {
+                    0 => (register(&one, &text).await, register(&other, &text).await),
+                    1 => (register(&other, &text).await, register(&one, &text).await),
+                    _ => tokio::join!(register(&one, &text), register(&other, &text)),
+                };
+                let made = usize::from(first.is_ok()) + usize::from(second.is_ok());
+                assert_eq!(made, 1, "case: {case}, number {at}: {first:?} {second:?}");
+                let refused = first.err().or(second.err());
+                let taken = matches!(refused, Some(RecordsError::NumberTaken { .. }));
+                assert!(taken, "case: {case}: {refused:?}");
+            }
+            drop((one, other));
+            db.drop().await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_an_old_replica_writes_after_a_rotation_is_told() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start_keyed(db, prepared()).await?;
+        harness.create(named(1, "Kim Hana")).await?;
+        assert!(rotate_keys(&harness.db.service, &both()).await?.left.is_nothing());
+        // This replica writes with the old keys still.
+        let late = harness.create(named(2, "Kim Hana")).await?;
+        harness.note(&late.patient_id, "seen").await?;
+        let found = left(&harness.db.service, &both()).await?;
+        assert_eq!((found.rows, found.heads), (2, 1));
+        let report = audit::verify(&harness.db.service, &both(), &[], "").await?;
+        assert_eq!(report.broken().count(), 0);
+        let retired: Vec<&str> = report.retired_keys.iter().map(KeyId::as_str).collect();
+        assert_eq!(retired, ["a1"]);
+
+        let rotated = rotate_keys(&harness.db.service, &both()).await?;
+        assert_eq!((rotated.resealed, rotated.left), (2, Left::default()));
+        let report = audit::verify(&harness.db.service, &new(), &[], "").await?;
+        assert!(report.broken().count() == 0 && report.retired_keys.is_empty());
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_patients_of_one_number_stop_no_rotation() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let first = harness.create(named(7, "Kim Hana")).await?;
+        let before = harness.create(named(8, "Lee Sample")).await?;
+        // As an earlier version could: who does not know the old key finds nobody.
+        let mut harness =
+            start_keyed(harness.leave().await?, indexing(None, Some("active"))).await?;
+        let second = harness.create(named(7, "Kim Hana")).await?;
+
+        let mut harness = start_keyed(harness.leave().await?, both()).await?;
+        for resealed in [1, 0] {
+            let rotated = rotate_keys(&harness.db.service, &both()).await?;
+            let clash = Clash {
+                kind: "medical_record_number".to_owned(),
+                patient_id: first.patient_id.parse()?,
+                other_patient_id: second.patient_id.parse()?,
+                record_id: first.patient_id.parse()?,
+                other_record_id: second.patient_id.parse()?,
+            };
+            assert_eq!(rotated.clashes, [clash]);
+            assert_eq!(rotated.resealed, resealed);
+            assert_eq!(rotated.left, Left { rows: 1, heads: 0 });
+        }
+        assert_eq!(harness.get(&first.patient_id).await?, first);
+        assert_eq!(harness.search(by_number("MRN-8")).await?, [before.patient_id]);
+        // What has nothing to do with the number goes on; what has is told whose it is.
+        let first =
+            harness.update(Patient { name: "Kim Duri".to_owned(), ..first }, &["name"]).await?;
+        let third = harness.create(named(9, "Park Sample")).await?;
+        let taken = harness.merge(&first, &third).await.unwrap_err();
+        assert_eq!(
+            (reason(&taken), metadata(&taken, "patientId")),
+            ("MEDICAL_RECORD_NUMBER_TAKEN".to_owned(), second.patient_id.clone())
+        );
+        // Made one, they stand in nobody's way.
+        harness.merge(&first, &second).await?;
+        let rotated = rotate_keys(&harness.db.service, &both()).await?;
+        assert!(rotated.left.is_nothing() && rotated.clashes.is_empty(), "{rotated:?}");
+        let mut harness = start_keyed(harness.leave().await?, new()).await?;
+        assert_eq!(harness.search(by_number("MRN-7")).await?, [first.patient_id]);
         harness.stop().await?;
     }
     Ok(())
@@ -337,10 +552,7 @@ async fn without_the_right_key_nothing_is_shown() -> anyhow::Result<()> {
         let [wrong, missing] = exchanged("seal");
         for keyring in [wrong, missing] {
             let refused = rotate_keys(&db.service, &keyring).await;
-            // With the name of the active key it is taken for sealed already, until it is opened.
-            if let Err(error) = refused {
-                assert!(matches!(error, RotateError::Store(_)), "{error:?}");
-            }
+            assert!(matches!(refused, Err(RotateError::Store(_))), "{refused:?}");
         }
         let [wrong, missing] = exchanged("audit");
         for keyring in [wrong, missing] {

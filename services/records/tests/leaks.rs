@@ -158,7 +158,7 @@ impl Marks {
                 code: format!("NT:{}", self.text()),
                 display_name: self.text(),
                 matched_text: self.text(),
-                present: true,
+                present: Some(true),
                 ..Finding::default()
             }],
             ..CreateSymptomReportRequest::default()
@@ -271,7 +271,7 @@ async fn call_rightly(harness: &mut Harness, marks: &mut Marks) -> Result<String
     client.watch_changes(request).await?.into_inner().message().await?;
     let gone = harness.create(marks.patient("1910-06-17")).await?;
     harness.report(&gone.patient_id, &marks.text()).await?;
-    harness.erase(&gone.patient_id).await?;
+    harness.erase(&gone.patient_id, 1).await?;
     Ok(id)
 }
 
@@ -335,7 +335,7 @@ async fn call_wrongly(
     refusals.add("delete", client.delete_patient(request).await);
     let request = UndeletePatientRequest { patient_id: name(marks), revision: 1 };
     refusals.add("undelete", client.undelete_patient(request).await);
-    let request = ErasePatientRequest { patient_id: name(marks) };
+    let request = ErasePatientRequest { patient_id: name(marks), revision: 1 };
     refusals.add("erase", client.erase_patient(request).await);
     let request = MergePatientsRequest {
         patient_id: id.clone(),

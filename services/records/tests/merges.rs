@@ -11,8 +11,8 @@ use harness::{
 };
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
-    CreateSymptomReportRequest, DeletePatientRequest, GetPatientRequest, ListPatientsRequest,
-    MergePatientsRequest, Patient, SearchPatientsRequest,
+    Consent, ConsentScope, CreateSymptomReportRequest, DeletePatientRequest, GetPatientRequest,
+    ListPatientsRequest, MergePatientsRequest, Patient, SearchPatientsRequest,
 };
 use neurotriage_records::store::{entry_row, patient_row, search_token_row};
 use neurotriage_testkit::databases;
@@ -77,6 +77,89 @@ async fn what_belonged_to_the_duplicate_belongs_to_who_remains() -> anyhow::Resu
         // The request that made the duplicate tells of who remains.
         let again = harness.create_as(&request_id, named(2, "Adah Sampel")).await?;
         assert_eq!(again, merged);
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_revision_seen_of_the_duplicate_passes_for_who_remains() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let kept = harness.create(patient(1)).await?;
+        let mut duplicate = harness.create(patient(2)).await?;
+        let mut seen = vec![duplicate.revision];
+        for _ in 0..3 {
+            duplicate = harness.update(duplicate, &["sex"]).await?;
+            seen.push(duplicate.revision);
+        }
+        let merged = harness.merge(&kept, &duplicate).await?;
+        assert_eq!((kept.revision, duplicate.revision, merged.revision), (1, 4, 5));
+        for id in [&kept.patient_id, &duplicate.patient_id] {
+            for &revision in &seen {
+                let old = Patient { patient_id: id.clone(), revision, ..named(2, "Somebody Else") };
+                let refused = [
+                    harness.update(old, &["name"]).await.map(drop),
+                    harness.delete(id, revision).await.map(drop),
+                ];
+                for result in refused {
+                    let status = result.unwrap_err();
+                    assert_eq!(reason(&status), "REVISION_STALE", "revision {revision}");
+                    assert_eq!(metadata(&status, "revision"), "5");
+                }
+            }
+        }
+        // As of now, either id will do.
+        let old_id = Patient {
+            patient_id: duplicate.patient_id.clone(),
+            revision: 5,
+            ..named(2, "Ada Sample")
+        };
+        let changed = harness.update(old_id, &["name"]).await?;
+        assert_eq!((changed.patient_id, changed.revision), (kept.patient_id.clone(), 6));
+        assert_eq!(harness.delete(&duplicate.patient_id, 6).await?, 7);
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_remains_gets_what_they_lack() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let consent = |given, day: &str| Consent {
+            scope: ConsentScope::Sharing.into(),
+            given,
+            decided_on: day.to_owned(),
+        };
+        let lacking = Patient {
+            medical_record_numbers: vec![number("MRN-1")],
+            consents: vec![consent(true, "2026-01-02")],
+            ..Default::default()
+        };
+        let kept = harness.create(lacking).await?;
+        let full = patient(2);
+        let duplicate = Patient { consents: vec![consent(false, "2026-01-02")], ..full.clone() };
+        let duplicate = harness.create(duplicate).await?;
+        let merged = harness.merge(&kept, &duplicate).await?;
+        let expected = Patient {
+            patient_id: kept.patient_id.clone(),
+            revision: 2,
+            created_at: kept.created_at,
+            updated_at: merged.updated_at,
+            medical_record_numbers: vec![number("MRN-1"), number("MRN-2")],
+            merged_patient_ids: vec![duplicate.patient_id.clone()],
+            // Of two decisions of one day, the refusal.
+            consents: vec![consent(false, "2026-01-02")],
+            ..full
+        };
+        assert_eq!(merged, expected);
+        // Found by what they got.
+        let born =
+            SearchPatientsRequest { birth_date: "1960-02-29".to_owned(), ..Default::default() };
+        for search in [by_name("김하"), born] {
+            assert_eq!(harness.search(search).await?, std::slice::from_ref(&kept.patient_id));
+        }
         harness.stop().await?;
     }
     Ok(())
@@ -157,7 +240,11 @@ async fn merges_that_may_not_be_are_refused() -> anyhow::Result<()> {
         );
         assert_eq!(metadata(&status, "mergedInto"), a.patient_id);
         // Who was merged away does not remain.
-        assert_eq!(refusal(harness.merge(&b, &c).await).1, "PATIENT_NOT_FOUND");
+        let status = harness.merge(&b, &c).await.unwrap_err();
+        assert_eq!(
+            (reason(&status), metadata(&status, "patientId")),
+            ("MERGED_AWAY".to_owned(), a.patient_id.clone())
+        );
         harness.delete(&c.patient_id, 1).await?;
         assert_eq!(refusal(harness.merge(&merged, &c).await).1, "PATIENT_NOT_FOUND");
         assert_eq!(harness.get(&a.patient_id).await?, merged);

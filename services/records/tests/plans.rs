@@ -191,12 +191,13 @@ async fn lists_and_searches_use_their_indexes() -> anyhow::Result<()> {
 
         let pages = ["ix_change_hospital_id_transaction_id_sequence"];
         let seen = Position { transaction_id: 1, sequence: 1500 };
-        for (case, patient_id, horizon) in [
+        for (case, patients, horizon) in [
             ("changes", None, Some(9)),
             ("changes without horizon", None, None),
-            ("changes of a patient", Some(largest), Some(9)),
+            ("changes of a patient", Some([largest].as_slice()), Some(9)),
+            ("changes of one who was merged", Some(&[largest, Uuid::nil()]), Some(9)),
         ] {
-            let query = queries::changes(HOSPITAL, seen, patient_id, horizon, 200);
+            let query = queries::changes(HOSPITAL, seen, patients, horizon, 200);
             check(case, &plan(&transaction, &query).await?, &pages, false);
         }
         transaction.rollback().await?;

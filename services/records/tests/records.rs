@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Harness, fields, patient, reason, start};
+use harness::{Harness, fields, metadata, patient, reason, refusal, start};
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::{
     common::v1::Side,
@@ -64,11 +64,11 @@ async fn a_report_keeps_the_text_and_what_was_understood() -> anyhow::Result<()>
         let [weakness, headache] = created.findings.as_slice() else {
             anyhow::bail!("findings: {:?}", created.findings);
         };
-        assert_eq!((weakness.finding_id.as_str(), weakness.present), ("hemiparesis", true));
+        assert_eq!((weakness.finding_id.as_str(), weakness.present), ("hemiparesis", Some(true)));
         assert_eq!(weakness.side(), Side::Right);
         assert_eq!(weakness.code, "HP:0001269");
         assert_eq!(weakness.matched_text, "Weakness of the right arm");
-        assert_eq!((headache.finding_id.as_str(), headache.present), ("headache", false));
+        assert_eq!((headache.finding_id.as_str(), headache.present), ("headache", Some(false)));
         assert_eq!(headache.side(), Side::Unspecified);
         let request =
             GetSymptomReportRequest { symptom_report_id: created.symptom_report_id.clone() };
@@ -99,6 +99,47 @@ async fn a_repeated_create_returns_what_the_first_one_made() -> anyhow::Result<(
             (status.code(), reason(&status)),
             (Code::AlreadyExists, "REQUEST_ID_REUSED".into())
         );
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_repeated_create_shows_nothing_of_what_is_deleted() -> anyhow::Result<()> {
+    let gone = (Code::FailedPrecondition, "DELETED_SINCE".to_owned());
+    let nobody = (Code::NotFound, "PATIENT_NOT_FOUND".to_owned());
+    let reused = (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned());
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let [of_patient, of_report] = [(); 2].map(|()| Uuid::now_v7().to_string());
+        let known = harness.create_as(&of_patient, patient(1)).await?;
+        let id = known.patient_id.clone();
+        let report = harness.report_as(&of_report, &id, "headache").await?;
+
+        harness.delete_entry(&report.symptom_report_id, 1).await?;
+        let status = harness.report_as(&of_report, &id, "headache").await.unwrap_err();
+        assert_eq!((status.code(), reason(&status)), gone);
+        assert_eq!(metadata(&status, "requestId"), of_report);
+        assert!(!format!("{status:?}").contains("headache"));
+        assert_eq!(refusal(harness.report_as(&of_report, &id, "seizure").await), reused);
+
+        harness.delete(&id, 1).await?;
+        assert_eq!(refusal(harness.create_as(&of_patient, patient(1)).await), gone);
+        assert_eq!(refusal(harness.create_as(&of_patient, patient(2)).await), reused);
+        // Of a patient who is not there nothing is made, nor was.
+        assert_eq!(refusal(harness.report_as(&of_report, &id, "headache").await), nobody);
+        let back = harness.undelete(&id, 2).await?;
+        assert_eq!(harness.create_as(&of_patient, patient(1)).await?, back);
+
+        // Who was merged since is who remains, deleted or not.
+        let kept = harness.create(patient(3)).await?;
+        let merged = harness.merge(&kept, &back).await?;
+        assert_eq!(harness.create_as(&of_patient, patient(1)).await?, merged);
+        let revision = harness.delete(&kept.patient_id, merged.revision).await?;
+        assert_eq!(refusal(harness.create_as(&of_patient, patient(1)).await), gone);
+        harness.erase(&kept.patient_id, revision).await?;
+        assert_eq!(refusal(harness.create_as(&of_patient, patient(1)).await), gone);
+        assert_eq!(patient_row::Entity::find().count(harness.store()).await?, 2);
         harness.stop().await?;
     }
     Ok(())

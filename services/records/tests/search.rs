@@ -36,7 +36,7 @@ async fn names_are_found_by_how_their_words_begin() -> anyhow::Result<()> {
     const NAMES: [&str; 6] =
         ["김하나", "Kim Hana Sample", "Zoë van der Straße", "KIMBERLEY Sample", "남궁 하나", ""];
     // (what the row is for, typed, positions of those found, newest first)
-    let table: [(&str, &str, &[usize]); 24] = [
+    let table: [(&str, &str, &[usize]); 29] = [
         ("first word", "kim", &[3, 1]),
         ("case", "KiM", &[3, 1]),
         ("full width", "Ｋｉｍ", &[3, 1]),
@@ -54,7 +54,12 @@ async fn names_are_found_by_how_their_words_begin() -> anyhow::Result<()> {
         ("Hangul, second word", "하나", &[4]),
         ("accent", "ZOË", &[2]),
         ("accent by parts", "zoe\u{308}", &[2]),
-        ("no accent", "zoe", &[]),
+        ("no accent", "zoe", &[2]),
+        ("an accent more", "KÍM Sámple", &[3, 1]),
+        ("a word too short to be looked for", "kim h", &[1]),
+        ("family name", "김", &[0]),
+        ("family name and the rest", "김 하나", &[0]),
+        ("no space", "남궁하", &[4]),
         ("sharp s", "STRASSE", &[2]),
         ("SQL", "'; DROP TABLE patient; --", &[]),
         ("quotes", "\"\" ''", &[]),
@@ -76,13 +81,58 @@ async fn names_are_found_by_how_their_words_begin() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn names_are_found_however_they_are_written() -> anyhow::Result<()> {
+    const NAMES: [&str; 7] = [
+        "Kim Ha-neul",
+        "Conor O'Brien",
+        "Jürgen Müller",
+        "Jurgen Muller",
+        "김 하늘",
+        "김하늘",
+        "이 영희",
+    ];
+    // (typed, positions of those found, newest first)
+    let table: [(&str, &[usize]); 17] = [
+        ("haneul", &[0]),
+        ("ha neul", &[0]),
+        ("ha-neul", &[0]),
+        ("neul", &[0]),
+        ("ha-na", &[]),
+        ("obrien", &[1]),
+        ("o brien", &[1]),
+        ("O’Brien", &[1]),
+        ("o bryan", &[]),
+        ("jurgen muller", &[3, 2]),
+        ("Jürgen Müller", &[3, 2]),
+        ("김", &[5, 4]),
+        ("김하", &[5, 4]),
+        ("김하늘", &[5, 4]),
+        ("하늘 김", &[4]),
+        ("이 영희", &[6]),
+        ("이영", &[6]),
+    ];
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let ids = create_all(&mut harness, &NAMES).await?;
+        for (typed, found) in &table {
+            let expected: Vec<&String> = found.iter().map(|&at| &ids[at]).collect();
+            let found = harness.search(by_name(typed)).await?;
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "typed: {typed}");
+        }
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn searches_for_too_little_or_too_much_are_refused() -> anyhow::Result<()> {
     let nothing = SearchPatientsRequest::default();
     let table = [
         ("nothing", nothing.clone(), "name_prefix"),
         ("blank", by_name("  "), "name_prefix"),
         ("one character", by_name("k"), "name_prefix"),
-        ("one of several", by_name("kim h"), "name_prefix"),
+        ("each of several", by_name("k h"), "name_prefix"),
+        ("nothing but hyphens", by_name("- '"), "name_prefix"),
         ("percent sign", by_name("%"), "name_prefix"),
         ("underscore", by_name("_"), "name_prefix"),
         ("nothing that shows", by_name("\u{200b}"), "name_prefix"),

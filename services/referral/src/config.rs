@@ -320,7 +320,9 @@ mod tests {
         let bare: Vec<&str> = ["referral"].into_iter().chain(rest).collect();
         assert!(Config::try_parse_from(&bare).is_err());
         let keys = "seal:a:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
-        let config = Config::parse_from([&bare[..], &["--keyring", keys]].concat());
+        let file = ["--keyring-file", "/nowhere"];
+        let mut config = Config::parse_from([&bare[..], &file].concat());
+        config.keyring = KeyringConfig { file: None, text: Some(SecretString::from(keys)) };
         let shown = format!("{config:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("AQIDBA"), "{shown}");
         assert!(config.keyring.read().is_ok());

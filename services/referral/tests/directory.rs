@@ -374,9 +374,11 @@ async fn after_a_write_the_directory_is_read_once_for_all_who_wait() -> anyhow::
 #[tokio::test]
 async fn the_schema_goes_down_and_up_again() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
-        Migrator::down(&db.service, None).await?;
-        Migrator::up(&db.service, None).await?;
-        let store = SqlReferralStore::new(ledger(&db.service));
+        // One connection, as the program has.
+        let alone = db.owner().await?;
+        Migrator::down(&alone, None).await?;
+        Migrator::up(&alone, None).await?;
+        let store = SqlReferralStore::new(ledger(&alone));
         assert_eq!(store.snapshot().await?.revision, 0);
         drop(store);
         db.drop().await?;

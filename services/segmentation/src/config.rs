@@ -196,8 +196,10 @@ mod tests {
             "http://ingestion:50051",
         ];
         assert!(Config::try_parse_from(given).is_err(), "no keys");
-        let keys = ["--keyring", "audit:a:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="];
-        let config = Config::try_parse_from(given.into_iter().chain(keys)).unwrap();
+        let keys = "audit:a:active:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+        let file = ["--keyring-file", "/nowhere"];
+        let mut config = Config::try_parse_from(given.into_iter().chain(file)).unwrap();
+        config.keyring = KeyringConfig { file: None, text: Some(SecretString::from(keys)) };
         let keyring = config.keyring.read().unwrap();
         let shown = format!("{config:?} {keyring:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("AQIDBA"), "{shown}");

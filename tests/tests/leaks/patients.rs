@@ -78,7 +78,7 @@ fn report(marks: &mut Marks, patient_id: &str) -> CreateSymptomReportRequest {
             code: format!("NT:{}", marks.text()),
             display_name: marks.text(),
             matched_text: marks.text(),
-            present: true,
+            present: Some(true),
             ..Finding::default()
         }],
         ..CreateSymptomReportRequest::default()
@@ -180,7 +180,8 @@ async fn change_patients(drive: &mut Drive) {
     let deleted: DeletePatientResponse = calls.right(&rpc("DeletePatient"), request).await;
     let (id_of, revision) = (patient_id.clone(), deleted.revision);
     let request = UndeletePatientRequest { patient_id: id_of, revision };
-    calls.right::<_, UndeletePatientResponse>(&rpc("UndeletePatient"), request).await;
+    let back: UndeletePatientResponse = calls.right(&rpc("UndeletePatient"), request).await;
+    let revision = back.patient.unwrap().revision;
     let creates = vec![
         Create::SymptomReport(report(marks, &patient_id)),
         Create::Patient(CreatePatientRequest { request_id: id(), patient: Some(patient(marks)) }),
@@ -189,7 +190,7 @@ async fn change_patients(drive: &mut Drive) {
     let batch: BatchCreateResponse =
         calls.right_stream(&rpc("BatchCreate"), creates.collect()).await;
     assert!(batch.results.iter().all(|one| matches!(one.outcome, Some(Outcome::Id(_)))));
-    let request = ErasePatientRequest { patient_id };
+    let request = ErasePatientRequest { patient_id, revision };
     calls.right::<_, ErasePatientResponse>(&rpc("ErasePatient"), request).await;
 }
 

@@ -113,7 +113,7 @@ fn a_bundle_of_another_system_becomes_patients_reports_and_notes() {
     let patient = &import.patients[0].patient;
     assert_eq!(patient.numbers.len(), 1);
     assert_eq!(patient.numbers[0].issuer, "urn:oid:1.2.410.9");
-    assert_eq!((patient.name.as_str(), patient.sex), ("한가람", Some(Sex::Other)));
+    assert_eq!((patient.name.as_str(), patient.sex), ("한가람", Some(Sex::Unknown)));
     assert_eq!(patient.birth_date, Some(date!(1990 - 02 - 28)));
     assert_eq!(patient.handedness, Some(Handedness::Left));
     assert_eq!(import.notes[0].text, "Speaks with her sister.");

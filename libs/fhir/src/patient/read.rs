@@ -144,7 +144,7 @@ fn named(reader: &mut Reader, names: Vec<Node<'_>>) -> String {
 
 fn sex(reader: &mut Reader, node: &Node<'_>) -> Option<Sex> {
     let code = reader.code(node, "gender")?;
-    let sex = if code == "unknown" { Some(Sex::Other) } else { Sex::of(code) };
+    let sex = Sex::of(code);
     if sex.is_none() {
         reader.refuse(node.below("gender"), "must be one of female, male, other, unknown");
     }

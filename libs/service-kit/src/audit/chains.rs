@@ -7,6 +7,7 @@ use neurotriage_audit::{
     Verified, Verifier,
 };
 use neurotriage_domain::{HospitalId, InvalidId};
+use neurotriage_sealing::KeyId;
 use sea_orm::{
     AccessMode,
     ActiveValue::Set,
@@ -87,6 +88,24 @@ pub(super) async fn sign_again(
         transaction.execute(&moved(&head)).await.map_err(failed(SIGN))?;
     }
     transaction.commit().await.map_err(failed(SIGN))
+}
+
+/// Returns how many heads of a hospital's chains are not signed with the active key.
+pub(super) async fn heads_left(
+    db: &DatabaseConnection,
+    signer: &Signer,
+    hospital_id: &HospitalId,
+) -> Result<u64, AuditError> {
+    const READ: &str = "read heads of audit chains";
+    let transaction = tenant::begin(db, hospital_id, Mode::Read).await.map_err(failed(READ))?;
+    let rows = head_row::Entity::find()
+        .filter(head_row::Column::HospitalId.eq(hospital_id.as_str()))
+        .all(&transaction)
+        .await
+        .map_err(failed(READ))?;
+    transaction.rollback().await.map_err(failed(READ))?;
+    let left = rows.into_iter().filter(|row| !signer.is_by_active(&Mac::stored(row.mac.clone())));
+    Ok(left.count() as u64)
 }
 
 /// Appends `events` to `chain`. It comes last in `transaction`, which locks no other chain.
@@ -279,14 +298,15 @@ pub(super) async fn strays(
     Ok(found.into_iter().map(|(shard, first, last)| Stray { shard, first, last }).collect())
 }
 
-/// Reads one chain of a hospital and says what is wrong with it. `anchors` are of checkpoints kept elsewhere.
+/// Reads one chain of a hospital and says what is wrong with it, and which key signed its head if it is not the active
+/// one. `anchors` are of checkpoints kept elsewhere.
 pub(super) async fn verify(
     db: &DatabaseConnection,
     signer: &Signer,
     hospital_id: &HospitalId,
     chain: ChainId,
     anchors: Vec<Anchor>,
-) -> Result<Result<Verified, Break>, AuditError> {
+) -> Result<(Result<Verified, Break>, Option<KeyId>), AuditError> {
     let snapshot = snapshot(db, hospital_id).await?;
     let key = (chain.tenant.as_str().to_owned(), i32::from(chain.shard));
     let stored = head_row::Entity::find_by_id(key)
@@ -303,7 +323,10 @@ pub(super) async fn verify(
         }
     }
     snapshot.rollback().await.map_err(failed("end snapshot"))?;
-    Ok(verifier.finish(stored.map(|row| head(chain, row)).as_ref(), signer))
+    let head = stored.map(|row| head(chain, row));
+    let retired = head.as_ref().filter(|head| !signer.is_by_active(&head.mac));
+    let retired = retired.and_then(|head| head.mac.key_id());
+    Ok((verifier.finish(head.as_ref(), signer), retired))
 }
 
 async fn rows_after(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use neurotriage_audit::{Anchor, Break, ChainId, Checkpoint, CheckpointError, Signer};
 use neurotriage_domain::HospitalId;
-use neurotriage_sealing::{Keyring, KeyringError};
+use neurotriage_sealing::{KeyId, Keyring, KeyringError};
 use sea_orm::DatabaseConnection;
 use time::OffsetDateTime;
 
@@ -47,6 +47,9 @@ pub struct AuditReport {
     pub chains: Vec<ChainReport>,
     /// Checkpoints that were compared with.
     pub checkpoints: usize,
+    /// Keys that signed heads and are not the active one. After a rotation there should be none: whoever has a key
+    /// that was given up could sign with it.
+    pub retired_keys: BTreeSet<KeyId>,
 }
 
 impl AuditReport {
@@ -79,7 +82,7 @@ pub async fn verify(
     for checkpoint in &checkpoints {
         ids.extend(checkpoint.tenant().as_str().parse::<HospitalId>().ok());
     }
-    let mut report = AuditReport { chains: Vec::new(), checkpoints: checkpoints.len() };
+    let mut report = AuditReport { checkpoints: checkpoints.len(), ..AuditReport::default() };
     for hospital_id in ids {
         let owner = owner(&hospital_id)?;
         for shard in 0..SHARDS {
@@ -87,7 +90,9 @@ pub async fn verify(
             let anchors: Vec<Anchor> =
                 of_hospital.filter_map(|checkpoint| checkpoint.anchor(shard)).collect();
             let chain = ChainId { tenant: owner.clone(), shard };
-            let outcome = chains::verify(db, &signer, &hospital_id, chain, anchors).await?;
+            let (outcome, retired) =
+                chains::verify(db, &signer, &hospital_id, chain, anchors).await?;
+            report.retired_keys.extend(retired);
             let outcome = outcome.map(|verified| verified.rows);
             let shard = shard.into();
             report.chains.push(ChainReport { hospital_id: hospital_id.clone(), shard, outcome });
@@ -156,4 +161,17 @@ pub async fn sign_again(
         chains::sign_again(db, &signer, hospital_id, chain).await?;
     }
     Ok(())
+}
+
+/// Returns how many heads of a hospital's chains are signed with another key than the active one.
+///
+/// # Errors
+/// [`OperatorError`].
+pub async fn heads_left(
+    db: &DatabaseConnection,
+    keyring: &Keyring,
+    hospital_id: &HospitalId,
+) -> Result<u64, OperatorError> {
+    let signer = Signer::new(keyring)?;
+    Ok(chains::heads_left(db, &signer, hospital_id).await?)
 }

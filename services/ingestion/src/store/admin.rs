@@ -7,7 +7,7 @@ use neurotriage_domain::HospitalId;
 use neurotriage_sealing::{Keyring, KeyringError};
 use neurotriage_service_kit::{
     audit::{self, Call, OperatorError},
-    keyring::Rotated,
+    keyring::{Left, Rotated},
     tenant,
 };
 use sea_orm::{
@@ -61,7 +61,35 @@ pub async fn rotate_keys(
         }
         audit::sign_again(db, keyring, &hospital_id).await?;
     }
+    rotated.left = left(db, keyring).await?;
     Ok(rotated)
+}
+
+/// Returns what needs another key than the active one, or is readable.
+///
+/// # Errors
+/// As [`rotate_keys`].
+pub async fn left(db: &DatabaseConnection, keyring: &Keyring) -> Result<Left, RotateError> {
+    let store = SqlStudyStore::new(db.clone(), keyring)?;
+    let mut hospitals: BTreeSet<HospitalId> = audit::hospitals(db).await?.into_iter().collect();
+    hospitals.extend(hospitals_unsealed(db).await?);
+    let mut left = Left::default();
+    for hospital_id in hospitals {
+        let call = Call::of_program(hospital_id.clone(), OPERATOR).map_err(StudyError::from)?;
+        let mut after = Uuid::nil();
+        loop {
+            let unit = store.audit.begin(&call).await.map_err(StudyError::from)?;
+            let rows = rows(unit.transaction(), &call, after).await?;
+            unit.roll_back().await.map_err(StudyError::from)?;
+            let Some(last) = rows.last() else { break };
+            after = last.study_id;
+            for row in rows {
+                left.rows += u64::from(sealed(&store, &hospital_id, row)?.is_some());
+            }
+        }
+        left.heads += audit::heads_left(db, keyring, &hospital_id).await?;
+    }
+    Ok(left)
 }
 
 /// Returns the hospitals of rows that are not sealed. They may have no audit yet.
@@ -89,16 +117,7 @@ async fn step(
     rotated: &mut Rotated,
 ) -> Result<Option<Uuid>, StudyError> {
     let mut unit = store.audit.begin(call).await?;
-    let rows = study_row::Entity::find()
-        .filter(study_row::Column::HospitalId.eq(call.hospital_id.as_str()))
-        .filter(study_row::Column::StudyId.gt(after))
-        .order_by_asc(study_row::Column::StudyId)
-        .limit(ROTATE_ROWS)
-        // Nothing is written between the value that is opened and the one that replaces it.
-        .lock(LockType::NoKeyUpdate)
-        .all(unit.transaction())
-        .await
-        .map_err(failed("read studies to seal again"))?;
+    let rows = rows(unit.transaction(), call, after).await?;
     let last = rows.last().map(|row| row.study_id);
     let before = rotated.resealed;
     for row in rows {
@@ -115,6 +134,23 @@ async fn step(
         unit.roll_back().await?;
     }
     Ok(last)
+}
+
+async fn rows(
+    transaction: &DatabaseTransaction,
+    call: &Call,
+    after: Uuid,
+) -> Result<Vec<study_row::Model>, StudyError> {
+    study_row::Entity::find()
+        .filter(study_row::Column::HospitalId.eq(call.hospital_id.as_str()))
+        .filter(study_row::Column::StudyId.gt(after))
+        .order_by_asc(study_row::Column::StudyId)
+        .limit(ROTATE_ROWS)
+        // Nothing is written between the value that is opened and the one that replaces it.
+        .lock(LockType::NoKeyUpdate)
+        .all(transaction)
+        .await
+        .map_err(failed("read studies to seal again"))
 }
 
 /// Returns what is to be written over a row; nothing, if it is sealed with the active key.

@@ -13,7 +13,7 @@ use neurotriage_proto::ingestion::v1::{
 use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::{
     audit::{audit_head_row, audit_hospital_row, verify},
-    database, tenant,
+    tenant,
 };
 use neurotriage_testkit::{TestDb, databases, issuer::Issuer};
 use sea_orm::{
@@ -183,7 +183,7 @@ async fn age(db: &TestDb, known: &Known) -> anyhow::Result<()> {
     let study_id: Uuid = known.study.study_id.parse()?;
     let row = study_row::Entity::find_by_id(study_id).one(&db.db).await?.expect("a row");
     // One connection, as the program has.
-    let alone = database::connect_without_limits(&db.url, 1).await?;
+    let alone = db.owner().await?;
     Migrator::down(&alone, Some(1)).await?;
     let mut volumes = row.volumes.clone();
     for (volume, known) in

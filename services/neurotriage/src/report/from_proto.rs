@@ -277,7 +277,8 @@ fn finding(compared: referral::FindingFit) -> Option<Finding> {
 fn not_compared(coded: records::Finding) -> Finding {
     let side = side(coded.side());
     Finding {
-        fit: if coded.present { Fit::NotCompared } else { Fit::Denied },
+        // What does not say that it is denied is not shown as denied.
+        fit: if coded.present == Some(false) { Fit::Denied } else { Fit::NotCompared },
         finding_id: coded.finding_id,
         code: coded.code,
         display_name: coded.display_name,

@@ -10,35 +10,44 @@ use prost_types::Timestamp;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{
-    error::{RecordsError, violation},
-    patient::date,
-};
+use crate::{error::violation, patient::date, records::Read};
+
+/// Longest code of a finding that is looked for, in characters.
+const CODE_CHARS_MAX: usize = 128;
 
 /// Wrong fields, as they are found.
 pub(super) type Violations = Vec<FieldViolation>;
 
-pub(super) fn patient_id(field: &str, text: &str) -> Result<PatientId, RecordsError> {
+pub(super) fn patient_id(field: &str, text: &str) -> Result<PatientId, FieldViolation> {
     // What was sent is not repeated: it might be anything, a name too.
-    text.parse().map_err(|_| RecordsError::field(field, "a UUID"))
+    text.parse().map_err(|_| violation(field, "a UUID"))
 }
 
-pub(super) fn uuid(field: &str, text: &str) -> Result<Uuid, RecordsError> {
-    Uuid::try_parse(text).map_err(|_| RecordsError::field(field, "a UUID"))
+pub(super) fn uuid(field: &str, text: &str) -> Result<Uuid, FieldViolation> {
+    Uuid::try_parse(text).map_err(|_| violation(field, "a UUID"))
 }
 
-pub(super) fn request_id(text: &str) -> Result<Uuid, RecordsError> {
-    Uuid::try_parse(text)
-        .map_err(|_| RecordsError::field("request_id", "a UUID chosen by the caller"))
+fn request_id(text: &str) -> Result<Uuid, FieldViolation> {
+    Uuid::try_parse(text).map_err(|_| violation("request_id", "a UUID chosen by the caller"))
 }
 
-pub(super) fn time(
-    field: &str,
-    at: Option<Timestamp>,
-) -> Result<Option<OffsetDateTime>, RecordsError> {
-    let Some(at) = at else { return Ok(None) };
-    let read = time_of(&at);
-    read.map(Some).ok_or_else(|| RecordsError::field(field, "a time of the years 1 to 9999"))
+/// Returns the time, if there is one; notes it as wrong if it can't be read.
+fn time(field: &str, at: Option<Timestamp>, wrong: &mut Violations) -> Option<OffsetDateTime> {
+    let read = time_of(&at?);
+    if read.is_none() {
+        wrong.push(violation(field, "a time of the years 1 to 9999"));
+    }
+    read
+}
+
+/// Returns a value of one field as that of a request, of which more may be wrong.
+pub(super) fn read<T>(field: Result<T, FieldViolation>) -> Read<T> {
+    field.map_err(|wrong| vec![wrong])
+}
+
+/// Returns the value, if nothing is wrong.
+fn unless<T>(wrong: Violations, value: T) -> Read<T> {
+    if wrong.is_empty() { Ok(value) } else { Err(wrong) }
 }
 
 /// Returns the time to the microsecond, which is what databases keep.

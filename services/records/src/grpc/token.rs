@@ -1,15 +1,53 @@
 //! Tokens that say where a page or a watch goes on.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use neurotriage_domain::HospitalId;
+use neurotriage_domain::{FieldViolation, HospitalId};
+use neurotriage_service_kit::audit::Call;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{change::Position, error::RecordsError};
+use super::convert;
+use crate::{
+    change::Position,
+    error::{RecordsError, violation},
+    records::{Read, both, limit},
+};
 
 /// Bytes of the hash of what a list was asked for.
 const QUERY_BYTES: usize = 8;
+
+/// A page of a list, as it is asked for.
+pub(super) struct Asked<F> {
+    pub(super) filters: F,
+    pub(super) query: Query,
+    /// Id after which the page begins; none for the first.
+    pub(super) before: Option<Uuid>,
+    /// Most rows on it.
+    pub(super) limit: u32,
+}
+
+/// Returns what is asked for, with `filters`, or everything that is wrong with it.
+pub(super) fn asked<F: Serialize>(
+    list: List,
+    call: &Call,
+    filters: Read<F>,
+    (page_token, page_size): (&str, u32),
+) -> Result<Asked<F>, RecordsError> {
+    let query = match &filters {
+        Ok(filters) => Some(Query::new(list, &call.hospital_id, filters)?),
+        Err(_) => None,
+    };
+    // With filters that can't be read, a token can be told from other text only.
+    let before = match &query {
+        Some(query) => query.read(page_token),
+        None => last(list, None, page_token),
+    };
+    let page = both(convert::read(before), convert::read(limit(page_size)));
+    let (filters, (before, limit)) = both(filters, page).map_err(RecordsError::Invalid)?;
+    let query = query.ok_or_else(|| RecordsError::store("hash filters", "there are none"))?;
+    Ok(Asked { filters, query, before, limit })
+}
 
 /// First byte of a token: what it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +69,7 @@ pub(super) struct Query {
 
 impl Query {
     /// Returns the query of a list with these filters, of one hospital.
-    pub(super) fn new(
+    fn new(
         list: List,
         hospital_id: &HospitalId,
         filters: &impl Serialize,
@@ -45,20 +83,8 @@ impl Query {
     }
 
     /// Returns the id after which the page begins; none for the first.
-    pub(super) fn read(&self, text: &str) -> Result<Option<Uuid>, RecordsError> {
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let refused = || {
-            let right = "the next_page_token of the page before, unchanged and with the same filters, or empty";
-            RecordsError::field("page_token", right)
-        };
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-        let last = bytes
-            .strip_prefix(&[self.list as u8])
-            .and_then(|bytes| bytes.strip_prefix(&self.hash))
-            .and_then(|bytes| Uuid::from_slice(bytes).ok());
-        last.map(Some).ok_or_else(refused)
+    fn read(&self, text: &str) -> Result<Option<Uuid>, FieldViolation> {
+        last(self.list, Some(&self.hash), text)
     }
 
     /// Returns the token of the page after `last`; empty if there is none.
@@ -67,6 +93,27 @@ impl Query {
         let bytes = [&[self.list as u8], self.hash.as_slice(), last.as_bytes()].concat();
         URL_SAFE_NO_PAD.encode(bytes)
     }
+}
+
+/// Returns the id in a token of `list`, for filters with this hash if they are known; none if the text is empty.
+fn last(
+    list: List,
+    hash: Option<&[u8; QUERY_BYTES]>,
+    text: &str,
+) -> Result<Option<Uuid>, FieldViolation> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+    let id = bytes.as_deref().and_then(|bytes| {
+        let (own, id) = bytes.strip_prefix(&[list as u8])?.split_at_checked(QUERY_BYTES)?;
+        hash.is_none_or(|hash| own == hash).then_some(id)
+    });
+    id.and_then(|id| Uuid::from_slice(id).ok()).map(Some).ok_or_else(|| {
+        let right =
+            "the next_page_token of the page before, unchanged and with the same filters, or empty";
+        violation("page_token", right)
+    })
 }
 
 /// Returns the place that a watch goes on from; none if the text is empty.
@@ -123,7 +170,10 @@ mod tests {
         }
         for text in ["!", "AAAA", &last.to_string(), &format!("{text}A")] {
             assert!(own.read(text).is_err(), "{text}");
+            assert!(super::last(List::Patients, None, text).is_err(), "{text}");
         }
+        assert_eq!(super::last(List::Patients, None, &text).unwrap(), Some(last));
+        assert!(super::last(List::Search, None, &text).is_err());
     }
 
     #[test]

@@ -68,6 +68,22 @@ impl PatientField {
         matches!(self, Self::MedicalRecordNumbers | Self::Name | Self::BirthDate)
     }
 
+    /// Returns the kind of search token that the field is found by; its name otherwise.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::MedicalRecordNumbers => "medical_record_number",
+            Self::Name
+            | Self::BirthDate
+            | Self::Sex
+            | Self::Handedness
+            | Self::Address
+            | Self::ContactPoints
+            | Self::ContactPersons
+            | Self::Consents
+            | Self::Languages => self.path(),
+        }
+    }
+
     /// Puts the field of `from` into `to`.
     pub fn copy(self, from: &PatientDetails, to: &mut PatientDetails) {
         match self {

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{SqlRecordsStore, change_row, failed, queries, unit::Unit, unknown};
+use super::{SqlRecordsStore, change_row, failed, patient_row, queries, unit::Unit, unknown};
 use crate::{
     change::{Change, ChangeAction, Position, RecordKind},
     error::RecordsError,
@@ -74,13 +74,41 @@ pub(super) async fn after(
     // Asked for first: rows that are visible now and below it stay all that there are.
     let horizon = horizon(&transaction).await?;
     let hospital = call.hospital_id.as_str();
-    let patient_id = patient_id.map(|patient_id| patient_id.as_uuid());
-    let rows = queries::changes(hospital, position, patient_id, horizon, limit.into())
+    let of = match patient_id {
+        Some(patient_id) => Some(named(&transaction, hospital, patient_id.as_uuid()).await?),
+        None => None,
+    };
+    let rows = queries::changes(hospital, position, of.as_deref(), horizon, limit.into())
         .all(&transaction)
         .await
         .map_err(failed(READ))?;
     transaction.commit().await.map_err(failed(READ))?;
     rows.into_iter().map(change).collect()
+}
+
+/// Returns the ids that changes of a patient name: their own, and if they were merged that of who remains and of all who
+/// were merged into that one, for whom the patient may have stood in between.
+async fn named(
+    transaction: &DatabaseTransaction,
+    hospital: &str,
+    patient_id: Uuid,
+) -> Result<Vec<Uuid>, RecordsError> {
+    let row = patient_row::Entity::find_by_id(patient_id)
+        .filter(patient_row::Column::HospitalId.eq(hospital))
+        .one(transaction)
+        .await
+        .map_err(failed(READ))?;
+    let Some(into) = row.and_then(|row| row.merged_into) else { return Ok(vec![patient_id]) };
+    let merged = patient_row::Entity::find()
+        .select_only()
+        .column(patient_row::Column::PatientId)
+        .filter(patient_row::Column::HospitalId.eq(hospital))
+        .filter(patient_row::Column::MergedInto.eq(into))
+        .into_tuple::<Uuid>()
+        .all(transaction)
+        .await
+        .map_err(failed(READ))?;
+    Ok(merged.into_iter().chain([into]).collect())
 }
 
 fn change(row: change_row::Model) -> Result<Change, RecordsError> {

@@ -38,33 +38,29 @@ pub(super) async fn create<C: Content>(
 ) -> Result<Entry<C>, RecordsError> {
     let kind = C::KIND.as_str();
     for _ in 0..ATTEMPTS_MAX {
-        // Rows may hold tokens of several keys: then the unique index does not see every link to a study.
+        // While keys change it looks first: an insert would wait, perhaps in a circle, for the row that is indexed anew.
         if !store.vault.is_rotating()
             && let Some(entry) = insert(store, call, patient_id, new).await?
         {
             return Ok(entry);
         }
         // Something of it is there already, or may be.
-        let mut unit = Unit::begin(store, call).await?;
+        let unit = Unit::begin(store, call).await?;
+        let (mut unit, _) = patients::open(unit, Action::Create, patient_id, Lock::None).await?;
         if let Some(row) = find_by_request(&unit, new.request_id).await? {
-            let same = match &row.request_mac {
-                Some(mac) if row.kind == kind => {
-                    store.vault.is_same_request(unit.hospital(), &new.request, mac)?
-                }
-                Some(_) | None => false,
-            };
-            if !same {
-                let error = RecordsError::RequestReused { request_id: new.request_id };
+            if let Some(error) = not_shown(&unit, &row, new)? {
                 return Err(unit.refuse(Action::Create, kind, Some(row.entry_id), error).await);
             }
             let entry = open(store, &row)?;
             let detail = Detail::none().reason("REPEATED");
             unit.note(Action::Create, kind, Some(row.entry_id), detail)?;
+            let revision = Detail::none().revision(row.revision.unsigned_abs());
+            unit.note(Action::Read, kind, Some(row.entry_id), revision)?;
             unit.commit("commit audit of repeated create", row.patient_id).await?;
             return Ok(entry);
         }
         if let Some(taken) = find_study(&unit, &new.content).await? {
-            let error = RecordsError::StudyLinked { patient_id: taken.into() };
+            let error = RecordsError::StudyLinked { patient_id: unit.told(taken) };
             return Err(unit.refuse(Action::Create, kind, Some(new.id), error).await);
         }
         unit.roll_back().await?;
@@ -78,6 +74,25 @@ pub(super) async fn create<C: Content>(
     Err(RecordsError::store(WRITE, source))
 }
 
+/// Returns why a request may not be shown `row`, which one of its id made before; nothing if it may.
+fn not_shown<C: Content>(
+    unit: &Unit<'_>,
+    row: &entry_row::Model,
+    new: &New<C>,
+) -> Result<Option<RecordsError>, RecordsError> {
+    let request_id = new.request_id;
+    // What the request said went with what is erased.
+    let Some(mac) = row.request_mac.as_ref().filter(|_| row.erased_at.is_none()) else {
+        return Ok(Some(RecordsError::DeletedSince { request_id }));
+    };
+    let same = row.kind == C::KIND.as_str()
+        && unit.store.vault.is_same_request(unit.hospital(), &new.request, mac)?;
+    if !same {
+        return Ok(Some(RecordsError::RequestReused { request_id }));
+    }
+    Ok(row.deleted_at.is_some().then_some(RecordsError::DeletedSince { request_id }))
+}
+
 /// Stores the entry, or returns `None` if a value that must be unique is taken.
 async fn insert<C: Content>(
     store: &SqlRecordsStore,
@@ -86,14 +101,9 @@ async fn insert<C: Content>(
     new: &New<C>,
 ) -> Result<Option<Entry<C>>, RecordsError> {
     let kind = C::KIND.as_str();
-    let mut unit = Unit::begin(store, call).await?;
+    let unit = Unit::begin(store, call).await?;
     // Locked: whoever deletes, erases or merges the patient comes before or after.
-    let patient = match patients::resolve(&unit, patient_id, Lock::Share).await? {
-        Some(row) if row.deleted_at.is_none() && row.erased_at.is_none() => row,
-        Some(_) | None => {
-            return Err(patients::not_found(unit, Action::Create, patient_id).await);
-        }
-    };
+    let (mut unit, patient) = patients::open(unit, Action::Create, patient_id, Lock::Share).await?;
     let hospital = unit.hospital();
     let row = entry_row::ActiveModel {
         entry_id: Set(new.id),
@@ -141,6 +151,10 @@ pub(super) async fn read<C: Content>(
     let kind = C::KIND.as_str();
     let mut unit = Unit::begin(store, call).await?;
     let row = find(&unit, entry_id, false).await?;
+    // First: of whom the call does not reach it learns nothing, not that something was deleted either.
+    if let Some(Err(error)) = row.as_ref().map(|row| call.check_patient(row.patient_id.into())) {
+        return Err(unit.refuse(Action::Read, kind, Some(entry_id), error.into()).await);
+    }
     let row = match row {
         Some(row) if row.kind == kind && is_there(&unit, &row).await? => row,
         Some(_) | None => {
@@ -148,9 +162,6 @@ pub(super) async fn read<C: Content>(
             return Err(unit.refuse(Action::Read, kind, Some(entry_id), error).await);
         }
     };
-    if let Err(error) = call.check_patient(row.patient_id.into()) {
-        return Err(unit.refuse(Action::Read, kind, Some(entry_id), error.into()).await);
-    }
     let revision = Detail::none().revision(row.revision.unsigned_abs());
     unit.note(Action::Read, kind, Some(entry_id), revision)?;
     unit.commit("commit audit of read", row.patient_id).await?;
@@ -166,13 +177,8 @@ pub(super) async fn list<C: Content>(
     limit: u32,
 ) -> Result<Page<Entry<C>>, RecordsError> {
     let kind = C::KIND.as_str();
-    let mut unit = Unit::begin(store, call).await?;
-    let patient = match patients::resolve(&unit, patient_id, Lock::None).await? {
-        Some(row) if row.deleted_at.is_none() && row.erased_at.is_none() => row,
-        Some(_) | None => {
-            return Err(patients::not_found(unit, Action::Search, patient_id).await);
-        }
-    };
+    let unit = Unit::begin(store, call).await?;
+    let (mut unit, patient) = patients::open(unit, Action::Search, patient_id, Lock::None).await?;
     let hospital = unit.hospital();
     let tokens = match &filter.code {
         None => None,
@@ -210,7 +216,11 @@ pub(super) async fn delete(
 ) -> Result<u64, RecordsError> {
     let action = Action::Delete;
     let mut unit = Unit::begin(store, call).await?;
-    let found = match find(&unit, entry_id, true).await? {
+    let row = find(&unit, entry_id, true).await?;
+    if let Some(Err(error)) = row.as_ref().map(|row| call.check_patient(row.patient_id.into())) {
+        return Err(unit.refuse(action, "entry", Some(entry_id), error.into()).await);
+    }
+    let found = match row {
         Some(row) if is_there(&unit, &row).await? => {
             EntryKind::parse(&row.kind).map(|kind| (row, kind))
         }
@@ -221,12 +231,8 @@ pub(super) async fn delete(
         return Err(unit.refuse(action, "entry", Some(entry_id), error).await);
     };
     let current = row.revision.unsigned_abs();
-    let refused = match call.check_patient(row.patient_id.into()) {
-        Err(error) => Some(error.into()),
-        Ok(()) if current != revision => Some(RecordsError::Stale { revision: current }),
-        Ok(()) => None,
-    };
-    if let Some(error) = refused {
+    if current != revision {
+        let error = RecordsError::Stale { revision: current };
         return Err(unit.refuse(action, kind.as_str(), Some(entry_id), error).await);
     }
     let at = now().max(row.updated_at);
@@ -271,7 +277,7 @@ async fn is_there(unit: &Unit<'_>, row: &entry_row::Model) -> Result<bool, Recor
         return Ok(false);
     }
     let patient = patients::find(unit, row.patient_id).await?;
-    Ok(patient.is_some_and(|row| row.deleted_at.is_none() && row.erased_at.is_none()))
+    Ok(patient.as_ref().is_some_and(patients::is_here))
 }
 
 async fn find_by_request(

@@ -53,7 +53,14 @@ pub(super) async fn merge(
     let here = |row: &patient_row::Model| row.deleted_at.is_none() && row.erased_at.is_none();
     // Who was merged away is not who remains: the caller must name the latter.
     let Some(kept) = kept.filter(here) else {
-        return Err(patients::not_found(unit, action, merge.patient_id).await);
+        let patient_id = merge.patient_id;
+        let gone = patients::find(&unit, patient_id.as_uuid()).await?;
+        let into = gone.filter(here).and_then(|row| row.merged_into);
+        let Some(into) = into else {
+            return Err(patients::not_found(unit, action, patient_id).await);
+        };
+        let error = RecordsError::MergedAway { patient_id, into: into.into() };
+        return Err(unit.refuse(action, KIND, Some(patient_id.as_uuid()), error).await);
     };
     let Some(duplicate) = duplicate.filter(here) else {
         return Err(patients::not_found(unit, action, merge.duplicate).await);
@@ -61,6 +68,7 @@ pub(super) async fn merge(
     if duplicate.merged_into == Some(kept.patient_id) {
         let detail = Detail::none().reason("REPEATED");
         unit.note(action, KIND, Some(kept.patient_id), detail)?;
+        patients::note_read(&mut unit, &kept)?;
         unit.commit("commit audit of repeated merge", kept.patient_id).await?;
         return patients::patient(store, &kept);
     }
@@ -77,12 +85,8 @@ pub(super) async fn merge(
 
     let patient = patients::patient(store, &kept)?;
     let other = patients::patient(store, &duplicate)?;
-    let mut details = patient.details.clone();
-    for number in other.details.medical_record_numbers {
-        if !details.medical_record_numbers.iter().any(|own| own.is_same(&number)) {
-            details.medical_record_numbers.push(number);
-        }
-    }
+    let mut details = patient.details;
+    details.take_over(other.details);
     if details.medical_record_numbers.len() > MEDICAL_RECORD_NUMBERS_MAX {
         let right =
             format!("a patient with whom they have at most {MEDICAL_RECORD_NUMBERS_MAX} numbers");
@@ -94,7 +98,10 @@ pub(super) async fn merge(
     merged.push(merge.duplicate);
 
     let at = now().max(kept.updated_at).max(duplicate.updated_at);
-    let (kept_next, duplicate_next) = (kept.revision + 1, duplicate.revision + 1);
+    // Above what was seen of either: the duplicate's id is from now on that of who remains, and no revision seen under
+    // it may pass for theirs.
+    let kept_next = kept.revision.max(duplicate.revision) + 1;
+    let duplicate_next = duplicate.revision + 1;
     let columns = patient_row::ActiveModel {
         revision: Set(kept_next),
         updated_at: Set(at),
@@ -121,7 +128,10 @@ pub(super) async fn merge(
     tokens::delete(&unit, kept.patient_id).await?;
     let record = (kept.patient_id, kept.patient_id);
     let tokens = tokens::rows(store, unit.hospital(), record, &details.search_keys())?;
-    tokens::insert(&unit, tokens).await.map_err(failed(MERGE))?;
+    if let Err(error) = tokens::insert(&unit, tokens).await {
+        let own = [kept.patient_id, duplicate.patient_id];
+        return Err(patients::not_written(unit, action, &details, &own, error).await);
+    }
 
     let remains = PatientId::from(kept.patient_id);
     for (id, next) in [(kept.patient_id, kept_next), (duplicate.patient_id, duplicate_next)] {
@@ -174,12 +184,27 @@ pub(super) async fn erase(
     store: &SqlRecordsStore,
     call: &Call,
     patient_id: PatientId,
+    revision: u64,
 ) -> Result<u32, RecordsError> {
     let action = Action::Erase;
     let mut unit = Unit::begin(store, call).await?;
-    let Some(row) = patients::resolve(&unit, patient_id, Lock::Write).await? else {
+    let id = patient_id.as_uuid();
+    let row = match patients::find_remaining(&unit, id, Lock::Write).await? {
+        Some(row) => Some(row),
+        // Perhaps merged.
+        None => patients::find(&unit, id).await?,
+    };
+    let Some(row) = row else {
         return Err(patients::not_found(unit, action, patient_id).await);
     };
+    let refused = match row.merged_into {
+        _ if row.erased_at.is_some() => None,
+        Some(into) => Some(RecordsError::MergedAway { patient_id, into: into.into() }),
+        None => patients::stale(&row, revision),
+    };
+    if let Some(error) = refused {
+        return Err(unit.refuse(action, KIND, Some(id), error).await);
+    }
     if row.erased_at.is_some() {
         unit.note(action, KIND, Some(row.patient_id), Detail::none().reason("REPEATED"))?;
         unit.commit("commit audit of repeated erasure", row.patient_id).await?;

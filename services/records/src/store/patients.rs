@@ -5,8 +5,8 @@ use neurotriage_domain::PatientId;
 use neurotriage_sealing::IndexError;
 use neurotriage_service_kit::audit::Call;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
-    QueryTrait as _, sea_query::LockType,
+    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _,
+    QuerySelect as _, QueryTrait as _, sea_query::LockType,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -46,7 +46,7 @@ pub(super) async fn create(
     new: &New<PatientDetails>,
 ) -> Result<Patient, RecordsError> {
     for _ in 0..ATTEMPTS_MAX {
-        // Rows may hold tokens of several keys: then the unique index does not see every equal number.
+        // While keys change it looks first: an insert would wait, perhaps in a circle, for the row that is indexed anew.
         if !store.vault.is_rotating() {
             match insert(store, call, new).await {
                 Ok(patient) => return Ok(patient),
@@ -56,29 +56,22 @@ pub(super) async fn create(
         }
         let mut unit = Unit::begin(store, call).await?;
         if let Some(row) = find_by_request(&unit, new.request_id).await? {
-            let hospital = unit.hospital();
-            let same = match &row.request_mac {
-                Some(mac) => store.vault.is_same_request(hospital, &new.request, mac)?,
-                None => false,
+            let row = match made(&unit, &row, new).await? {
+                Ok(row) => row,
+                Err(error) => {
+                    let id = Some(row.patient_id);
+                    return Err(unit.refuse(Action::Create, KIND, id, error).await);
+                }
             };
-            if !same {
-                let error = RecordsError::RequestReused { request_id: new.request_id };
-                return Err(unit.refuse(Action::Create, KIND, Some(row.patient_id), error).await);
-            }
-            // Who was merged since is who remains.
-            let row = match row.merged_into {
-                Some(_) => resolve(&unit, row.patient_id.into(), Lock::None).await?,
-                None => Some(row),
-            };
-            let row = row.ok_or_else(|| unknown(READ, "merged_into"))?;
             let patient = patient(store, &row)?;
             let detail = Detail::none().reason("REPEATED");
             unit.note(Action::Create, KIND, Some(row.patient_id), detail)?;
+            note_read(&mut unit, &row)?;
             unit.commit("commit audit of repeated create", row.patient_id).await?;
             return Ok(patient);
         }
-        if let Some(taken) = find_number(&unit, &new.content, None).await? {
-            let error = RecordsError::NumberTaken { patient_id: taken.into() };
+        if let Some(taken) = find_number(&unit, &new.content, &[]).await? {
+            let error = RecordsError::NumberTaken { patient_id: unit.told(taken) };
             return Err(unit.refuse(Action::Create, KIND, Some(taken), error).await);
         }
         unit.roll_back().await?;
@@ -92,6 +85,39 @@ pub(super) async fn create(
     }
     let source = "others created, and removed, the same patient at the same time";
     Err(RecordsError::store(WRITE, source))
+}
+
+/// Returns who remains of what the request made before, which `row` is; or why it may not be shown.
+async fn made(
+    unit: &Unit<'_>,
+    row: &patient_row::Model,
+    new: &New<PatientDetails>,
+) -> Result<Result<patient_row::Model, RecordsError>, RecordsError> {
+    let gone = RecordsError::DeletedSince { request_id: new.request_id };
+    // What the request said went with what is erased.
+    let Some(mac) = row.request_mac.as_ref().filter(|_| row.erased_at.is_none()) else {
+        return Ok(Err(gone));
+    };
+    if !unit.store.vault.is_same_request(unit.hospital(), &new.request, mac)? {
+        return Ok(Err(RecordsError::RequestReused { request_id: new.request_id }));
+    }
+    // Who was merged since is who remains.
+    let remains = match row.merged_into {
+        Some(_) => resolve(unit, row.patient_id.into(), Lock::None).await?,
+        None => Some(row.clone()),
+    };
+    Ok(remains.filter(is_here).ok_or(gone))
+}
+
+/// Returns whether a patient was neither deleted nor erased.
+pub(super) fn is_here(row: &patient_row::Model) -> bool {
+    row.deleted_at.is_none() && row.erased_at.is_none()
+}
+
+/// Notes for the audit that a patient is shown.
+pub(super) fn note_read(unit: &mut Unit<'_>, row: &patient_row::Model) -> Result<(), RecordsError> {
+    let revision = Detail::none().revision(row.revision.unsigned_abs());
+    unit.note(Action::Read, KIND, Some(row.patient_id), revision)
 }
 
 async fn insert(
@@ -150,13 +176,9 @@ pub(super) async fn read(
     call: &Call,
     patient_id: PatientId,
 ) -> Result<Patient, RecordsError> {
-    let mut unit = Unit::begin(store, call).await?;
-    let row = match resolve(&unit, patient_id, Lock::None).await? {
-        Some(row) if row.deleted_at.is_none() && row.erased_at.is_none() => row,
-        Some(_) | None => return Err(not_found(unit, Action::Read, patient_id).await),
-    };
-    let revision = Detail::none().revision(row.revision.unsigned_abs());
-    unit.note(Action::Read, KIND, Some(row.patient_id), revision)?;
+    let unit = Unit::begin(store, call).await?;
+    let (mut unit, row) = open(unit, Action::Read, patient_id, Lock::None).await?;
+    note_read(&mut unit, &row)?;
     unit.commit("commit audit of read", row.patient_id).await?;
     patient(store, &row)
 }
@@ -256,20 +278,17 @@ pub(super) async fn update(
     changes: &PatientChanges,
 ) -> Result<Patient, RecordsError> {
     let action = Action::Update;
-    let mut unit = Unit::begin(store, call).await?;
-    let row = match resolve(&unit, patient_id, Lock::Write).await? {
-        Some(row) if row.deleted_at.is_none() && row.erased_at.is_none() => row,
-        Some(_) | None => return Err(not_found(unit, action, patient_id).await),
-    };
+    let unit = Unit::begin(store, call).await?;
+    let (mut unit, row) = open(unit, action, patient_id, Lock::Write).await?;
     if let Some(error) = stale(&row, revision) {
         return Err(unit.refuse(action, KIND, Some(row.patient_id), error).await);
     }
     let id = row.patient_id;
     let details = changes.apply(patient(store, &row)?.details);
     if changes.fields.contains(&PatientField::MedicalRecordNumbers)
-        && let Some(taken) = find_number(&unit, &details, Some(id)).await?
+        && let Some(taken) = find_number(&unit, &details, &[id]).await?
     {
-        let error = RecordsError::NumberTaken { patient_id: taken.into() };
+        let error = RecordsError::NumberTaken { patient_id: unit.told(taken) };
         return Err(unit.refuse(action, KIND, Some(id), error).await);
     }
     let at = now().max(row.updated_at);
@@ -286,17 +305,20 @@ pub(super) async fn update(
         ..Default::default()
     };
     write(&unit, id, columns).await?;
-    if changes.fields.iter().any(|field| field.is_searched()) {
-        tokens::delete(&unit, id).await?;
-        let tokens = tokens::rows(store, unit.hospital(), (id, id), &details.search_keys())?;
+    // Of these fields alone: a name is changed, whatever stands against the numbers.
+    let kinds: Vec<&str> = changes
+        .fields
+        .iter()
+        .filter(|field| field.is_searched())
+        .map(|field| field.kind())
+        .collect();
+    if !kinds.is_empty() {
+        tokens::delete_kinds(&unit, id, &kinds).await?;
+        let mut keys = details.search_keys();
+        keys.retain(|key| kinds.contains(&vault::kind(key)));
+        let tokens = tokens::rows(store, unit.hospital(), (id, id), &keys)?;
         if let Err(error) = tokens::insert(&unit, tokens).await {
-            let taken = is_taken(&error);
-            unit.roll_back().await?;
-            return Err(if taken {
-                number_taken(store, call, &details, id).await
-            } else {
-                failed(WRITE)(error)
-            });
+            return Err(not_written(unit, action, &details, &[id], error).await);
         }
     }
     let record = (RecordKind::Patient, id);
@@ -309,20 +331,27 @@ pub(super) async fn update(
     with_details(&row, details)
 }
 
-/// Returns the refusal of a number that somebody took at the same time.
-async fn number_taken(
-    store: &SqlRecordsStore,
-    call: &Call,
+/// Ends an operation whose search tokens could not be written: if a number is taken, by the refusal of it. `own` are the
+/// patients whose numbers they are.
+pub(super) async fn not_written(
+    unit: Unit<'_>,
+    action: Action,
     details: &PatientDetails,
-    id: Uuid,
+    own: &[Uuid],
+    error: DbErr,
 ) -> RecordsError {
+    let (store, call) = (unit.store, unit.call());
     let looked = async {
+        unit.roll_back().await?;
+        if !is_taken(&error) {
+            return Ok(failed(WRITE)(error));
+        }
         let unit = Unit::begin(store, call).await?;
-        let taken = find_number(&unit, details, Some(id)).await?;
+        let taken = find_number(&unit, details, own).await?;
         let taken =
             taken.ok_or_else(|| RecordsError::store(WRITE, "number was taken, and is not"))?;
-        let error = RecordsError::NumberTaken { patient_id: taken.into() };
-        Ok(unit.refuse(Action::Update, KIND, Some(id), error).await)
+        let error = RecordsError::NumberTaken { patient_id: unit.told(taken) };
+        Ok(unit.refuse(action, KIND, own.first().copied(), error).await)
     };
     looked.await.unwrap_or_else(|error| error)
 }
@@ -334,11 +363,8 @@ pub(super) async fn delete(
     revision: u64,
 ) -> Result<u64, RecordsError> {
     let action = Action::Delete;
-    let mut unit = Unit::begin(store, call).await?;
-    let row = match resolve(&unit, patient_id, Lock::Write).await? {
-        Some(row) if row.deleted_at.is_none() && row.erased_at.is_none() => row,
-        Some(_) | None => return Err(not_found(unit, action, patient_id).await),
-    };
+    let unit = Unit::begin(store, call).await?;
+    let (mut unit, row) = open(unit, action, patient_id, Lock::Write).await?;
     if let Some(error) = stale(&row, revision) {
         return Err(unit.refuse(action, KIND, Some(row.patient_id), error).await);
     }
@@ -398,6 +424,24 @@ async fn mark(
     let next = next.unsigned_abs();
     unit.note(action, KIND, Some(row.patient_id), Detail::none().revision(next))?;
     Ok(next)
+}
+
+/// Returns the patient that a call is about, or who remains of them, if they are here and the call reaches them. An id
+/// that the call reaches does not let it reach who that one was merged into.
+pub(super) async fn open<'a>(
+    unit: Unit<'a>,
+    action: Action,
+    patient_id: PatientId,
+    lock: Lock,
+) -> Result<(Unit<'a>, patient_row::Model), RecordsError> {
+    let Some(row) = resolve(&unit, patient_id, lock).await? else {
+        return Err(not_found(unit, action, patient_id).await);
+    };
+    // First: whom the call does not reach it learns nothing of, not that they were deleted either.
+    if let Err(error) = unit.call().check_patient(row.patient_id.into()) {
+        return Err(unit.refuse(action, KIND, Some(patient_id.as_uuid()), error.into()).await);
+    }
+    if is_here(&row) { Ok((unit, row)) } else { Err(not_found(unit, action, patient_id).await) }
 }
 
 /// How a row is read.
@@ -473,11 +517,11 @@ async fn find_by_request(
         .map_err(failed("read patient by request"))
 }
 
-/// Returns who else has one of the numbers.
+/// Returns who else than `own` has one of the numbers.
 async fn find_number(
     unit: &Unit<'_>,
     details: &PatientDetails,
-    own: Option<Uuid>,
+    own: &[Uuid],
 ) -> Result<Option<Uuid>, RecordsError> {
     let mut tokens = Vec::new();
     for key in details.search_keys() {
@@ -490,13 +534,11 @@ async fn find_number(
             tokens.extend(of_key.into_iter().flatten());
         }
     }
-    let mut query = search_token_row::Entity::find()
+    let query = search_token_row::Entity::find()
         .filter(search_token_row::Column::HospitalId.eq(unit.hospital()))
         .filter(search_token_row::Column::Kind.eq("medical_record_number"))
-        .filter(search_token_row::Column::Token.is_in(tokens));
-    if let Some(own) = own {
-        query = query.filter(search_token_row::Column::PatientId.ne(own));
-    }
+        .filter(search_token_row::Column::Token.is_in(tokens))
+        .filter(search_token_row::Column::PatientId.is_not_in(own.iter().copied()));
     let row = query.one(unit.transaction()).await.map_err(failed("read patient by number"))?;
     Ok(row.map(|row| row.patient_id))
 }

@@ -106,11 +106,11 @@ pub fn entries(
     query
 }
 
-/// Changes after a position, in order, of transactions below `horizon` if there is one.
+/// Changes after a position, in order, of transactions below `horizon` and of one of `patients` if there are some.
 pub fn changes(
     hospital_id: &str,
     position: Position,
-    patient_id: Option<Uuid>,
+    patients: Option<&[Uuid]>,
     horizon: Option<i64>,
     rows: u64,
 ) -> Select<change_row::Entity> {
@@ -126,8 +126,8 @@ pub fn changes(
     if let Some(horizon) = horizon {
         query = query.filter(Column::TransactionId.lt(horizon));
     }
-    if let Some(patient_id) = patient_id {
-        query = query.filter(Column::PatientId.eq(patient_id));
+    if let Some(patients) = patients {
+        query = query.filter(Column::PatientId.is_in(patients.iter().copied()));
     }
     query
 }

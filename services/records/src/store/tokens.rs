@@ -9,6 +9,24 @@ use uuid::Uuid;
 use super::{SqlRecordsStore, failed, search_token_row, unit::Unit, vault};
 use crate::{error::RecordsError, search::SearchKey};
 
+/// Returns the kinds and tokens of what a record is found by.
+pub(super) fn of(
+    store: &SqlRecordsStore,
+    hospital: &str,
+    keys: &[SearchKey],
+) -> Result<Vec<(&'static str, String)>, RecordsError> {
+    let mut tokens = Vec::new();
+    for key in keys {
+        for token in store.vault.tokens(hospital, key)? {
+            tokens.push((vault::kind(key), token));
+        }
+    }
+    // One order for all: two that write the same ones wait for each other and not in a circle.
+    tokens.sort_unstable();
+    tokens.dedup();
+    Ok(tokens)
+}
+
 /// Returns the rows by which `record` of `patient` is found.
 pub(super) fn rows(
     store: &SqlRecordsStore,
@@ -16,15 +34,6 @@ pub(super) fn rows(
     (record_id, patient_id): (Uuid, Uuid),
     keys: &[SearchKey],
 ) -> Result<Vec<search_token_row::ActiveModel>, RecordsError> {
-    let mut rows = Vec::new();
-    for key in keys {
-        for token in store.vault.tokens(hospital, key)? {
-            rows.push((vault::kind(key), token));
-        }
-    }
-    // One order for all: two that write the same ones wait for each other and not in a circle.
-    rows.sort_unstable();
-    rows.dedup();
     let row = |(kind, token): (&'static str, String)| search_token_row::ActiveModel {
         hospital_id: Set(hospital.to_owned()),
         kind: Set(kind.to_owned()),
@@ -32,7 +41,7 @@ pub(super) fn rows(
         record_id: Set(record_id),
         patient_id: Set(patient_id),
     };
-    Ok(rows.into_iter().map(row).collect())
+    Ok(of(store, hospital, keys)?.into_iter().map(row).collect())
 }
 
 /// Returns the insert of rows that [`rows`] made, if there are some.
@@ -49,6 +58,22 @@ pub(super) async fn insert(
     rows: Vec<search_token_row::ActiveModel>,
 ) -> Result<(), DbErr> {
     unit.insert(insert_of(rows).into_iter().collect()).await
+}
+
+/// Removes what a record is found by, of these kinds.
+pub(super) async fn delete_kinds(
+    unit: &Unit<'_>,
+    record_id: Uuid,
+    kinds: &[&str],
+) -> Result<(), RecordsError> {
+    search_token_row::Entity::delete_many()
+        .filter(search_token_row::Column::HospitalId.eq(unit.hospital()))
+        .filter(search_token_row::Column::RecordId.eq(record_id))
+        .filter(search_token_row::Column::Kind.is_in(kinds.iter().copied()))
+        .exec(unit.transaction())
+        .await
+        .map_err(failed("remove search tokens"))?;
+    Ok(())
 }
 
 /// Removes what a record is found by.

@@ -38,6 +38,17 @@ impl<'a> Unit<'a> {
         self.call.hospital_id.as_str()
     }
 
+    /// Returns who calls.
+    pub(super) fn call(&self) -> &'a Call {
+        self.call
+    }
+
+    /// Returns the patient's id if the call may know of them: one that is kept to one patient learns of no other.
+    pub(super) fn told(&self, patient_id: Uuid) -> Option<PatientId> {
+        let patient_id = PatientId::from(patient_id);
+        self.call.check_patient(patient_id).is_ok().then_some(patient_id)
+    }
+
     /// Returns the transaction.
     pub(super) fn transaction(&self) -> &DatabaseTransaction {
         self.audited.transaction()

@@ -138,9 +138,20 @@ fn findings_keep_their_limits() {
 #[test]
 fn findings_do_not_contradict_each_other() {
     let on = |side: Option<Side>, present: bool| Finding { side, present, ..finding("NT:a") };
-    let (left, right) = (Some(Side::Left), Some(Side::Right));
-    let table: [(&str, Vec<Finding>, &[&str]); 5] = [
-        ("two sides", vec![on(left, true), on(right, false), on(None, true)], &[]),
+    let (left, right, both) = (Some(Side::Left), Some(Side::Right), Some(Side::Midline));
+    let table: [(&str, Vec<Finding>, &[&str]); 12] = [
+        ("two sides", vec![on(left, true), on(right, false)], &[]),
+        ("two sides, the other way", vec![on(right, true), on(left, false)], &[]),
+        ("a side and none", vec![on(left, true), on(None, true)], &[]),
+        ("denied altogether", vec![on(left, true), on(None, false)], &["findings[1].present"]),
+        ("present somewhere", vec![on(right, false), on(None, true)], &["findings[1].present"]),
+        ("both sides denied", vec![on(left, true), on(both, false)], &["findings[1].present"]),
+        ("both sides present", vec![on(right, false), on(both, true)], &["findings[1].present"]),
+        (
+            "against the first of several",
+            vec![on(left, true), on(right, true), on(right, false), on(both, false)],
+            &["findings[2].present", "findings[3].present"],
+        ),
         ("twice", vec![on(left, true), on(left, true)], &["findings[1].code"]),
         ("both", vec![on(left, true), on(left, false)], &["findings[1].present"]),
         ("both, no side", vec![on(None, false), on(None, true)], &["findings[1].present"]),
@@ -156,6 +167,11 @@ fn findings_do_not_contradict_each_other() {
     for (case, findings, expected) in table {
         assert_eq!(wrong(draft(findings)), expected, "case: {case}");
     }
+    // What could not be read contradicts nothing.
+    let unreadable = vec![violation("findings[1].present", "true or false")];
+    let spoilt = draft(vec![on(None, false), on(None, true), on(None, true)]);
+    let spoilt = wrong(SymptomsDraft { unreadable, ..spoilt });
+    assert_eq!(spoilt, ["findings[1].present", "findings[2].present"]);
 }
 
 #[test]
@@ -194,6 +210,11 @@ fn what_the_caller_coded_wins() {
         symptoms.findings.iter().map(|finding| (finding.code.as_str(), finding.side)).collect();
     let (left, right) = (Some(Side::Left), Some(Side::Right));
     assert_eq!(kept, [("NT:a", left), ("NT:a", right), ("NT:b", None)]);
+    // What the caller denies altogether is not read on a side.
+    let denied = Finding { present: false, ..finding("NT:a") };
+    let checked = ReportedSymptoms::check(draft(vec![denied]), &lexicon(), NOW).unwrap();
+    let coded = Coded { findings: vec![read(right, true)], not_understood: Vec::new() };
+    assert_eq!(checked.coded(coded, "7".to_owned(), NOW).findings.len(), 1);
     assert!(symptoms.findings[0] == said);
     assert_eq!(symptoms.reported_at, NOW);
     assert_eq!((symptoms.not_understood.len(), symptoms.lexicon_version.as_str()), (1, "7"));

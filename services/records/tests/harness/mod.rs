@@ -15,7 +15,7 @@ use neurotriage_proto::records::v1::{
     Patient, Relationship, SearchPatientsRequest, Sex, StudyLink, SymptomReport,
     UndeletePatientRequest, UpdatePatientRequest, records_service_client::RecordsServiceClient,
 };
-use neurotriage_records::Dependencies;
+use neurotriage_records::{Dependencies, change::WatchersMax, grpc::BATCH_IDLE_MAX_DEFAULT};
 use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::access::Access;
 use neurotriage_testkit::{TestDb, issuer::Bearer};
@@ -64,16 +64,23 @@ pub(crate) struct Harness {
     pub(crate) server: JoinHandle<anyhow::Result<()>>,
 }
 
-/// What a service is started with; by default, keys of the tests, two watchers, and no tokens.
+/// What a service is started with; by default, keys of the tests, two watchers, the usual wait for a batch, and no
+/// tokens.
 pub(crate) struct Start {
     pub(crate) access: Option<Access>,
     pub(crate) keyring: Keyring,
-    pub(crate) watchers_max: usize,
+    pub(crate) watchers_max: WatchersMax,
+    pub(crate) batch_idle_max: Duration,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { access: None, keyring: keyring(), watchers_max: 2 }
+        Self {
+            access: None,
+            keyring: keyring(),
+            watchers_max: WatchersMax { together: 2, ..WatchersMax::default() },
+            batch_idle_max: BATCH_IDLE_MAX_DEFAULT,
+        }
     }
 }
 
@@ -93,6 +100,7 @@ pub(crate) async fn start_with(db: TestDb, with: Start) -> anyhow::Result<Harnes
         db: db.service.clone(),
         keyring: with.keyring,
         watchers_max: with.watchers_max,
+        batch_idle_max: with.batch_idle_max,
     };
     let server =
         tokio::spawn(neurotriage_records::run(listener, dependencies, DRAIN_TIMEOUT, async move {
@@ -164,8 +172,8 @@ impl Harness {
         response.patient.ok_or_else(|| Status::internal("no patient"))
     }
 
-    pub(crate) async fn erase(&mut self, patient_id: &str) -> Result<u32, Status> {
-        let request = ErasePatientRequest { patient_id: patient_id.to_owned() };
+    pub(crate) async fn erase(&mut self, patient_id: &str, revision: u64) -> Result<u32, Status> {
+        let request = ErasePatientRequest { patient_id: patient_id.to_owned(), revision };
         Ok(self.client.erase_patient(request).await?.into_inner().entries_erased)
     }
 

@@ -160,7 +160,7 @@ fn finding(finding: ReportedFinding) -> records::Finding {
         code: finding.code,
         display_name: finding.display_name,
         side: finding.side.map_or(common::Side::Unspecified, side).into(),
-        present: finding.present,
+        present: Some(finding.present),
         matched_text: finding.matched_text,
         ..Default::default()
     }

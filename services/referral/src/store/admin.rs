@@ -8,7 +8,7 @@ use neurotriage_sealing::{Keyring, KeyringError, SealError};
 use neurotriage_service_kit::{
     audit::{self, AuditError, Call, CallError, OperatorError, Unit},
     database::is_transient,
-    keyring::Rotated,
+    keyring::{Left, Rotated},
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _,
@@ -102,7 +102,29 @@ pub async fn rotate_keys(
             .await
             .map_err(failed("note that a hospital's texts are sealed"))?;
     }
+    rotated.left = left(db, keyring).await?;
     Ok(rotated)
+}
+
+/// Returns what needs another key than the active one, or is readable.
+///
+/// # Errors
+/// As [`rotate_keys`].
+pub async fn left(db: &DatabaseConnection, keyring: &Keyring) -> Result<Left, RotateError> {
+    let ledger = Ledger::new(db.clone(), keyring)?;
+    let mut left = Left::default();
+    for hospital_id in hospitals(db).await? {
+        let call = Call::of_program(hospital_id.clone(), OPERATOR)?;
+        let rotation = Rotation { ledger: &ledger, call: &call };
+        for column in [SealedColumn::Findings, SealedColumn::Reason] {
+            let mut after = Uuid::nil();
+            while let Some(last) = rotation.look(column, after, &mut left).await? {
+                after = last;
+            }
+        }
+        left.heads += audit::heads_left(db, keyring, &hospital_id).await?;
+    }
+    Ok(left)
 }
 
 /// Returns the hospitals that may have texts: those that ever called, and those with texts from before that was noted.
@@ -147,13 +169,42 @@ impl Rotation<'_> {
         Ok(last)
     }
 
-    async fn findings(
+    /// Counts what needs another key of the next rows; returns the last one looked at.
+    async fn look(
         &self,
-        unit: &mut Unit<'_>,
+        column: SealedColumn,
         after: Uuid,
-        rotated: &mut Rotated,
+        left: &mut Left,
     ) -> Result<Option<Uuid>, RotateError> {
-        let rows = assessment_row::Entity::find()
+        let unit = self.ledger.audit.begin(self.call).await?;
+        let (mut last, mut rows) = (None, 0);
+        match column {
+            SealedColumn::Findings => {
+                for row in self.assessments(&unit, after).await? {
+                    let id = row.assessment_id;
+                    let sealed = self.sealed(column, id, row.sealed, &row.content)?;
+                    (last, rows) = (Some(id), rows + u64::from(sealed.is_some()));
+                }
+            }
+            SealedColumn::Reason => {
+                for row in self.kept_reasons(&unit, after).await? {
+                    let id = row.event_id;
+                    let sealed = self.sealed(column, id, row.sealed, &row.readable)?;
+                    (last, rows) = (Some(id), rows + u64::from(sealed.is_some()));
+                }
+            }
+        }
+        left.rows += rows;
+        unit.roll_back().await?;
+        Ok(last)
+    }
+
+    async fn assessments(
+        &self,
+        unit: &Unit<'_>,
+        after: Uuid,
+    ) -> Result<Vec<assessment_row::Model>, RotateError> {
+        assessment_row::Entity::find()
             .filter(assessment_row::Column::HospitalId.eq(self.call.hospital_id.as_str()))
             .filter(assessment_row::Column::AssessmentId.gt(after))
             .order_by_asc(assessment_row::Column::AssessmentId)
@@ -162,7 +213,16 @@ impl Rotation<'_> {
             .lock(LockType::NoKeyUpdate)
             .all(unit.transaction())
             .await
-            .map_err(failed("read assessments to seal again"))?;
+            .map_err(failed("read assessments to seal again"))
+    }
+
+    async fn findings(
+        &self,
+        unit: &mut Unit<'_>,
+        after: Uuid,
+        rotated: &mut Rotated,
+    ) -> Result<Option<Uuid>, RotateError> {
+        let rows = self.assessments(unit, after).await?;
         let last = rows.last().map(|row| row.assessment_id);
         for row in rows {
             rotated.seen += 1;
@@ -188,12 +248,11 @@ impl Rotation<'_> {
     }
 
     /// Those of referrals that the hospital sent: each is one hospital's, whoever wrote it.
-    async fn reasons(
+    async fn kept_reasons(
         &self,
-        unit: &mut Unit<'_>,
+        unit: &Unit<'_>,
         after: Uuid,
-        rotated: &mut Rotated,
-    ) -> Result<Option<Uuid>, RotateError> {
+    ) -> Result<Vec<reason_row::Model>, RotateError> {
         let referrals = referral_row::Entity::find()
             .select_only()
             .column(referral_row::Column::ReferralId)
@@ -204,7 +263,7 @@ impl Rotation<'_> {
             .column(event_row::Column::EventId)
             .filter(event_row::Column::ReferralId.in_subquery(referrals))
             .into_query();
-        let rows = reason_row::Entity::find()
+        reason_row::Entity::find()
             .filter(reason_row::Column::EventId.in_subquery(events))
             .filter(reason_row::Column::EventId.gt(after))
             .order_by_asc(reason_row::Column::EventId)
@@ -212,7 +271,16 @@ impl Rotation<'_> {
             .lock(LockType::NoKeyUpdate)
             .all(unit.transaction())
             .await
-            .map_err(failed("read reasons to seal again"))?;
+            .map_err(failed("read reasons to seal again"))
+    }
+
+    async fn reasons(
+        &self,
+        unit: &mut Unit<'_>,
+        after: Uuid,
+        rotated: &mut Rotated,
+    ) -> Result<Option<Uuid>, RotateError> {
+        let rows = self.kept_reasons(unit, after).await?;
         let last = rows.last().map(|row| row.event_id);
         for row in rows {
             rotated.seen += 1;

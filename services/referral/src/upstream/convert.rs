@@ -26,6 +26,9 @@ const SPACE_UNKNOWN: &str = "the images are in an unknown coordinate space";
 /// Most reasons for doubt that are repeated; the segmentation service has fewer kinds.
 const REASONS_MAX: usize = 16;
 
+/// A finding that is neither there nor denied is not guessed at.
+pub(super) const PRESENCE_UNSAID: &str = "a finding that is neither present nor denied";
+
 pub(super) fn malformed(service: &'static str, what: &'static str) -> AssessmentError {
     AssessmentError::Malformed { service, what }
 }
@@ -36,7 +39,7 @@ pub(super) fn symptom_report(
     let report = answer.report.ok_or_else(|| malformed("records", "no report"))?;
     Ok(SymptomReport {
         patient_id: patient_id("records", &report.patient_id)?,
-        findings: report.findings.into_iter().map(finding).collect(),
+        findings: report.findings.into_iter().map(finding).collect::<Result<_, _>>()?,
         not_understood: report.not_understood,
     })
 }
@@ -45,21 +48,22 @@ fn patient_id(service: &'static str, text: &str) -> Result<PatientId, Assessment
     text.parse().map_err(|_| malformed(service, "patient id is no UUID"))
 }
 
-fn finding(finding: records::Finding) -> ReportedFinding {
+fn finding(finding: records::Finding) -> Result<ReportedFinding, AssessmentError> {
     let side = match finding.side() {
         common::Side::Left => Some(Side::Left),
         common::Side::Right => Some(Side::Right),
         common::Side::Midline => Some(Side::Midline),
         common::Side::Unspecified => None,
     };
-    ReportedFinding {
+    let present = finding.present.ok_or_else(|| malformed("records", PRESENCE_UNSAID))?;
+    Ok(ReportedFinding {
         finding_id: finding.finding_id,
         code: finding.code,
         display_name: finding.display_name,
         side,
-        present: finding.present,
+        present,
         matched_text: finding.matched_text,
-    }
+    })
 }
 
 pub(super) fn patient(answer: records::GetPatientResponse) -> Result<Patient, AssessmentError> {

@@ -154,7 +154,7 @@ fn finding(finding_id: &str, side: Side, present: bool) -> Finding {
         code: format!("NT:{finding_id}"),
         display_name: finding_id.replace('_', " "),
         side: side.into(),
-        present,
+        present: Some(present),
         matched_text: finding_id.to_owned(),
         ..Default::default()
     }
@@ -300,6 +300,11 @@ async fn assess_refuses_what_it_should() -> anyhow::Result<()> {
     report.patient_id = nobody.clone();
     known.reports.insert(nobody.clone(), report);
 
+    let unsaid = id();
+    let mut report = known.reports[&base.symptom_report_id].clone();
+    report.findings[1].present = None;
+    known.reports.insert(unsaid.clone(), report);
+
     let mut harness = start(TestDb::sqlite::<Migrator>().await?, known).await?;
     harness.assess(base).await?;
     // (what the row is for, request, code, reason)
@@ -350,6 +355,12 @@ async fn assess_refuses_what_it_should() -> anyhow::Result<()> {
         (
             "no localisation",
             fresh(&|r| r.segmentation_id = orphan.clone()),
+            Code::Internal,
+            "UPSTREAM_MALFORMED",
+        ),
+        (
+            "a finding neither present nor denied",
+            fresh(&|r| r.symptom_report_id = unsaid.clone()),
             Code::Internal,
             "UPSTREAM_MALFORMED",
         ),

@@ -173,7 +173,7 @@ impl Harness {
                 finding_id: "apathy".to_owned(),
                 code: "NT:apathy".to_owned(),
                 display_name: "apathy".to_owned(),
-                present: true,
+                present: Some(true),
                 matched_text: "apathy".to_owned(),
                 ..Default::default()
             }],

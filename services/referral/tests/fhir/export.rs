@@ -47,7 +47,7 @@ fn finding(code: &str, name: &str, side: Side, present: bool) -> Finding {
         code: code.to_owned(),
         display_name: name.to_owned(),
         side: side.into(),
-        present,
+        present: Some(present),
         severity: Severity::Severe.into(),
         origin: FindingOrigin::Caller.into(),
         ..Default::default()

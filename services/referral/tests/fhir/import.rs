@@ -40,7 +40,7 @@ async fn a_bundle_comes_in_once_however_often_it_is_sent() -> anyhow::Result<()>
         assert_eq!(report.patient_id, first.entries[0].record_id);
         assert_eq!(report.reported_at.unwrap().seconds, 1_763_598_600 + 31_536_000);
         let present: Vec<(String, bool)> =
-            report.findings.into_iter().map(|one| (one.code, one.present)).collect();
+            report.findings.into_iter().map(|one| (one.code, one.present.unwrap())).collect();
         assert_eq!(present, [("HP:0001250".to_owned(), true), ("HP:0002315".to_owned(), false)]);
 
         let second = harness.import(&bundle).await;

@@ -56,7 +56,7 @@ fn coded(
         code: code.into(),
         display_name: display_name.into(),
         side,
-        present,
+        present: Some(present),
         matched_text: format!("words of {display_name}"),
         ..Default::default()
     }

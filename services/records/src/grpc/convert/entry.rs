@@ -2,20 +2,24 @@
 
 use neurotriage_domain::{Side, StudyId};
 use neurotriage_proto::{common::v1 as common, records::v1 as pb};
+use uuid::Uuid;
 
-use super::{Violations, date_text, patient_id, read_date, request_id, time, time_of, timestamp};
+use super::{
+    CODE_CHARS_MAX, Violations, date_text, patient_id, read, read_date, request_id, time, time_of,
+    timestamp, unless,
+};
 use crate::{
     coding::{Course, Finding, Onset, Origin, Severity},
     entry::{Entry, Note, StudyLink},
-    error::{RecordsError, violation},
-    records::{EntryFilter, NewEntry},
+    error::violation,
+    records::{EntryFilter, NewEntry, Read, both},
     symptoms::{FINDINGS_MAX, Reporter, Symptoms, SymptomsDraft},
 };
 
 pub(in crate::grpc) fn create_report(
     request: pb::CreateSymptomReportRequest,
-) -> Result<(NewEntry, SymptomsDraft), RecordsError> {
-    let new = new_entry(&request.request_id, &request.patient_id)?;
+) -> (Read<NewEntry>, SymptomsDraft) {
+    let new = new_entry(&request.request_id, &request.patient_id);
     let mut wrong = Violations::new();
     let reporter = match pb::Reporter::try_from(request.reporter) {
         Ok(pb::Reporter::Unspecified) => Reporter::Unspecified,
@@ -45,14 +49,12 @@ pub(in crate::grpc) fn create_report(
         .collect();
     let draft =
         SymptomsDraft { text: request.text, reporter, findings, reported_at, unreadable: wrong };
-    Ok((new, draft))
+    (new, draft)
 }
 
-fn new_entry(request: &str, patient: &str) -> Result<NewEntry, RecordsError> {
-    Ok(NewEntry {
-        request_id: request_id(request)?,
-        patient_id: patient_id("patient_id", patient)?,
-    })
+fn new_entry(request: &str, patient: &str) -> Read<NewEntry> {
+    let ids = both(read(request_id(request)), read(patient_id("patient_id", patient)));
+    ids.map(|(request_id, patient_id)| NewEntry { request_id, patient_id })
 }
 
 fn read_finding(at: usize, finding: pb::Finding, wrong: &mut Violations) -> Finding {
@@ -102,12 +104,18 @@ fn read_finding(at: usize, finding: pb::Finding, wrong: &mut Violations) -> Find
             None
         }
     };
+    let present = finding.present.unwrap_or_else(|| {
+        // A value left out must not pass for a denial.
+        let right = "true or false: whether the finding is there";
+        wrong.push(violation(&format!("findings[{at}].present"), right));
+        true
+    });
     Finding {
         finding_id: finding.finding_id,
         code: finding.code,
         display_name: finding.display_name,
         side,
-        present: finding.present,
+        present,
         matched_text: String::new(),
         onset,
         course,
@@ -116,36 +124,36 @@ fn read_finding(at: usize, finding: pb::Finding, wrong: &mut Violations) -> Find
     }
 }
 
-pub(in crate::grpc) fn filter(
-    request: &pb::ListSymptomReportsRequest,
-) -> Result<EntryFilter, RecordsError> {
-    if request.code.chars().count() > 128 {
-        return Err(RecordsError::field("code", "at most 128 characters"));
+pub(in crate::grpc) fn filter(request: &pb::ListSymptomReportsRequest) -> Read<EntryFilter> {
+    let mut wrong = Violations::new();
+    if request.code.chars().count() > CODE_CHARS_MAX {
+        wrong.push(violation("code", format!("at most {CODE_CHARS_MAX} characters")));
     }
-    Ok(EntryFilter {
+    let filter = EntryFilter {
         code: (!request.code.is_empty()).then(|| request.code.clone()),
-        created_from: time("created_from", request.created_from)?,
-        created_before: time("created_before", request.created_before)?,
-    })
+        created_from: time("created_from", request.created_from, &mut wrong),
+        created_before: time("created_before", request.created_before, &mut wrong),
+    };
+    unless(wrong, filter)
 }
 
 /// Returns the link with what of it could not be read.
 pub(in crate::grpc) fn link_study(
     request: pb::LinkStudyRequest,
-) -> Result<(NewEntry, StudyLink, Violations), RecordsError> {
-    let new = new_entry(&request.request_id, &request.patient_id)?;
-    let study_id: StudyId =
-        request.study_id.parse().map_err(|_| RecordsError::field("study_id", "a UUID"))?;
+) -> (Read<NewEntry>, StudyLink, Violations) {
+    let new = new_entry(&request.request_id, &request.patient_id);
     let mut wrong = Violations::new();
+    let study_id = request.study_id.parse().unwrap_or_else(|_| {
+        wrong.push(violation("study_id", "a UUID"));
+        StudyId::from(Uuid::nil())
+    });
     let acquired_on = read_date("acquired_on", &request.acquired_on, &mut wrong);
     let link = StudyLink { study_id, acquired_on, description: request.description };
-    Ok((new, link, wrong))
+    (new, link, wrong)
 }
 
-pub(in crate::grpc) fn create_note(
-    request: pb::CreateNoteRequest,
-) -> Result<(NewEntry, String), RecordsError> {
-    Ok((new_entry(&request.request_id, &request.patient_id)?, request.text))
+pub(in crate::grpc) fn create_note(request: pb::CreateNoteRequest) -> (Read<NewEntry>, String) {
+    (new_entry(&request.request_id, &request.patient_id), request.text)
 }
 
 pub(in crate::grpc) fn report(entry: Entry<Symptoms>) -> pb::SymptomReport {
@@ -208,7 +216,7 @@ fn finding(finding: Finding) -> pb::Finding {
         code: finding.code,
         display_name: finding.display_name,
         side: side.into(),
-        present: finding.present,
+        present: Some(finding.present),
         matched_text: finding.matched_text,
         onset: onset.into(),
         course: course.into(),

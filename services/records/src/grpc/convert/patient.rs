@@ -1,43 +1,55 @@
 //! Patients.
 
+use neurotriage_domain::PatientId;
 use neurotriage_proto::records::v1 as pb;
 use uuid::Uuid;
 
-use super::{Violations, date_text, patient_id, read_date, request_id, time, timestamp};
+use super::{
+    CODE_CHARS_MAX, Violations, date_text, patient_id, read, read_date, request_id, time,
+    timestamp, unless,
+};
 use crate::{
-    error::{RecordsError, violation},
+    error::violation,
     patient::{
         Address, CONSENTS_MAX, CONTACT_PERSONS_MAX, CONTACT_POINTS_MAX, Consent, ConsentScope,
         ContactPerson, ContactPoint, ContactSystem, Coordinates, Handedness, MedicalRecordNumber,
         Patient, PatientDetails, PatientDraft, Relationship, Sex, date,
     },
-    records::{Merge, PatientFilter},
+    records::{CRITERIA, Merge, PatientFilter, Read, both},
     search::Criteria,
 };
 
 pub(in crate::grpc) fn create(
     request: pb::CreatePatientRequest,
-) -> Result<(Uuid, PatientDraft), RecordsError> {
-    let request_id = request_id(&request.request_id)?;
-    let patient =
-        request.patient.ok_or_else(|| RecordsError::field("patient", "must be present"))?;
-    Ok((request_id, draft(patient)))
+) -> (Read<Uuid>, Read<PatientDraft>) {
+    let patient = request.patient.ok_or_else(|| violation("patient", "must be present"));
+    (read(request_id(&request.request_id)), read(patient.map(draft)))
 }
 
-pub(in crate::grpc) fn filter(
-    request: &pb::ListPatientsRequest,
-) -> Result<PatientFilter, RecordsError> {
-    Ok(PatientFilter {
-        created_from: time("created_from", request.created_from)?,
-        created_before: time("created_before", request.created_before)?,
-        updated_from: time("updated_from", request.updated_from)?,
+/// Returns whom to change and as of when, and by what.
+pub(in crate::grpc) fn update(
+    patient: Option<pb::Patient>,
+) -> (Read<PatientId>, u64, Read<PatientDraft>) {
+    let Some(patient) = patient else {
+        // Wrong once.
+        return (read(Err(violation("patient", "must be present"))), 0, Err(Violations::new()));
+    };
+    let patient_id = read(patient_id("patient.patient_id", &patient.patient_id));
+    (patient_id, patient.revision, Ok(draft(patient)))
+}
+
+pub(in crate::grpc) fn filter(request: &pb::ListPatientsRequest) -> Read<PatientFilter> {
+    let mut wrong = Violations::new();
+    let filter = PatientFilter {
+        created_from: time("created_from", request.created_from, &mut wrong),
+        created_before: time("created_before", request.created_before, &mut wrong),
+        updated_from: time("updated_from", request.updated_from, &mut wrong),
         show_deleted: request.show_deleted,
-    })
+    };
+    unless(wrong, filter)
 }
 
-pub(in crate::grpc) fn criteria(
-    request: &pb::SearchPatientsRequest,
-) -> Result<Criteria, RecordsError> {
+pub(in crate::grpc) fn criteria(request: &pb::SearchPatientsRequest) -> Read<Criteria> {
     let mut wrong = Violations::new();
     let given = |text: &str| (!text.trim().is_empty()).then(|| text.trim().to_owned());
     let mut short = |field: &str, text: &str, chars_max: usize| {
@@ -46,7 +58,7 @@ pub(in crate::grpc) fn criteria(
         }
     };
     short("name_prefix", &request.name_prefix, crate::patient::NAME_CHARS_MAX);
-    short("code", &request.code, 128);
+    short("code", &request.code, CODE_CHARS_MAX);
     let number = request.medical_record_number.as_ref();
     if let Some(number) = number {
         short("medical_record_number.issuer", &number.issuer, crate::patient::ISSUER_CHARS_MAX);
@@ -69,20 +81,25 @@ pub(in crate::grpc) fn criteria(
         birth_date: read_date("birth_date", &request.birth_date, &mut wrong),
         code: given(&request.code),
     };
-    if wrong.is_empty() { Ok(criteria) } else { Err(RecordsError::Invalid(wrong)) }
+    if criteria.is_empty() && wrong.is_empty() {
+        wrong.push(violation("name_prefix", CRITERIA));
+    }
+    if !wrong.iter().any(|wrong| wrong.field == "name_prefix") {
+        wrong.extend(criteria.check_name());
+    }
+    unless(wrong, criteria)
 }
 
-pub(in crate::grpc) fn merge(request: &pb::MergePatientsRequest) -> Result<Merge, RecordsError> {
-    Ok(Merge {
-        patient_id: patient_id("patient_id", &request.patient_id)?,
-        revision: request.revision,
-        duplicate: patient_id("duplicate_patient_id", &request.duplicate_patient_id)?,
-        duplicate_revision: request.duplicate_revision,
-    })
+pub(in crate::grpc) fn merge(request: &pb::MergePatientsRequest) -> Read<Merge> {
+    let kept = read(patient_id("patient_id", &request.patient_id));
+    let duplicate = read(patient_id("duplicate_patient_id", &request.duplicate_patient_id));
+    let (patient_id, duplicate) = both(kept, duplicate)?;
+    let (revision, duplicate_revision) = (request.revision, request.duplicate_revision);
+    Ok(Merge { patient_id, revision, duplicate, duplicate_revision })
 }
 
 /// Reads what can be read, and notes what can't by its path below the patient.
-pub(in crate::grpc) fn draft(patient: pb::Patient) -> PatientDraft {
+fn draft(patient: pb::Patient) -> PatientDraft {
     let mut wrong = Violations::new();
     let details = PatientDetails {
         medical_record_numbers: patient
@@ -197,6 +214,7 @@ fn sex(value: i32) -> Option<Sex> {
         pb::Sex::Female => Sex::Female,
         pb::Sex::Male => Sex::Male,
         pb::Sex::Other => Sex::Other,
+        pb::Sex::Unknown => Sex::Unknown,
     })
 }
 
@@ -229,6 +247,7 @@ pub(in crate::grpc) fn message(patient: Patient) -> pb::Patient {
             Sex::Female => pb::Sex::Female,
             Sex::Male => pb::Sex::Male,
             Sex::Other => pb::Sex::Other,
+            Sex::Unknown => pb::Sex::Unknown,
         }
         .into(),
         handedness: match details.handedness {

@@ -68,6 +68,7 @@ pub(super) fn patient(answer: records::GetPatientResponse) -> Result<StoredPatie
         records::Sex::Female => Some(Sex::Female),
         records::Sex::Male => Some(Sex::Male),
         records::Sex::Other => Some(Sex::Other),
+        records::Sex::Unknown => Some(Sex::Unknown),
         records::Sex::Unspecified => None,
     };
     let handedness = match wire.handedness() {
@@ -181,7 +182,7 @@ pub(super) fn report(report: records::SymptomReport) -> Result<StoredReport, Fhi
             text: report.text,
             reporter,
             reported_at: time(report.reported_at),
-            findings: report.findings.into_iter().map(finding).collect(),
+            findings: report.findings.into_iter().map(finding).collect::<Result<_, _>>()?,
         },
         not_understood: report
             .not_understood
@@ -192,7 +193,7 @@ pub(super) fn report(report: records::SymptomReport) -> Result<StoredReport, Fhi
     })
 }
 
-fn finding(finding: records::Finding) -> Finding {
+fn finding(finding: records::Finding) -> Result<Finding, FhirError> {
     let onset = match finding.onset() {
         records::Onset::Sudden => Some(Onset::Sudden),
         records::Onset::Acute => Some(Onset::Acute),
@@ -214,15 +215,18 @@ fn finding(finding: records::Finding) -> Finding {
         records::Severity::Severe => Some(Severity::Severe),
         records::Severity::Unspecified => None,
     };
-    Finding {
+    let present = finding
+        .present
+        .ok_or_else(|| malformed("records", crate::upstream::convert::PRESENCE_UNSAID))?;
+    Ok(Finding {
         side: side(finding.side()),
         code: finding.code,
         display_name: finding.display_name,
-        present: finding.present,
+        present,
         onset,
         course,
         severity,
-    }
+    })
 }
 
 pub(super) fn note(note: records::Note) -> Result<StoredNote, FhirError> {

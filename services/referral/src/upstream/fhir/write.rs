@@ -53,6 +53,7 @@ fn patient(patient: &Patient) -> records::Patient {
         Some(Sex::Female) => records::Sex::Female,
         Some(Sex::Male) => records::Sex::Male,
         Some(Sex::Other) => records::Sex::Other,
+        Some(Sex::Unknown) => records::Sex::Unknown,
     };
     let handedness = match patient.handedness {
         None => records::Handedness::Unspecified,
@@ -182,7 +183,7 @@ fn finding(finding: &Finding) -> records::Finding {
         code: finding.code.clone(),
         display_name: finding.display_name.clone(),
         side: side.into(),
-        present: finding.present,
+        present: Some(finding.present),
         onset: onset.into(),
         course: course.into(),
         severity: severity.into(),
