@@ -1,6 +1,6 @@
 //! Bundles: entries and what their references lead to.
 
-use std::{collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde_json::{Map, Value};
 
@@ -78,6 +78,50 @@ pub enum BundleError {
         /// What it is, as far as FHIR R4 knows it: what else was sent is never repeated.
         found: String,
     },
+    /// Another resource, or a bundle of a type that does not hold records as they are.
+    #[error(
+        "resource is {found}; send a Bundle of type collection, searchset, transaction, batch or document"
+    )]
+    NoContent {
+        /// What it is, as far as FHIR R4 knows it: what else was sent is never repeated.
+        found: String,
+    },
+    /// It asks for rules that R4 wants a reader to know before it reads on.
+    #[error("bundle names implicitRules that are not known here; send it without")]
+    RulesUnknown,
+}
+
+/// What a bundle is for, of the types that hold records as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BundleKind {
+    /// Resources put together.
+    Collection,
+    /// The answer to a search.
+    Searchset,
+    /// Requests that hold together; those that send resources are read.
+    Transaction,
+    /// Requests, each by itself; those that send resources are read.
+    Batch,
+    /// A Composition and what it names.
+    Document,
+}
+
+impl BundleKind {
+    fn of(code: &str) -> Option<Self> {
+        match code {
+            "collection" => Some(Self::Collection),
+            "searchset" => Some(Self::Searchset),
+            "transaction" => Some(Self::Transaction),
+            "batch" => Some(Self::Batch),
+            "document" => Some(Self::Document),
+            _ => None,
+        }
+    }
+
+    /// Returns whether each entry says what to do with its resource.
+    pub fn holds_requests(self) -> bool {
+        matches!(self, Self::Transaction | Self::Batch)
+    }
 }
 
 /// A bundle, as its entries.
@@ -94,25 +138,64 @@ pub struct Bundle {
 /// # Errors
 /// [`BundleError`].
 pub fn read(bytes: &[u8], limits: BundleLimits) -> Result<Bundle, BundleError> {
-    let read = json::parse(bytes, limits.bytes_max, limits.values_max());
-    let mut value = read.map_err(|error| match error {
-        JsonError::TooLarge { bytes, bytes_max } => BundleError::TooLarge { bytes, bytes_max },
-        JsonError::Syntax(message) => BundleError::Syntax(message),
-    })?;
-    let Some(members) = value.as_object_mut() else {
-        return Err(BundleError::Syntax("it is no object".to_owned()));
-    };
-    let kind = (text(members, "resourceType"), text(members, "type"));
-    if kind != (Some("Bundle"), Some("collection")) {
-        let resource = kind.0.and_then(resource_type::known).unwrap_or("without a resourceType");
-        let of_type = TYPES.into_iter().find(|known| kind.1 == Some(*known)).unwrap_or("unknown");
-        let found = format!("{resource} of type {of_type}");
-        return Err(BundleError::NotACollection { found });
+    let mut members = members(bytes, limits)?;
+    if bundle_type(&members) != Some("collection") {
+        return Err(BundleError::NotACollection { found: found(&members) });
     }
     let identifier = members
         .get("identifier")
         .and_then(Value::as_object)
         .and_then(|one| Some((text(one, "system")?.to_owned(), text(one, "value")?.to_owned())));
+    Ok(Bundle { identifier, entries: entries(&mut members, limits)? })
+}
+
+/// Reads a bundle of any type that holds records as they are.
+///
+/// # Errors
+/// [`BundleError`].
+pub fn read_content(
+    bytes: &[u8],
+    limits: BundleLimits,
+) -> Result<(BundleKind, Vec<Value>), BundleError> {
+    let mut members = members(bytes, limits)?;
+    let Some(kind) = bundle_type(&members).and_then(BundleKind::of) else {
+        return Err(BundleError::NoContent { found: found(&members) });
+    };
+    if members.contains_key("implicitRules") {
+        return Err(BundleError::RulesUnknown);
+    }
+    Ok((kind, entries(&mut members, limits)?))
+}
+
+fn members(bytes: &[u8], limits: BundleLimits) -> Result<Map<String, Value>, BundleError> {
+    let read = json::parse(bytes, limits.bytes_max, limits.values_max());
+    let value = read.map_err(|error| match error {
+        JsonError::TooLarge { bytes, bytes_max } => BundleError::TooLarge { bytes, bytes_max },
+        JsonError::Syntax(message) => BundleError::Syntax(message),
+    })?;
+    let Value::Object(members) = value else {
+        return Err(BundleError::Syntax("it is no object".to_owned()));
+    };
+    Ok(members)
+}
+
+/// Returns the type, if the resource is a bundle.
+fn bundle_type(members: &Map<String, Value>) -> Option<&str> {
+    (text(members, "resourceType") == Some("Bundle")).then(|| text(members, "type")).flatten()
+}
+
+fn found(members: &Map<String, Value>) -> String {
+    let resource = text(members, "resourceType").and_then(resource_type::known);
+    let resource = resource.unwrap_or("without a resourceType");
+    let given = text(members, "type");
+    let of_type = TYPES.into_iter().find(|known| given == Some(*known)).unwrap_or("unknown");
+    format!("{resource} of type {of_type}")
+}
+
+fn entries(
+    members: &mut Map<String, Value>,
+    limits: BundleLimits,
+) -> Result<Vec<Value>, BundleError> {
     let entries = match members.remove("entry") {
         None => Vec::new(),
         Some(Value::Array(entries)) => entries,
@@ -122,7 +205,7 @@ pub fn read(bytes: &[u8], limits: BundleLimits) -> Result<Bundle, BundleError> {
         let (entries, entries_max) = (entries.len(), limits.entries_max);
         return Err(BundleError::TooManyEntries { entries, entries_max });
     }
-    Ok(Bundle { identifier, entries })
+    Ok(entries)
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
@@ -138,8 +221,8 @@ pub fn shown(text: &str) -> String {
 #[derive(Clone, Debug)]
 pub struct References<T> {
     by_url: HashMap<String, T>,
-    /// `None` if two servers gave the same `Type/id`.
-    by_id: HashMap<String, Option<T>>,
+    /// With the server that the `fullUrl` names; `None` if two entries have the same `Type/id`.
+    by_id: HashMap<String, Option<(T, Option<String>)>>,
 }
 
 impl<T> Default for References<T> {
@@ -171,27 +254,61 @@ impl<T: Copy> References<T> {
         id: Option<&str>,
     ) -> Result<(), Repeated> {
         let relative = id.map(|id| format!("{resource_type}/{id}"));
-        if let Some(full_url) = full_url {
-            if self.by_url.contains_key(full_url) {
+        let server = full_url.and_then(server).map(str::to_owned);
+        if let Some(full_url) = full_url.map(unversioned) {
+            if self.by_url.contains_key(full_url.as_ref()) {
                 return Err(Repeated);
             }
-            self.by_url.insert(full_url.to_owned(), target);
+            self.by_url.insert(full_url.into_owned(), target);
         } else if relative.as_ref().is_some_and(|relative| self.by_id.contains_key(relative)) {
             return Err(Repeated);
         }
         if let Some(relative) = relative {
-            self.by_id.entry(relative).and_modify(|known| *known = None).or_insert(Some(target));
+            let known = self.by_id.entry(relative).and_modify(|known| *known = None);
+            known.or_insert(Some((target, server)));
         }
         Ok(())
     }
 
     /// Returns what `reference` names, as seen from the entry `full_url` (FHIR R4, Bundle,
-    /// "Resolving references in Bundles": a relative reference first means the referring entry's own
-    /// server).
+    /// "Resolving references in Bundles": a relative reference is one to the referring entry's own
+    /// server, if its `fullUrl` names one). A version is left aside: every version is of the same patient or thing.
     pub fn find(&self, reference: &str, full_url: Option<&str>) -> Option<T> {
-        let base = full_url.and_then(|url| url.rsplitn(3, '/').nth(2));
-        let near = base.and_then(|base| self.by_url.get(&format!("{base}/{reference}")));
-        let found = self.by_url.get(reference).or(near).copied();
-        found.or_else(|| self.by_id.get(reference).copied().flatten())
+        let reference = unversioned(reference);
+        let reference = reference.as_ref();
+        if let Some(target) = self.by_url.get(reference) {
+            return Some(*target);
+        }
+        let own = full_url.and_then(server);
+        let near = own.and_then(|own| self.by_url.get(&format!("{own}/{reference}")));
+        if let Some(target) = near {
+            return Some(*target);
+        }
+        let (target, of_target) = self.by_id.get(reference)?.as_ref()?;
+        let is_near = match (own, of_target) {
+            (Some(own), Some(of_target)) => own == of_target,
+            (None, _) | (_, None) => true,
+        };
+        is_near.then_some(*target)
     }
+}
+
+/// Returns the server that a `fullUrl` of the form `http(s)://server/Type/id` names.
+fn server(full_url: &str) -> Option<&str> {
+    let url = full_url.split_once("/_history/").map_or(full_url, |(url, _)| url);
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return None;
+    }
+    let (rest, _id) = url.rsplit_once('/')?;
+    let (server, resource_type) = rest.rsplit_once('/')?;
+    resource_type::known(resource_type).map(|_| server)
+}
+
+/// Returns a reference or URL without its version; the digits of a UUID are small letters.
+fn unversioned(reference: &str) -> Cow<'_, str> {
+    const UUID: &str = "urn:uuid:";
+    if reference.get(..UUID.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(UUID)) {
+        return Cow::Owned(reference.to_ascii_lowercase());
+    }
+    Cow::Borrowed(reference.split_once("/_history/").map_or(reference, |(name, _)| name))
 }

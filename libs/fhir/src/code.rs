@@ -12,6 +12,12 @@ pub const OWN: &str = "urn:x-neurotriage:code";
 pub const LOINC: &str = "http://loinc.org";
 /// SNOMED CT.
 pub const SNOMED: &str = "http://snomed.info/sct";
+/// International Classification of Diseases, 10th revision, of the WHO.
+pub const ICD10: &str = "http://hl7.org/fhir/sid/icd-10";
+/// The same, clinical modification of the United States.
+pub const ICD10_CM: &str = "http://hl7.org/fhir/sid/icd-10-cm";
+/// Yes and no, of HL7 version 2.
+pub const YES_NO: &str = "http://terminology.hl7.org/CodeSystem/v2-0136";
 /// Human Phenotype Ontology, as HL7's terminology names it.
 pub const HPO: &str = "http://human-phenotype-ontology.org";
 /// Human Phenotype Ontology, as others name it; read and never written.
@@ -61,6 +67,12 @@ pub const HANDEDNESS: &str = "urn:x-neurotriage:handedness";
 pub const CONSENT: &str = "urn:x-neurotriage:consent";
 /// Extension of a condition: the side it is on.
 pub const LATERALITY: &str = "urn:x-neurotriage:laterality";
+/// Extensions of a body site: the side it is on, of this project and of mCODE.
+pub const SIDES: [&str; 3] = [
+    LATERALITY,
+    "http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-laterality-qualifier",
+    "http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-laterality",
+];
 /// Extension of a condition: how it began.
 pub const ONSET: &str = "urn:x-neurotriage:onset";
 /// Extension of a condition: how it went on.
@@ -89,11 +101,15 @@ pub fn presence(present: bool) -> Value {
 
 /// Returns whether a code says that something is there; `None` if it says neither.
 ///
-/// SNOMED CT `52101004` and `2667000`, and the LOINC answers `LA9633-4` and `LA9634-2`.
+/// SNOMED CT present, absent, yes and no; the same four as answers of LOINC; yes and no of HL7's table 0136.
 pub fn read_presence(system: &str, code: &str) -> Option<bool> {
     match (system, code) {
-        (SNOMED, PRESENT) | (LOINC, "LA9633-4") => Some(true),
-        (SNOMED, ABSENT) | (LOINC, "LA9634-2") => Some(false),
+        (SNOMED, PRESENT | "373066001") | (LOINC, "LA9633-4" | "LA33-6") | (YES_NO, "Y") => {
+            Some(true)
+        }
+        (SNOMED, ABSENT | "373067005") | (LOINC, "LA9634-2" | "LA32-8") | (YES_NO, "N") => {
+            Some(false)
+        }
         _ => None,
     }
 }

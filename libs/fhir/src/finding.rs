@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub(crate) use self::read::{Kind, Read, condition, kind, observation};
+pub(crate) use self::read::{Kind, LeftOut, Read, condition, kind, observation, tellers};
 use crate::{
     code::{
         Course, NOTE, Onset, Reporter, SIDE, SNOMED, SYMPTOM_REPORT, Severity, body_side_concept,

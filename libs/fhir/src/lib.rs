@@ -11,6 +11,7 @@
 
 pub mod bundle;
 pub mod code;
+mod code_table;
 mod derived;
 pub mod element;
 pub mod finding;

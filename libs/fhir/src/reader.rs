@@ -43,15 +43,31 @@ impl<'a> Node<'a> {
     }
 }
 
-/// What is wrong with one entry.
+/// What is wrong with one entry, and what of it is left out.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) problems: Vec<Problem>,
+    /// What is not kept of an entry that is otherwise good.
+    pub(crate) notes: Vec<Problem>,
 }
 
 impl Reader {
     pub(crate) fn refuse(&mut self, path: impl Into<String>, description: impl Into<String>) {
         self.problems.push(Problem::new(path, description));
+    }
+
+    /// Notes that an element is not kept; the entry stays good.
+    pub(crate) fn leave_out(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        self.notes.push(Problem::new(path, reason));
+    }
+
+    /// Reads what the entry is good without: what is wrong in it is left out.
+    pub(crate) fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.problems.len();
+        let value = read(self);
+        let wrong = self.problems.split_off(before);
+        self.notes.extend(wrong);
+        value
     }
 
     /// Notes what R4 asks a reader to understand before it reads on: this one does not.
@@ -176,11 +192,11 @@ impl Reader {
         value
     }
 
-    /// Returns a day that is not after `today`.
-    pub(crate) fn day(&mut self, node: &Node<'_>, name: &str, today: Date) -> Option<Date> {
+    /// Returns a day that has begun somewhere by `now`.
+    pub(crate) fn day(&mut self, node: &Node<'_>, name: &str, now: OffsetDateTime) -> Option<Date> {
         let text = self.code(node, name)?;
         match time_text::read_day(text) {
-            Some(day) if day <= today => Some(day),
+            Some(day) if day <= time_text::latest_day(now) => Some(day),
             Some(_) => {
                 self.refuse(node.below(name), "lies in the future; correct it");
                 None
@@ -194,7 +210,8 @@ impl Reader {
         }
     }
 
-    /// Returns a time that is not after `now`.
+    /// Returns a time that is not after `now`, as far as clocks and zones differ; of a day, or of a year or month alone,
+    /// the first moment.
     pub(crate) fn time(
         &mut self,
         node: &Node<'_>,
@@ -202,11 +219,27 @@ impl Reader {
         now: OffsetDateTime,
     ) -> Option<OffsetDateTime> {
         let text = self.code(node, name)?;
-        match time_text::read_time(text) {
-            Some(at) if at <= now => Some(at),
-            Some(_) => {
+        let day = time_text::read_day(text).or_else(|| time_text::first_day(text));
+        let (at, is_future) = match day {
+            Some(day) => {
+                (Some(time_text::first_moment(day, now)), day > time_text::latest_day(now))
+            }
+            None => {
+                let at = time_text::read_time(text);
+                (at, at.is_some_and(|at| at > time_text::latest_time(now)))
+            }
+        };
+        match at {
+            Some(_) if is_future => {
                 self.refuse(node.below(name), "lies in the future; correct it");
                 None
+            }
+            Some(at) => {
+                if time_text::is_partial(text) {
+                    let text = "is a year or month alone: its first day is kept";
+                    self.leave_out(node.below(name), text);
+                }
+                Some(at)
             }
             None => {
                 let text = "write a day, or a time with seconds and zone, such as \

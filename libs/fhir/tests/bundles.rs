@@ -379,6 +379,8 @@ fn what_goes_out_comes_back() {
         let refused: Vec<_> =
             read.entries.iter().filter(|entry| matches!(entry.state, State::Refused(..))).collect();
         assert!(refused.is_empty(), "{name}: {refused:?}");
+        let noted: Vec<_> = read.entries.iter().flat_map(|entry| &entry.notes).collect();
+        assert!(noted.is_empty(), "{name}: {noted:?}");
         assert_eq!(read.patients.len(), 1, "{name}");
         assert_eq!(read.patients[0].patient, story.patient.patient, "{name}");
         let reports: Vec<SymptomReport> =
@@ -410,6 +412,28 @@ fn what_goes_out_comes_back() {
         let notes: Vec<String> = read.notes.into_iter().map(|note| note.text).collect();
         let sent: Vec<String> = story.notes.iter().map(|note| note.text.clone()).collect();
         assert_eq!(notes, sent, "{name}");
+    }
+}
+
+#[test]
+fn every_sex_name_and_code_comes_back() {
+    let sexes = Sex::ALL.iter().copied().map(Some).chain([None]);
+    let names = ["한가람", "Jane Smith", "남궁 민", "Иван Петров", ""];
+    for (sex, name) in sexes.zip(names.iter().cycle()) {
+        for code in ["HP:0001250", "NT:unilateral-headache"] {
+            for side in [None, Some(Side::Left), Some(Side::Right), Some(Side::Midline)] {
+                let mut story = minimal();
+                story.patient.patient.sex = sex;
+                story.patient.patient.name = (*name).to_owned();
+                let mut stored = bare_report();
+                stored.report.findings = vec![finding(code, "a name", side, side.is_none())];
+                story.reports = vec![stored];
+                let text = story.bundle(NOW).unwrap();
+                let read = import::read(text.as_bytes(), NOW).unwrap();
+                assert_eq!(read.patients[0].patient, story.patient.patient);
+                assert_eq!(read.reports[0].report, story.reports[0].report);
+            }
+        }
     }
 }
 

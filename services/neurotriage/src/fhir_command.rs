@@ -12,9 +12,9 @@ use neurotriage_fhir::bundle::BYTES_MAX;
 use neurotriage_proto::{
     CHUNK_BYTES_MAX,
     fhir::v1::{
-        EntryOutcome, ExportPatientRequest, ImportBundleHeader, ImportBundleRequest,
-        ImportBundleResponse, StoryPart, fhir_service_client::FhirServiceClient,
-        import_bundle_request::Content,
+        EntryNote, EntryOutcome, EntryResult, ExportPatientRequest, ImportBundleHeader,
+        ImportBundleRequest, ImportBundleResponse, StoryPart,
+        fhir_service_client::FhirServiceClient, import_bundle_request::Content,
     },
 };
 use tokio::runtime::Runtime;
@@ -212,12 +212,31 @@ fn report_text(response: &ImportBundleResponse) -> (String, usize) {
         text.push_str(&plain(&format!("passed over: {count} {resource_type}: {reason}")));
         text.push('\n');
     }
+    text.push_str(&notes_text(response));
     (text, refused)
+}
+
+/// Returns what was left out of entries that were taken.
+fn notes_text(response: &ImportBundleResponse) -> String {
+    let is_taken = |entry: &&EntryResult| {
+        !matches!(entry.outcome(), EntryOutcome::Refused | EntryOutcome::PassedOver)
+    };
+    let taken = response.entries.iter().filter(is_taken);
+    let notes: Vec<&EntryNote> = taken.flat_map(|entry| &entry.notes).collect();
+    let mut text = String::new();
+    for note in notes.iter().take(SHOWN_MAX) {
+        text.push_str(&plain(&format!("left out: {}: {}", note.path, note.reason)));
+        text.push('\n');
+    }
+    if notes.len() > SHOWN_MAX {
+        text.push_str(&format!("and {} more left out\n", notes.len() - SHOWN_MAX));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use neurotriage_proto::fhir::v1::{EntryProblem, EntryResult};
+    use neurotriage_proto::fhir::v1::EntryProblem;
 
     use super::*;
 
@@ -252,6 +271,28 @@ mod tests {
             text.contains("and 10 more refused\npassed over: 3 Patient: of no kind\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_report_says_what_was_left_out_of_what_was_taken() {
+        let note = EntryNote {
+            path: "entry[0].resource.telecom[0].system".to_owned(),
+            reason: "is missing".to_owned(),
+        };
+        let entry = |outcome: EntryOutcome, notes: Vec<EntryNote>| EntryResult {
+            outcome: outcome.into(),
+            notes,
+            ..Default::default()
+        };
+        let entries = vec![
+            entry(EntryOutcome::Created, vec![note.clone(); SHOWN_MAX + 3]),
+            entry(EntryOutcome::PassedOver, vec![note.clone()]),
+        ];
+        let (text, refused) = report_text(&ImportBundleResponse { entries, written: true });
+        assert_eq!(refused, 0);
+        let line = "left out: entry[0].resource.telecom[0].system: is missing\n";
+        assert_eq!(text.matches(line).count(), SHOWN_MAX);
+        assert!(text.ends_with("and 3 more left out\n"), "{text}");
     }
 
     #[test]

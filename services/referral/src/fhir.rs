@@ -323,11 +323,11 @@ pub struct RefusedCreate {
 
 /// Where patients and their records are kept.
 pub trait Records: Send + Sync + 'static {
-    /// Returns the patient who has a number.
+    /// Returns the patient who has a number, with what is known of them.
     fn find_patient(
         &self,
         number: &MedicalRecordNumber,
-    ) -> impl Future<Output = Result<Option<PatientId>, FhirError>> + Send;
+    ) -> impl Future<Output = Result<Option<StoredPatient>, FhirError>> + Send;
 
     /// Returns the newest reports of a patient, at most `max`, each with its id.
     fn newest_reports(

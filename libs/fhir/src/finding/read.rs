@@ -1,21 +1,46 @@
 //! Reading Observation and Condition.
 
-use neurotriage_domain::Side;
+mod parts;
+
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use self::parts::{
+    NO_SIDE, code, extended_sides, one_side, own_value, presence, severity, site_sides, sites_side,
+    status,
+};
 use super::{Finding, SymptomReport, TEXT_CHARS_MAX};
 use crate::{
     code::{
-        CLINICAL, COURSE, Course, HPO, HPO_OBO, INTERPRETATION, LATERALITY, NOTE, ONSET, OWN,
-        Onset, Reporter, SIDE, SNOMED, SYMPTOM_REPORT, Severity, VERIFICATION, is_finding,
-        read_body_side, read_presence,
+        CLINICAL, COURSE, Course, HPO, HPO_OBO, NOTE, ONSET, OWN, Onset, SIDE, SYMPTOM_REPORT,
+        VERIFICATION, read_body_side,
     },
+    code_table::finding_of,
     reader::{Node, Reader, is_own},
 };
 
-/// Longest name of a finding, in characters.
-const NAME_CHARS_MAX: usize = 256;
+const NO_USE: &str = "its status says that it was entered in error, cancelled or not made yet";
+const NO_DATA: &str = "says that its value is not known";
+const UNSURE: &str = "its verificationStatus is not confirmed: no finding is claimed";
+
+/// Elements that say that a condition is over.
+const ABATEMENT: [&str; 5] =
+    ["abatementDateTime", "abatementAge", "abatementPeriod", "abatementRange", "abatementString"];
+
+/// A resource of which nothing is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftOut {
+    /// The element for which it is left out.
+    pub(crate) path: String,
+    /// Why.
+    pub(crate) reason: &'static str,
+}
+
+impl LeftOut {
+    fn new(node: &Node<'_>, name: &str, reason: &'static str) -> Self {
+        Self { path: node.below(name), reason }
+    }
+}
 
 /// What an Observation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +60,12 @@ pub(crate) enum Kind {
 /// What an entry holds.
 #[derive(Clone, Debug)]
 pub(crate) enum Read<'a> {
-    /// A report without its members, and where they are named.
+    /// A report without its members and who told it, and where the members are named.
     Report(SymptomReport, Vec<Node<'a>>),
     /// A note.
     Note(String),
-    /// A finding, who reported it and when.
-    Finding(Finding, Option<Reporter>, Option<OffsetDateTime>),
+    /// A finding, and when it was reported.
+    Finding(Finding, Option<OffsetDateTime>),
 }
 
 /// Returns what an Observation or a Condition is.
@@ -61,8 +86,11 @@ pub(crate) fn kind(node: &Node<'_>) -> Kind {
     };
     let is_derived =
         |coding: &Value| text(coding, "system") == OWN && !text(coding, "code").starts_with("NT:");
-    let is_foreign =
-        |coding: &Value| ![HPO, HPO_OBO, OWN].contains(&text(coding, "system").as_str());
+    let is_foreign = |coding: &Value| {
+        let system = text(coding, "system");
+        ![HPO, HPO_OBO, OWN].contains(&system.as_str())
+            && finding_of(&system, &text(coding, "code")).is_none()
+    };
     if codings.iter().all(is_derived) {
         Kind::Derived
     } else if codings.iter().all(is_foreign) {
@@ -72,21 +100,28 @@ pub(crate) fn kind(node: &Node<'_>) -> Kind {
     }
 }
 
-/// Reads an Observation of that kind; `None` if its status says that it is of no use.
+/// Reads an Observation of that kind.
+///
+/// # Errors
+/// [`LeftOut`] if it says that it is of no use.
 pub(crate) fn observation<'a>(
     reader: &mut Reader,
     node: &Node<'a>,
     kind: Kind,
     now: OffsetDateTime,
-) -> Option<Read<'a>> {
+) -> Result<Read<'a>, LeftOut> {
     reader.check_modifiers(node);
     match reader.code(node, "status") {
-        Some("registered" | "preliminary" | "final" | "amended" | "corrected" | "unknown") => {}
-        Some("cancelled" | "entered-in-error") => return None,
+        Some("preliminary" | "final" | "amended" | "corrected" | "unknown") => {}
+        Some("registered" | "cancelled" | "entered-in-error") => {
+            return Err(LeftOut::new(node, "status", NO_USE));
+        }
         Some(_) => reader.refuse(node.below("status"), "must be one of FHIR's observation-status"),
         None => reader.refuse(node.below("status"), "is missing; write final"),
     }
-    let reporter = reporter(reader, node, "performer");
+    if node.value.get("dataAbsentReason").is_some() {
+        return Err(LeftOut::new(node, "dataAbsentReason", NO_DATA));
+    }
     let reported_at = effective(reader, node, now);
     match kind {
         Kind::Report => {
@@ -97,57 +132,65 @@ pub(crate) fn observation<'a>(
             }
             let report = SymptomReport {
                 text: text.to_owned(),
-                reporter,
+                reporter: None,
                 reported_at,
                 findings: Vec::new(),
             };
-            Some(Read::Report(report, members))
+            Ok(Read::Report(report, members))
         }
         Kind::Note => {
             let text = reader.text(node, "valueString", TEXT_CHARS_MAX);
             if text.is_none() && node.member("valueString").is_none() {
                 reader.refuse(node.below("valueString"), "is missing; give the note");
             }
-            Some(Read::Note(text.unwrap_or_default().to_owned()))
+            Ok(Read::Note(text.unwrap_or_default().to_owned()))
         }
         Kind::Finding | Kind::Foreign | Kind::Derived => {
-            let (code, display_name) = code(reader, node);
-            let present = presence(reader, node);
-            let mut sides = Vec::new();
-            if let Some(site) = reader.object(node, "bodySite") {
-                sides.extend(reader.meaning(&site, read_body_side).map(|side| (side, site.path)));
-            }
-            let (mut onset, mut course, mut severity) = (None, None, None);
-            for component in reader.objects(node, "component") {
-                let name = component.value.get("code");
-                let Some(value) = reader.object(&component, "valueCodeableConcept") else {
-                    continue;
-                };
-                if is_own(name, SIDE) {
-                    let side = reader.meaning(&value, read_body_side);
-                    known(reader, &value, side.is_some(), "a side of SNOMED CT");
-                    sides.extend(side.map(|side| (side, value.path)));
-                } else if is_own(name, "onset") {
-                    onset = own_value(reader, &value, &Onset::codes(), Onset::of).or(onset);
-                } else if is_own(name, "course") {
-                    course = own_value(reader, &value, &Course::codes(), Course::of).or(course);
-                } else if is_own(name, "severity") {
-                    severity = self::severity(reader, &value).or(severity);
-                }
-            }
-            let side = one_side(reader, sides);
-            let finding = Finding { code, display_name, side, present, onset, course, severity };
-            Some(Read::Finding(finding, reporter, reported_at))
+            Ok(Read::Finding(observed(reader, node), reported_at))
         }
     }
 }
 
-/// Reads a Condition as a finding; `None` if its status says that it is of no use.
+/// Returns the finding of an Observation.
+fn observed(reader: &mut Reader, node: &Node<'_>) -> Finding {
+    let (code, display_name) = code(reader, node);
+    let present = presence(reader, node);
+    let mut sides = extended_sides(reader, node);
+    if let Some(site) = reader.optional(|reader| reader.object(node, "bodySite")) {
+        sides.extend(site_sides(reader, &site));
+    }
+    let (mut onset, mut course, mut severity) = (None, None, None);
+    for component in reader.objects(node, "component") {
+        reader.check_modifiers(&component);
+        let name = component.value.get("code");
+        let value = reader.optional(|reader| reader.object(&component, "valueCodeableConcept"));
+        let Some(value) = value else { continue };
+        if is_own(name, SIDE) {
+            match reader.meaning(&value, read_body_side) {
+                Some(side) => sides.push((side, value.path)),
+                None => reader.leave_out(value.path, NO_SIDE),
+            }
+        } else if is_own(name, "onset") {
+            onset = own_value(reader, &value, &Onset::codes(), Onset::of).or(onset);
+        } else if is_own(name, "course") {
+            course = own_value(reader, &value, &Course::codes(), Course::of).or(course);
+        } else if is_own(name, "severity") {
+            severity = parts::severity(reader, &value).or(severity);
+        }
+    }
+    let side = one_side(reader, sides);
+    Finding { code, display_name, side, present, onset, course, severity }
+}
+
+/// Reads a Condition as a finding.
+///
+/// # Errors
+/// [`LeftOut`] if it says that it is of no use, or does not claim to be so.
 pub(crate) fn condition<'a>(
     reader: &mut Reader,
     node: &Node<'a>,
     now: OffsetDateTime,
-) -> Option<Read<'a>> {
+) -> Result<Read<'a>, LeftOut> {
     reader.check_modifiers(node);
     let verification = status(
         reader,
@@ -156,9 +199,22 @@ pub(crate) fn condition<'a>(
         VERIFICATION,
         &["unconfirmed", "provisional", "differential", "confirmed", "refuted", "entered-in-error"],
     );
-    if verification == Some("entered-in-error") {
-        return None;
+    match verification {
+        Some("entered-in-error") => {
+            return Err(LeftOut::new(node, "verificationStatus", NO_USE));
+        }
+        Some("unconfirmed" | "provisional" | "differential") => {
+            return Err(LeftOut::new(node, "verificationStatus", UNSURE));
+        }
+        Some(_) | None => {}
     }
+    let reported_at = recorded(reader, node, now);
+    let finding = asserted(reader, node, verification != Some("refuted"));
+    Ok(Read::Finding(finding, reported_at))
+}
+
+/// Returns the finding of a Condition.
+fn asserted(reader: &mut Reader, node: &Node<'_>, present: bool) -> Finding {
     let clinical = status(
         reader,
         node,
@@ -166,206 +222,86 @@ pub(crate) fn condition<'a>(
         CLINICAL,
         &["active", "recurrence", "relapse", "inactive", "remission", "resolved"],
     );
-    let present = verification != Some("refuted");
     if !present && matches!(clinical, Some("active" | "recurrence" | "relapse")) {
         let text = "contradicts verificationStatus refuted; correct one of them";
         reader.refuse(node.below("clinicalStatus"), text);
     }
     let (code, display_name) = code(reader, node);
-    let mut sides = Vec::new();
-    for site in reader.objects(node, "bodySite") {
-        let side = reader.meaning(&site, read_body_side);
-        sides.extend(side.map(|side| (side, site.path.clone())));
-        for extension in reader.extensions(&site, LATERALITY) {
-            let value = reader.object(&extension, "valueCodeableConcept");
-            let side = value.as_ref().and_then(|value| reader.meaning(value, read_body_side));
-            known(reader, &extension, side.is_some(), "a side of SNOMED CT");
-            sides.extend(side.map(|side| (side, extension.path.clone())));
-        }
-    }
-    let onset = reader.extension_code(node, ONSET, &Onset::codes(), Onset::of);
-    let course = reader.extension_code(node, COURSE, &Course::codes(), Course::of);
-    let ended = matches!(clinical, Some("inactive" | "remission" | "resolved"));
+    let mut sides = extended_sides(reader, node);
+    let sites = reader.optional(|reader| reader.objects(node, "bodySite"));
+    sides.extend(sites_side(reader, &sites));
+    let onset =
+        reader.optional(|reader| reader.extension_code(node, ONSET, &Onset::codes(), Onset::of));
+    let course =
+        reader.optional(|reader| reader.extension_code(node, COURSE, &Course::codes(), Course::of));
+    let is_told = |name: &&str| node.value.get(*name).is_some();
+    let ended = match clinical {
+        Some(code) => matches!(code, "inactive" | "remission" | "resolved"),
+        None => ABATEMENT.iter().any(is_told),
+    };
     if let (true, Some(course)) = (ended, course)
         && course != Course::Resolved
     {
         let text = "contradicts the course that is given; correct one of them";
         reader.refuse(node.below("clinicalStatus"), text);
     }
-    let severity =
-        reader.object(node, "severity").and_then(|severity| self::severity(reader, &severity));
+    let severity = reader.optional(|reader| reader.object(node, "severity"));
+    let severity = severity.and_then(|concept| self::severity(reader, &concept));
     let side = one_side(reader, sides);
-    let reported_at = reader.time(node, "recordedDate", now);
-    let asserter =
-        reader.object(node, "asserter").and_then(|asserter| of_reference(node, &asserter));
-    let finding = Finding {
-        code,
-        display_name,
-        side,
-        present,
-        onset,
-        course: course.or((ended && present).then_some(Course::Resolved)),
-        severity,
-    };
-    Some(Read::Finding(finding, asserter, reported_at))
-}
-
-/// Returns a status code of `system`, which must be one of `codes`.
-fn status(
-    reader: &mut Reader,
-    node: &Node<'_>,
-    name: &str,
-    system: &str,
-    codes: &[&'static str],
-) -> Option<&'static str> {
-    let concept = reader.object(node, name)?;
-    let read = |of: &str, code: &str| {
-        (of == system).then(|| codes.iter().copied().find(|known| *known == code)).flatten()
-    };
-    let status = reader.meaning(&concept, read);
-    if status.is_none() {
-        let text = format!("needs one coding of {system}: {}", codes.join(", "));
-        reader.refuse(concept.path, text);
-    }
-    status
-}
-
-/// Returns the code of a finding and its name.
-fn code(reader: &mut Reader, node: &Node<'_>) -> (String, String) {
-    let Some(concept) = reader.object(node, "code") else {
-        if node.member("code").is_none() {
-            reader.refuse(node.below("code"), "is missing; give a code of HPO");
-        }
-        return <(String, String)>::default();
-    };
-    let mut found: Option<(&str, Node<'_>)> = None;
-    for (system, code, coding) in reader.codings(&concept) {
-        if !is_finding(system, code) {
-            if system == HPO {
-                reader.refuse(coding.below("code"), "must be HP: and seven digits");
-            }
-            continue;
-        }
-        match &found {
-            Some((known, _)) if *known != code => {
-                let text = "contradicts another coding of the same concept; keep one finding";
-                reader.refuse(coding.path, text);
-            }
-            Some(_) => {}
-            None => found = Some((code, coding)),
-        }
-    }
-    let text = reader.text(&concept, "text", NAME_CHARS_MAX);
-    let Some((code, coding)) = found else {
-        let text = format!(
-            "needs a coding of {HPO}, such as HP:0001250, or of {OWN} that begins with NT:"
-        );
-        reader.refuse(concept.path, text);
-        return <(String, String)>::default();
-    };
-    let name = text.or_else(|| reader.text(&coding, "display", NAME_CHARS_MAX)).unwrap_or_default();
-    (code.to_owned(), name.to_owned())
-}
-
-/// Returns whether the finding is there: by its value and by its interpretation, which must agree.
-fn presence(reader: &mut Reader, node: &Node<'_>) -> bool {
-    let mut told = Vec::new();
-    if let Some(value) = reader.object(node, "valueCodeableConcept") {
-        told.extend(reader.meaning(&value, read_presence).map(|present| (present, value.path)));
-    }
-    if let Some(present) = reader.boolean(node, "valueBoolean") {
-        told.push((present, node.below("valueBoolean")));
-    }
-    for interpretation in reader.objects(node, "interpretation") {
-        let read = |system: &str, code: &str| match (system, code) {
-            (INTERPRETATION, "POS") => Some(true),
-            (INTERPRETATION, "NEG") => Some(false),
-            _ => None,
-        };
-        let present = reader.meaning(&interpretation, read);
-        told.extend(present.map(|present| (present, interpretation.path)));
-    }
-    let Some((first, _)) = told.first() else {
-        let text = format!(
-            "must say whether the finding is there: {SNOMED} 52101004 (present) or 2667000 (absent)"
-        );
-        reader.refuse(node.below("valueCodeableConcept"), text);
-        return false;
-    };
-    let first = *first;
-    for (present, path) in told {
-        if present != first {
-            reader
-                .refuse(path, "contradicts another element that says whether the finding is there");
-        }
-    }
-    first
-}
-
-fn one_side(reader: &mut Reader, sides: Vec<(Side, String)>) -> Option<Side> {
-    let first = sides.first().map(|(side, _)| *side);
-    for (side, path) in sides {
-        if Some(side) != first {
-            reader.refuse(path, "contradicts another element that gives the side; keep one");
-        }
-    }
-    first
-}
-
-fn severity(reader: &mut Reader, concept: &Node<'_>) -> Option<Severity> {
-    let read = |system: &str, code: &str| (system == SNOMED).then(|| Severity::of(code)).flatten();
-    let severity = reader.meaning(concept, read);
-    known(reader, concept, severity.is_some(), &format!("{SNOMED} {}", Severity::codes()));
-    severity
-}
-
-fn own_value<T: Copy + PartialEq>(
-    reader: &mut Reader,
-    concept: &Node<'_>,
-    codes: &str,
-    of: impl Fn(&str) -> Option<T>,
-) -> Option<T> {
-    let read = |system: &str, code: &str| (system == OWN).then(|| of(code)).flatten();
-    let value = reader.meaning(concept, read);
-    known(reader, concept, value.is_some(), &format!("{OWN} {codes}"));
-    value
-}
-
-fn known(reader: &mut Reader, node: &Node<'_>, is_known: bool, what: &str) {
-    if !is_known {
-        reader.refuse(&node.path, format!("needs one coding of {what}"));
-    }
+    let course = course.or((ended && present).then_some(Course::Resolved));
+    Finding { code, display_name, side, present, onset, course, severity }
 }
 
 /// When something was observed: the effective time, else when it was issued.
 fn effective(reader: &mut Reader, node: &Node<'_>, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    for name in ["effectiveDateTime", "effectiveInstant"] {
-        if node.member(name).is_some() {
-            return reader.time(node, name, now);
+    if node.member("effectiveTiming").is_some() {
+        let text = "is not kept; give effectiveDateTime, effectiveInstant or effectivePeriod";
+        reader.leave_out(node.below("effectiveTiming"), text);
+    }
+    let period = reader.object(node, "effectivePeriod");
+    let told = reader
+        .time(node, "effectiveDateTime", now)
+        .or_else(|| reader.time(node, "effectiveInstant", now))
+        .or_else(|| of_period(reader, period.as_ref(), now));
+    told.or_else(|| reader.time(node, "issued", now))
+}
+
+/// When a condition was recorded, else when it began.
+fn recorded(reader: &mut Reader, node: &Node<'_>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let recorded = reader.time(node, "recordedDate", now);
+    let before = reader.notes.len();
+    let began = reader.time(node, "onsetDateTime", now);
+    let period = reader.object(node, "onsetPeriod");
+    let began = began.or_else(|| of_period(reader, period.as_ref(), now));
+    if recorded.is_some() {
+        // Nothing is kept of when it began, so there is nothing to note.
+        reader.notes.truncate(before);
+    }
+    recorded.or(began)
+}
+
+/// Returns the start of a period, or its end if that alone is told.
+fn of_period(
+    reader: &mut Reader,
+    period: Option<&Node<'_>>,
+    now: OffsetDateTime,
+) -> Option<OffsetDateTime> {
+    let period = period?;
+    let name = if period.member("start").is_some() { "start" } else { "end" };
+    reader.time(period, name, now)
+}
+
+/// Returns the references to those who observed something or say that a condition is there.
+pub(crate) fn tellers<'a>(
+    reader: &mut Reader,
+    node: &Node<'a>,
+    is_condition: bool,
+) -> Vec<Node<'a>> {
+    reader.optional(|reader| {
+        if is_condition {
+            reader.object(node, "asserter").into_iter().collect()
+        } else {
+            reader.objects(node, "performer")
         }
-    }
-    if let Some(period) = reader.object(node, "effectivePeriod") {
-        return reader.time(&period, "start", now);
-    }
-    reader.time(node, "issued", now)
-}
-
-/// The kind of the first performer that is told.
-fn reporter(reader: &mut Reader, node: &Node<'_>, name: &str) -> Option<Reporter> {
-    let performers = reader.objects(node, name);
-    performers.iter().find_map(|performer| of_reference(node, performer))
-}
-
-/// By `type`, else by the reference: the subject of the resource, or `Type/id` at its end.
-fn of_reference(node: &Node<'_>, reference: &Node<'_>) -> Option<Reporter> {
-    let subject = node.value.get("subject").and_then(|subject| subject.get("reference"));
-    if subject.is_some() && subject == reference.value.get("reference") {
-        return Some(Reporter::Patient);
-    }
-    if let Some(kind) = reference.peek("type") {
-        return Reporter::of_type(kind);
-    }
-    let mut parts = reference.peek("reference")?.rsplit('/');
-    let _id = parts.next()?;
-    Reporter::of_type(parts.next()?)
+    })
 }

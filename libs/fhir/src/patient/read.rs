@@ -1,36 +1,68 @@
-//! Reading a Patient.
+//! Reading a Patient: who it is must be right, what else is unreadable is left out.
+
+mod contacts;
+mod name;
 
 use std::collections::HashSet;
 
-use time::OffsetDateTime;
+use serde_json::Value;
+use time::{Date, OffsetDateTime};
 
-use super::{
-    Address, Consent, ContactPerson, ContactPoint, MedicalRecordNumber, Patient, Position,
-};
+use super::{Consent, Hints, MedicalRecordNumber, NumberKey, Patient};
 use crate::{
-    code::{
-        CONSENT, ConsentScope, ContactSystem, GEOLOCATION, HANDEDNESS, Handedness, IDENTIFIER_TYPE,
-        LANGUAGE, ROLE, Relationship, Sex, URI,
-    },
+    code::{CONSENT, ConsentScope, HANDEDNESS, Handedness, IDENTIFIER_TYPE, LANGUAGE, Sex, URI},
     reader::{Node, Reader},
+    time_text::{is_partial, is_past},
 };
 
-/// Most numbers of a patient.
-const NUMBERS_MAX: usize = 16;
-/// Most contact points and persons.
-const CONTACTS_MAX: usize = 8;
+/// Most numbers of a patient; the further ones are left out.
+pub(crate) const NUMBERS_MAX: usize = 16;
+/// Longest number, in characters.
+const NUMBER_CHARS_MAX: usize = 64;
 /// Most languages that are kept; the further ones are left out.
 const LANGUAGES_MAX: usize = 4;
-/// Most lines of an address.
-const LINES_MAX: usize = 4;
+/// Longest language tag, in bytes.
+const LANGUAGE_BYTES_MAX: usize = 35;
 /// Longest issuer, and longest part of an address, in characters.
 const PART_CHARS_MAX: usize = 128;
-/// Longest name, in characters.
-const NAME_CHARS_MAX: usize = 256;
 
-/// Returns the patient of a resource; what is wrong is noted in `reader`.
-pub(crate) fn read(reader: &mut Reader, node: &Node<'_>, now: OffsetDateTime) -> Patient {
+/// Elements of a Patient that the records have no place for.
+const NOT_KEPT: [&str; 6] = [
+    "generalPractitioner",
+    "managingOrganization",
+    "maritalStatus",
+    "multipleBirthBoolean",
+    "multipleBirthInteger",
+    "photo",
+];
+
+/// Returns the patient of a resource, and what tells them from others; what is wrong is noted in `reader`.
+pub(crate) fn read(reader: &mut Reader, node: &Node<'_>, now: OffsetDateTime) -> (Patient, Hints) {
+    let today = now.date();
     reader.check_modifiers(node);
+    check_use(reader, node);
+    let (name, family) = name::of_patient(reader, node, today);
+    let patient = Patient {
+        numbers: numbers(reader, node, today),
+        name,
+        birth_date: birth_date(reader, node, now),
+        sex: sex(reader, node),
+        handedness: reader.optional(|reader| {
+            reader.extension_code(node, HANDEDNESS, &Handedness::codes(), Handedness::of)
+        }),
+        address: contacts::address(reader, node, today),
+        contact_points: contacts::points(reader, node, today),
+        contact_persons: contacts::persons(reader, node, today),
+        consents: consents(reader, node, now),
+        languages: languages(reader, node),
+    };
+    note_unkept(reader, node);
+    let birth_part = node.peek("birthDate").filter(|text| is_partial(text)).map(str::to_owned);
+    (patient, Hints { family, birth_part })
+}
+
+/// Refuses a record that is not to be used, by the elements that R4 says change its meaning.
+fn check_use(reader: &mut Reader, node: &Node<'_>) {
     if reader.boolean(node, "active") == Some(false) {
         reader.refuse(node.below("active"), "is false; send patients whose record is in use");
     }
@@ -39,269 +71,274 @@ pub(crate) fn read(reader: &mut Reader, node: &Node<'_>, now: OffsetDateTime) ->
             reader.refuse(node.below(name), "patients who died cannot be brought in");
         }
     }
-    Patient {
-        numbers: numbers(reader, node),
-        name: name(reader, node),
-        birth_date: reader.day(node, "birthDate", now.date()),
-        sex: sex(reader, node),
-        handedness: reader.extension_code(node, HANDEDNESS, &Handedness::codes(), Handedness::of),
-        address: address(reader, node),
-        contact_points: points(reader, node),
-        contact_persons: persons(reader, node),
-        consents: consents(reader, node, now),
-        languages: languages(reader, node),
+    for link in reader.objects(node, "link") {
+        reader.check_modifiers(&link);
+        if link.peek("type") == Some("replaced-by") {
+            let text = "says that another record replaces this one; send that one";
+            reader.refuse(link.below("type"), text);
+        }
     }
 }
 
-/// Identifiers of type `MR`; if none has it, those without a type.
-fn numbers(reader: &mut Reader, node: &Node<'_>) -> Vec<MedicalRecordNumber> {
-    let mut typed = Vec::new();
-    let mut bare = Vec::new();
-    for identifier in reader.objects(node, "identifier") {
-        if identifier.peek("system") == Some(URI) || identifier.peek("use") == Some("old") {
-            continue;
-        }
-        match reader.object(&identifier, "type") {
-            Some(kind) => {
-                let is_number = |system: &str, code: &str| {
-                    (system == IDENTIFIER_TYPE && code == "MR").then_some(())
-                };
-                if reader.meaning(&kind, is_number).is_some() {
-                    typed.push(identifier);
-                }
-            }
-            None => bare.push(identifier),
+/// Notes elements that are not kept, so that nobody looks for them later.
+fn note_unkept(reader: &mut Reader, node: &Node<'_>) {
+    for name in NOT_KEPT {
+        if node.value.get(name).is_some_and(|value| value != false) {
+            reader.leave_out(node.below(name), "is not kept");
         }
     }
-    let identifiers = if typed.is_empty() { bare } else { typed };
-    if identifiers.is_empty() || identifiers.len() > NUMBERS_MAX {
+    let extensions = node.value.get("extension").and_then(Value::as_array);
+    let is_known = |extension: &Value| {
+        let url = extension.get("url").and_then(Value::as_str);
+        url.is_some_and(|url| [HANDEDNESS, CONSENT].contains(&url))
+    };
+    if extensions.is_some_and(|all| !all.iter().all(is_known)) {
+        reader.leave_out(node.below("extension"), "holds extensions that are not known here");
+    }
+}
+
+/// Returns whether an element was of use in the past only.
+fn is_over(node: &Node<'_>, today: Date) -> bool {
+    let end = node.value.get("period").and_then(|period| period.get("end")).and_then(Value::as_str);
+    end.is_some_and(|end| is_past(end, today))
+}
+
+/// How surely an identifier is a medical record number.
+enum Likeness {
+    /// Of type `MR`.
+    Is,
+    /// Of no type that is coded.
+    MayBe,
+    /// Of another type, such as a passport.
+    IsNot,
+}
+
+fn likeness(reader: &mut Reader, identifier: &Node<'_>) -> Likeness {
+    let kind = reader.optional(|reader| reader.object(identifier, "type"));
+    let Some(kind) = kind else { return Likeness::MayBe };
+    let codings = reader.optional(|reader| reader.codings(&kind));
+    if codings.is_empty() {
+        Likeness::MayBe
+    } else if codings.iter().any(|(system, code, _)| (*system, *code) == (IDENTIFIER_TYPE, "MR")) {
+        Likeness::Is
+    } else {
+        Likeness::IsNot
+    }
+}
+
+/// Returns the identifiers of type `MR` that are in use; if none has it, those without a coded type.
+fn number_identifiers<'a>(reader: &mut Reader, node: &Node<'a>, today: Date) -> Vec<Node<'a>> {
+    let (mut typed, mut bare) = (Vec::new(), Vec::new());
+    for identifier in reader.objects(node, "identifier") {
+        let is_old = identifier.peek("use") == Some("old") || is_over(&identifier, today);
+        if identifier.peek("system") == Some(URI) || is_old {
+            continue;
+        }
+        match likeness(reader, &identifier) {
+            Likeness::Is => typed.push(identifier),
+            Likeness::MayBe => bare.push(identifier),
+            Likeness::IsNot => {}
+        }
+    }
+    if typed.is_empty() { bare } else { typed }
+}
+
+/// Returns the keys of the medical record numbers of a Patient, as [`read`] takes them; `None` stands for one that
+/// cannot be read.
+pub(crate) fn number_keys(node: &Node<'_>, today: Date) -> Vec<Option<NumberKey>> {
+    let mut scratch = Reader::default();
+    let identifiers = number_identifiers(&mut scratch, node, today);
+    let key = |identifier: &Node<'_>| {
+        let number = number(&mut scratch, identifier);
+        number.map(|number| number.key())
+    };
+    identifiers.iter().map(key).collect()
+}
+
+/// Returns the key of one identifier, whatever its type.
+pub(crate) fn number_key(identifier: &Node<'_>) -> Option<NumberKey> {
+    number(&mut Reader::default(), identifier).map(|number| number.key())
+}
+
+/// Returns the medical record numbers.
+fn numbers(reader: &mut Reader, node: &Node<'_>, today: Date) -> Vec<MedicalRecordNumber> {
+    let identifiers = number_identifiers(reader, node, today);
+    let mut numbers: Vec<MedicalRecordNumber> = Vec::new();
+    let mut known = HashSet::new();
+    let mut wrong = Vec::new();
+    for identifier in identifiers {
+        if numbers.len() == NUMBERS_MAX {
+            let text = format!("at most {NUMBERS_MAX} numbers are kept");
+            reader.leave_out(identifier.path, text);
+            continue;
+        }
+        let before = reader.problems.len();
+        let number = number(reader, &identifier);
+        wrong.extend(reader.problems.split_off(before));
+        match number {
+            Some(number) if known.insert(number.key()) => numbers.push(number),
+            Some(_) => reader.leave_out(identifier.path, "is given twice"),
+            None => {}
+        }
+    }
+    if numbers.is_empty() {
         let text = format!(
             "give 1 to {NUMBERS_MAX} medical record numbers: identifiers of type MR ({IDENTIFIER_TYPE})"
         );
         reader.refuse(node.below("identifier"), text);
-        return Vec::new();
-    }
-    let mut numbers: Vec<MedicalRecordNumber> = Vec::new();
-    for identifier in identifiers {
-        let issuer = match identifier.member("system") {
-            Some(_) => reader.text(&identifier, "system", PART_CHARS_MAX),
-            None => {
-                let assigner = reader.object(&identifier, "assigner");
-                assigner.and_then(|assigner| reader.text(&assigner, "display", PART_CHARS_MAX))
-            }
-        };
-        let number = reader.text(&identifier, "value", 64);
-        match (issuer, number) {
-            (Some(issuer), Some(number)) => {
-                let number =
-                    MedicalRecordNumber { issuer: issuer.to_owned(), number: number.to_owned() };
-                if numbers.contains(&number) {
-                    reader.refuse(identifier.path, "is given twice; keep one");
-                } else {
-                    numbers.push(number);
-                }
-            }
-            _ => reader.refuse(
-                identifier.path,
-                "needs a value, and who issued it: a system, or an assigner with a display",
-            ),
-        }
+        reader.problems.extend(wrong);
+    } else {
+        reader.notes.extend(wrong);
     }
     numbers
 }
 
-/// The first name that is not of the past.
-fn name(reader: &mut Reader, node: &Node<'_>) -> String {
-    let names = reader.objects(node, "name");
-    named(reader, names)
+fn number(reader: &mut Reader, identifier: &Node<'_>) -> Option<MedicalRecordNumber> {
+    reader.check_modifiers(identifier);
+    let issuer = match identifier.member("system") {
+        Some(_) => line(reader, identifier, "system", PART_CHARS_MAX),
+        None => {
+            let assigner = reader.object(identifier, "assigner");
+            assigner.and_then(|assigner| line(reader, &assigner, "display", PART_CHARS_MAX))
+        }
+    };
+    let number = line(reader, identifier, "value", NUMBER_CHARS_MAX);
+    if issuer.is_none() || number.is_none() {
+        let text = "needs a value, and who issued it: a system, or an assigner with a display";
+        reader.refuse(&identifier.path, text);
+    }
+    Some(MedicalRecordNumber { issuer: issuer?, number: number? })
 }
 
-fn named(reader: &mut Reader, names: Vec<Node<'_>>) -> String {
-    let is_old = |name: &Node<'_>| matches!(name.peek("use"), Some("old" | "maiden"));
-    let Some(name) = names.into_iter().find(|name| !is_old(name)) else { return String::new() };
-    if let Some(text) = reader.text(&name, "text", NAME_CHARS_MAX) {
-        return text.trim().to_owned();
+/// Returns a text on one line, without blanks around it.
+fn line(reader: &mut Reader, node: &Node<'_>, name: &str, chars_max: usize) -> Option<String> {
+    reader.text(node, name, chars_max).map(on_one_line)
+}
+
+fn on_one_line(text: &str) -> String {
+    text.trim().replace(|c: char| c.is_control(), " ")
+}
+
+/// The day of birth; a year or month alone is legal, and left out.
+fn birth_date(reader: &mut Reader, node: &Node<'_>, now: OffsetDateTime) -> Option<Date> {
+    if node.peek("birthDate").is_some_and(is_partial) {
+        let text = "is a year or month alone, which is not kept";
+        reader.leave_out(node.below("birthDate"), text);
+        return None;
     }
-    let mut parts = Vec::new();
-    for given in reader.items(&name, "given") {
-        parts.extend(reader.as_text(&given, NAME_CHARS_MAX));
-    }
-    let family = reader.text(&name, "family", NAME_CHARS_MAX);
-    // Where the family name comes first, there are no blanks between.
-    let is_east_asian = |text: &&str| {
-        text.chars().any(|c| matches!(c, '\u{3040}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'))
-    };
-    let joined = if family.iter().chain(&parts).any(is_east_asian) {
-        family.into_iter().chain(parts).collect::<Vec<_>>().concat()
-    } else {
-        parts.into_iter().chain(family).collect::<Vec<_>>().join(" ")
-    };
-    if joined.chars().count() > NAME_CHARS_MAX {
-        reader.refuse(name.path, format!("give at most {NAME_CHARS_MAX} characters"));
-    }
-    joined
+    reader.day(node, "birthDate", now)
 }
 
 fn sex(reader: &mut Reader, node: &Node<'_>) -> Option<Sex> {
-    let code = reader.code(node, "gender")?;
+    let code = reader.optional(|reader| reader.code(node, "gender"))?;
     let sex = Sex::of(code);
     if sex.is_none() {
-        reader.refuse(node.below("gender"), "must be one of female, male, other, unknown");
+        let text = "must be one of female, male, other, unknown";
+        reader.leave_out(node.below("gender"), text);
     }
     sex
 }
 
-/// The first address that is not of the past.
-fn address(reader: &mut Reader, node: &Node<'_>) -> Option<Address> {
-    let is_old = |address: &Node<'_>| matches!(address.peek("use"), Some("old" | "billing"));
-    let found = reader.objects(node, "address").into_iter().find(|address| !is_old(address))?;
-    let mut lines = Vec::new();
-    for line in reader.items(&found, "line") {
-        lines.extend(reader.as_text(&line, PART_CHARS_MAX).map(str::to_owned));
-    }
-    if lines.len() > LINES_MAX {
-        reader.refuse(found.below("line"), format!("give at most {LINES_MAX} lines"));
-    }
-    let mut part = |name: &str, chars_max: usize| {
-        reader.text(&found, name, chars_max).unwrap_or_default().to_owned()
-    };
-    let city = part("city", PART_CHARS_MAX);
-    let district = part("state", PART_CHARS_MAX);
-    let postal_code = part("postalCode", 16);
-    let country = part("country", PART_CHARS_MAX);
-    let is_code = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
-    if !country.is_empty() && !is_code {
-        reader.refuse(
-            found.below("country"),
-            "write the two capital letters of ISO 3166-1, such as KR",
-        );
-    }
-    let position = position(reader, &found);
-    Some(Address { lines, city, district, postal_code, country, position })
-}
-
-fn position(reader: &mut Reader, address: &Node<'_>) -> Option<Position> {
-    let extension = reader.extensions(address, GEOLOCATION).into_iter().next()?;
-    let mut degrees = |url: &str, limit: f64| {
-        let found = reader.extensions(&extension, url).into_iter().next();
-        let value = found.and_then(|found| reader.number(&found, "valueDecimal", (-limit, limit)));
-        if value.is_none() {
-            let text = format!("needs {url} with valueDecimal, from {} to {limit}", -limit);
-            reader.refuse(&extension.path, text);
-        }
-        value
-    };
-    let latitude = degrees("latitude", 90.0);
-    let longitude = degrees("longitude", 180.0);
-    Some(Position { latitude_degrees: latitude?, longitude_degrees: longitude? })
-}
-
-/// Telephone and e-mail; other ways to reach somebody are left out.
-fn points(reader: &mut Reader, node: &Node<'_>) -> Vec<ContactPoint> {
-    let mut points = Vec::new();
-    for point in reader.objects(node, "telecom") {
-        if point.peek("use") == Some("old") {
-            continue;
-        }
-        let system = match reader.code(&point, "system") {
-            Some("sms") => ContactSystem::Phone,
-            Some(code) => match ContactSystem::of(code) {
-                Some(system) => system,
-                None if matches!(code, "fax" | "pager" | "url" | "other") => continue,
-                None => {
-                    reader.refuse(
-                        point.below("system"),
-                        "must be one of FHIR's contact-point-system",
-                    );
-                    continue;
-                }
-            },
-            None => {
-                reader.refuse(point.below("system"), "is missing; write phone or email");
-                continue;
-            }
-        };
-        match reader.text(&point, "value", 254) {
-            Some(value) if value.chars().count() >= 3 => {
-                points.push(ContactPoint { system, value: value.to_owned() });
-            }
-            _ => reader.refuse(point.below("value"), "give 3 to 254 characters"),
-        }
-    }
-    if points.len() > CONTACTS_MAX {
-        reader.refuse(node.below("telecom"), format!("give at most {CONTACTS_MAX}"));
-    }
-    points
-}
-
-fn persons(reader: &mut Reader, node: &Node<'_>) -> Vec<ContactPerson> {
-    let mut persons = Vec::new();
-    for contact in reader.objects(node, "contact") {
-        let mut relationship = None;
-        for concept in reader.objects(&contact, "relationship") {
-            let read = |system: &str, code: &str| {
-                (system == ROLE).then(|| Relationship::of_role(code)).flatten()
-            };
-            relationship = relationship.or(reader.meaning(&concept, read));
-        }
-        let name: Vec<Node<'_>> = reader.object(&contact, "name").into_iter().collect();
-        let name = named(reader, name);
-        let contact_points = points(reader, &contact);
-        if name.is_empty() || contact_points.is_empty() {
-            let text = "needs a name, and a telephone number or e-mail address";
-            reader.refuse(contact.path, text);
-            continue;
-        }
-        persons.push(ContactPerson { relationship, name, contact_points });
-    }
-    if persons.len() > CONTACTS_MAX {
-        reader.refuse(node.below("contact"), format!("give at most {CONTACTS_MAX}"));
-    }
-    persons
-}
-
+/// One for each scope: of several the latest, and on one day the one that does not agree. Beside one that cannot
+/// be read none of its scope is kept: it may take back what the others say.
 fn consents(reader: &mut Reader, node: &Node<'_>, now: OffsetDateTime) -> Vec<Consent> {
-    let mut consents = Vec::new();
-    let mut scopes = HashSet::new();
-    for extension in reader.extensions(node, CONSENT) {
-        let codes = ConsentScope::codes();
-        let scope = reader.extension_code(&extension, "scope", &codes, ConsentScope::of);
-        let given = reader.extensions(&extension, "given").into_iter().next();
-        let given = given.and_then(|given| reader.boolean(&given, "valueBoolean"));
-        let day = reader.extensions(&extension, "decidedOn").into_iter().next();
-        let day = day.and_then(|day| reader.day(&day, "valueDate", now.date()));
-        match (scope, given, day) {
-            (Some(scope), Some(given), Some(decided_on)) if scopes.insert(scope) => {
-                consents.push(Consent { scope, given, decided_on });
+    let mut told: Vec<(Consent, String)> = Vec::new();
+    let mut unreadable = HashSet::new();
+    for extension in reader.optional(|reader| reader.extensions(node, CONSENT)) {
+        let (scope, consent) = reader.optional(|reader| consent(reader, &extension, now));
+        match consent {
+            Some(consent) => told.push((consent, extension.path)),
+            None => {
+                unreadable.extend(scope);
+                reader.leave_out(extension.path, "needs scope, given and decidedOn");
             }
-            (Some(_), Some(_), Some(_)) => {
-                reader.refuse(extension.path, "gives a scope twice; keep one");
-            }
-            _ => reader.refuse(extension.path, "needs scope, given and decidedOn"),
         }
     }
-    consents
+    let mut kept: Vec<(Consent, String)> = Vec::new();
+    for (consent, path) in told {
+        if unreadable.contains(&consent.scope) {
+            reader.leave_out(path, "another consent of its scope cannot be read: none is kept");
+            continue;
+        }
+        let Some(known) = kept.iter_mut().find(|(known, _)| known.scope == consent.scope) else {
+            kept.push((consent, path));
+            continue;
+        };
+        let weight = |consent: &Consent| (consent.decided_on, !consent.given);
+        let is_weightier = weight(&consent) > weight(&known.0);
+        let left = if is_weightier { std::mem::replace(known, (consent, path)).1 } else { path };
+        reader.leave_out(left, "its scope is given twice: the latest counts, or the refusal");
+    }
+    kept.into_iter().map(|(consent, _)| consent).collect()
+}
+
+/// Returns what a consent is about, and all of it if all can be read.
+fn consent(
+    reader: &mut Reader,
+    extension: &Node<'_>,
+    now: OffsetDateTime,
+) -> (Option<ConsentScope>, Option<Consent>) {
+    let codes = ConsentScope::codes();
+    let scope = reader.extension_code(extension, "scope", &codes, ConsentScope::of);
+    let given = only(reader, extension, "given");
+    let given = given.and_then(|given| reader.boolean(&given, "valueBoolean"));
+    let day = only(reader, extension, "decidedOn");
+    let day = day.and_then(|day| reader.day(&day, "valueDate", now));
+    let whole = |scope| Some(Consent { scope, given: given?, decided_on: day? });
+    (scope, scope.and_then(whole))
+}
+
+/// Returns the extension of that URL if there is one alone.
+fn only<'a>(reader: &mut Reader, node: &Node<'a>, url: &str) -> Option<Node<'a>> {
+    let mut found = reader.extensions(node, url);
+    if let Some(second) = found.get(1) {
+        reader.refuse(&second.path, "is given twice; keep one");
+        return None;
+    }
+    found.pop()
 }
 
 /// BCP 47 tags, the preferred first.
 fn languages(reader: &mut Reader, node: &Node<'_>) -> Vec<String> {
     let mut languages: Vec<(bool, String)> = Vec::new();
-    for communication in reader.objects(node, "communication") {
-        let preferred = reader.boolean(&communication, "preferred") == Some(true);
-        let Some(concept) = reader.object(&communication, "language") else {
-            reader.refuse(communication.below("language"), "is missing; give it");
-            continue;
-        };
-        let codings = reader.codings(&concept);
-        let Some((_, tag, _)) = codings.iter().find(|(system, _, _)| *system == LANGUAGE) else {
-            reader.refuse(concept.path, format!("needs a coding of {LANGUAGE}, such as ko"));
+    for communication in reader.optional(|reader| reader.objects(node, "communication")) {
+        let (preferred, tag) = reader.optional(|reader| {
+            reader.check_modifiers(&communication);
+            let preferred = reader.boolean(&communication, "preferred") == Some(true);
+            let concept = reader.object(&communication, "language");
+            let codings = concept.map(|concept| reader.codings(&concept)).unwrap_or_default();
+            let tag =
+                codings.into_iter().find(|(system, tag, _)| *system == LANGUAGE && is_tag(tag));
+            (preferred, tag.map(|(_, tag, _)| tag))
+        });
+        let has_modifier = communication.value.get("modifierExtension").is_some();
+        let Some(tag) = tag.filter(|_| !has_modifier) else {
+            let text = format!("needs a coding of {LANGUAGE}, such as ko");
+            reader.leave_out(communication.below("language"), text);
             continue;
         };
         if !languages.iter().any(|(_, known)| known.eq_ignore_ascii_case(tag)) {
-            languages.push((preferred, (*tag).to_owned()));
+            languages.push((preferred, tag.to_owned()));
         }
     }
     languages.sort_by_key(|(preferred, _)| !preferred);
-    languages.truncate(LANGUAGES_MAX);
+    if languages.len() > LANGUAGES_MAX {
+        let text = format!("at most {LANGUAGES_MAX} languages are kept");
+        reader.leave_out(node.below("communication"), text);
+        languages.truncate(LANGUAGES_MAX);
+    }
     languages.into_iter().map(|(_, tag)| tag).collect()
+}
+
+/// As far as the records look at tags.
+fn is_tag(tag: &str) -> bool {
+    let is_part = |part: &str, bytes_min: usize| {
+        (bytes_min..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let mut parts = tag.split('-');
+    let first = parts.next().unwrap_or_default();
+    tag.len() <= LANGUAGE_BYTES_MAX
+        && is_part(first, 2)
+        && first.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && parts.all(|part| is_part(part, 1))
 }

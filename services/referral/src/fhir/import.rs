@@ -2,7 +2,7 @@
 
 mod hospitals;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use neurotriage_domain::{HospitalId, PatientId};
@@ -10,6 +10,7 @@ use neurotriage_fhir::{
     Problem,
     finding::{Finding, StoredReport, SymptomReport},
     import::{Import, ReadNote, ReadPatient, ReadReport, Refusal, State},
+    patient::{StoredPatient, contradictions},
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -26,6 +27,9 @@ const COMPARED_MAX: usize = 1_000;
 
 /// Request ids of what is created from bundles, by hospital and content.
 const NAMESPACE: Uuid = Uuid::from_u128(0x2c94_b7f0_0d8e_5a8b_8d3a_57a2_9e51_c6d4);
+
+/// Reason of a patient whose number is of somebody who cannot be the same.
+const MISMATCH: &str = "PATIENT_MISMATCH";
 
 /// Who imports, and how.
 #[derive(Clone, Debug)]
@@ -60,6 +64,8 @@ pub struct EntryResult {
     pub resource_type: &'static str,
     /// What became of it.
     pub outcome: Outcome,
+    /// What of it is left out, and why.
+    pub notes: Vec<Problem>,
 }
 
 /// Brings in what `import` holds; an answer for each entry, in order.
@@ -80,16 +86,17 @@ pub async fn bring_in<S: DirectoryStore, R: Records>(
         ));
     }
     let directory = std::mem::take(&mut import.directory);
-    let results = import.entries.iter().map(|entry| EntryResult {
+    let results = std::mem::take(&mut import.entries).into_iter().map(|entry| EntryResult {
         resource_type: entry.resource_type,
-        outcome: match &entry.state {
+        outcome: match entry.state {
             // What it becomes is found below.
             State::Read => Outcome::PassedOver("nothing of it is brought in"),
             State::PassedOver(reason) => Outcome::PassedOver(reason),
             State::Refused(refusal, problems) => {
-                Outcome::Refused(refusal.as_str().to_owned(), problems.clone())
+                Outcome::Refused(refusal.as_str().to_owned(), problems)
             }
         },
+        notes: entry.notes,
     });
     let mut run = Run { records, request, results: results.collect(), patients: HashMap::new() };
     for (place, outcome) in hospitals::bring_in(store, request, &directory).await? {
@@ -108,6 +115,9 @@ enum Known {
     /// New; the id is not known in a dry run.
     New(Option<PatientId>),
 }
+
+/// Those who have numbers of one patient of the bundle.
+type Found = HashMap<PatientId, StoredPatient>;
 
 struct Run<'a, R> {
     records: &'a R,
@@ -144,21 +154,21 @@ impl<R: Records> Run<'_, R> {
         Ok(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
     }
 
-    async fn find(&self, patient: &ReadPatient) -> Result<HashSet<PatientId>, FhirError> {
-        let mut found = HashSet::new();
+    async fn find(&self, patient: &ReadPatient) -> Result<Found, FhirError> {
+        let mut found = HashMap::new();
         for number in &patient.patient.numbers {
-            found.extend(self.records.find_patient(number).await?);
+            let known = self.records.find_patient(number).await?;
+            found.extend(known.map(|known| (PatientId::from(known.patient_id), known)));
         }
         Ok(found)
     }
 
     async fn patients(&mut self, patients: Vec<ReadPatient>) -> Result<(), FhirError> {
         let lookups: Vec<_> = patients.iter().map(|patient| self.find(patient)).collect();
-        let found: Vec<HashSet<PatientId>> =
-            stream::iter(lookups).buffered(ASKED_MAX).try_collect().await?;
+        let found: Vec<Found> = stream::iter(lookups).buffered(ASKED_MAX).try_collect().await?;
         let mut fresh = Vec::new();
         for (patient, found) in patients.into_iter().zip(found) {
-            if !self.match_known(patient.entry, &found) {
+            if !self.match_known(&patient, &found) {
                 fresh.push(patient);
             }
         }
@@ -189,7 +199,7 @@ impl<R: Records> Run<'_, R> {
                 // Somebody else registered the patient since.
                 Err(refused) if refused.reason == "MEDICAL_RECORD_NUMBER_TAKEN" => {
                     let found = self.find(patient).await?;
-                    self.match_known(patient.entry, &found);
+                    self.match_known(patient, &found);
                 }
                 Err(_) => {}
             }
@@ -198,24 +208,39 @@ impl<R: Records> Run<'_, R> {
     }
 
     /// Notes whom the numbers of a patient belong to; returns false if that is nobody.
-    fn match_known(&mut self, place: usize, found: &HashSet<PatientId>) -> bool {
-        let mut ids = found.iter();
-        match (ids.next(), ids.next()) {
-            (None, _) => false,
-            (Some(id), None) => {
-                self.patients.insert(place, Known::Before(*id));
-                self.set(place, Outcome::Unchanged(id.to_string()));
-                true
-            }
+    ///
+    /// A number alone is no proof: somebody who was born on another day, is of another sex or has another
+    /// family name is not the same, and nothing is written for them.
+    fn match_known(&mut self, patient: &ReadPatient, found: &Found) -> bool {
+        let place = patient.entry;
+        let mut known = found.iter();
+        let (id, kept) = match (known.next(), known.next()) {
+            (None, _) => return false,
+            (Some(one), None) => one,
             (Some(_), Some(_)) => {
                 let path = format!("entry[{place}].resource.identifier");
                 let text = "holds the numbers of several patients who are registered; merge them first, \
                             or send each by itself";
                 let reason = Refusal::Contradicted.as_str().to_owned();
                 self.set(place, Outcome::Refused(reason, vec![Problem::new(path, text)]));
-                true
+                return true;
             }
+        };
+        let differ = contradictions(&kept.patient, &patient.patient, &patient.hints);
+        if differ.is_empty() {
+            self.patients.insert(place, Known::Before(*id));
+            self.set(place, Outcome::Unchanged(id.to_string()));
+            return true;
         }
+        let problem = |element: &str| {
+            let path = format!("entry[{place}].resource.{element}");
+            let text = "is not that of the patient who is registered with this medical record number; \
+                        check the number, then correct the one that is wrong";
+            Problem::new(path, text)
+        };
+        let problems = differ.into_iter().map(problem).collect();
+        self.set(place, Outcome::Refused(MISMATCH.to_owned(), problems));
+        true
     }
 
     /// Reports and notes.

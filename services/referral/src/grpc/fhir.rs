@@ -57,20 +57,26 @@ const SPELLED_OUT_MAX: usize = 1_000;
 const PROBLEMS_MAX: usize = 8;
 /// Longest description, in characters.
 const DESCRIPTION_CHARS_MAX: usize = 300;
+/// Most notes of one entry.
+const NOTES_MAX: usize = 8;
+/// Most notes of a bundle: with the problems they stay below a message.
+const ALL_NOTES_MAX: usize = 2_000;
+/// Longest reason of a note, in characters.
+const NOTE_CHARS_MAX: usize = 140;
 
 /// `neurotriage.fhir.v1.FhirService` over the store, the referrals and the other services.
 #[derive(Debug)]
 pub struct FhirGrpc<S, L, U> {
     exporter: Exporter<S, L, U>,
     exports: Arc<Semaphore>,
-    imports: Semaphore,
+    imports: Arc<Semaphore>,
 }
 
 impl<S, L, U> FhirGrpc<S, L, U> {
     /// Serves from what `exporter` reads.
     pub fn new(exporter: Exporter<S, L, U>) -> Self {
         let (exports, imports) = (Semaphore::new(EXPORTS_MAX), Semaphore::new(IMPORTS_MAX));
-        Self { exporter, exports: Arc::new(exports), imports }
+        Self { exporter, exports: Arc::new(exports), imports: Arc::new(imports) }
     }
 }
 
@@ -123,11 +129,13 @@ where
             let story = self.exporter.story(export).await?;
             aside("write bundle", move || {
                 let bundle = story.bundle(OffsetDateTime::now_utc());
-                bundle.map_err(|_| FhirError::TooLarge { what: "all parts together" })
+                let written =
+                    bundle.map_err(|_| FhirError::TooLarge { what: "all parts together" })?;
+                Ok((written, slot))
             })
             .await
         };
-        let bundle = within(asked, work).await.map_err(refuse)?;
+        let (bundle, slot) = within(asked, work).await.map_err(refuse)?;
         tracing::info!(%patient_id, bytes = bundle.len(), "patient exported");
         Ok(Response::new(Box::pin(ReceiverStream::new(send(bundle, slot)))))
     }
@@ -142,7 +150,7 @@ where
         let tenant = call(&request).map_err(refuse)?.hospital_id;
         let may_change_hospitals =
             request.extensions().get::<Identity>().is_some_and(may_change_hospitals);
-        let Ok(_slot) = self.imports.try_acquire() else {
+        let Ok(slot) = Arc::clone(&self.imports).try_acquire_owned() else {
             return Err(refuse(FhirError::ImportsBusy));
         };
         let received = timeout(RECEIVE_MAX, receive(request.into_inner())).await;
@@ -152,9 +160,12 @@ where
         })?;
         let request = ImportRequest { tenant, may_change_hospitals, dry_run };
         let work = async {
-            let read =
-                move || Ok(neurotriage_fhir::import::read(&bytes, OffsetDateTime::now_utc())?);
-            let import = aside("read bundle", read).await?;
+            // Who gives up waiting does not stop the thread: the slot is free when that is done.
+            let read = move || {
+                let import = neurotriage_fhir::import::read(&bytes, OffsetDateTime::now_utc())?;
+                Ok((import, slot))
+            };
+            let (import, _slot) = aside("read bundle", read).await?;
             let Exporter { store, sources, .. } = &self.exporter;
             import::bring_in(store, sources, &request, import).await
         };
@@ -278,12 +289,16 @@ async fn next(
 
 fn response(results: Vec<EntryResult>, dry_run: bool) -> ImportBundleResponse {
     let mut spelled_out = 0;
+    let mut notes_left = ALL_NOTES_MAX;
     let entries = results.into_iter().enumerate().map(|(place, result)| {
         let mut entry = pb::EntryResult {
             index: u32::try_from(place).unwrap_or(u32::MAX),
             resource_type: result.resource_type.to_owned(),
             ..Default::default()
         };
+        let notes = result.notes.into_iter().take(NOTES_MAX.min(notes_left));
+        entry.notes = notes.map(note).collect();
+        notes_left -= entry.notes.len();
         let outcome = match result.outcome {
             Outcome::Created(id) => {
                 entry.record_id = id.unwrap_or_default();
@@ -322,6 +337,11 @@ fn problem(problem: neurotriage_fhir::Problem) -> pb::EntryProblem {
     pb::EntryProblem { path: problem.path, description }
 }
 
+fn note(note: neurotriage_fhir::Problem) -> pb::EntryNote {
+    let reason = note.description.chars().take(NOTE_CHARS_MAX).collect();
+    pb::EntryNote { path: note.path, reason }
+}
+
 #[cfg(test)]
 mod tests {
     use neurotriage_service_kit::access::scope::Scopes;
@@ -357,15 +377,12 @@ mod tests {
     #[test]
     fn a_report_of_many_refusals_stays_below_a_message() {
         let text = "x".repeat(1_000);
+        let problem = neurotriage_fhir::Problem::new("entry[9999].resource.code.coding[0]", text);
+        let problems = vec![problem; 20];
         let wrong = EntryResult {
             resource_type: "Observation",
-            outcome: Outcome::Refused(
-                "ELEMENTS_WRONG".to_owned(),
-                vec![
-                    neurotriage_fhir::Problem::new("entry[9999].resource.code.coding[0]", text);
-                    20
-                ],
-            ),
+            outcome: Outcome::Refused("ELEMENTS_WRONG".to_owned(), problems.clone()),
+            notes: problems,
         };
         let response = response(vec![wrong; 10_000], true);
         assert!(!response.written);
@@ -373,9 +390,13 @@ mod tests {
         assert_eq!(response.entries[1_000].problems.len(), 0);
         // On the wire a text has some bytes around it, and there are a few numbers.
         let problem = |one: &pb::EntryProblem| one.path.len() + one.description.len() + 16;
+        let note = |one: &pb::EntryNote| one.path.len() + one.reason.len() + 16;
         let entry = |one: &pb::EntryResult| {
-            one.reason.len() + 64 + one.problems.iter().map(problem).sum::<usize>()
+            let problems: usize = one.problems.iter().map(problem).sum();
+            one.reason.len() + 64 + problems + one.notes.iter().map(note).sum::<usize>()
         };
+        let notes: usize = response.entries.iter().map(|entry| entry.notes.len()).sum();
+        assert_eq!((response.entries[0].notes.len(), notes), (NOTES_MAX, ALL_NOTES_MAX));
         let bytes: usize = response.entries.iter().map(entry).sum();
         assert!(bytes < 4 * 1024 * 1024, "{bytes}");
     }

@@ -222,15 +222,14 @@ impl Records for GrpcSources {
     async fn find_patient(
         &self,
         number: &MedicalRecordNumber,
-    ) -> Result<Option<PatientId>, FhirError> {
+    ) -> Result<Option<StoredPatient>, FhirError> {
         let message = SearchPatientsRequest {
             medical_record_number: Some(write::number(number)),
             ..Default::default()
         };
         let answer = self.records.clone().search_patients(self.request(message)).await;
         let answer = answer.map_err(failed("records"))?.into_inner();
-        let found = answer.patients.first().map(|patient| patient.patient_id.parse());
-        found.transpose().map_err(|_| convert::malformed("records", "patient id is no UUID"))
+        answer.patients.into_iter().next().map(convert::found_patient).transpose()
     }
 
     async fn newest_reports(

@@ -11,6 +11,7 @@ mod neighbours;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ehr;
 mod export;
 mod harness;
 mod import;

@@ -21,7 +21,7 @@ use prost_types::Timestamp;
 use time::{Date, OffsetDateTime, macros::format_description};
 use uuid::Uuid;
 
-use crate::fhir::FhirError;
+use crate::{fhir::FhirError, upstream::convert::PRESENCE_UNSAID};
 
 pub(super) fn malformed(service: &'static str, what: &'static str) -> FhirError {
     FhirError::Malformed { service, what }
@@ -64,6 +64,10 @@ fn side(side: common::Side) -> Option<Side> {
 
 pub(super) fn patient(answer: records::GetPatientResponse) -> Result<StoredPatient, FhirError> {
     let wire = answer.patient.ok_or_else(|| malformed("records", "no patient"))?;
+    found_patient(wire)
+}
+
+pub(super) fn found_patient(wire: records::Patient) -> Result<StoredPatient, FhirError> {
     let sex = match wire.sex() {
         records::Sex::Female => Some(Sex::Female),
         records::Sex::Male => Some(Sex::Male),
@@ -215,9 +219,7 @@ fn finding(finding: records::Finding) -> Result<Finding, FhirError> {
         records::Severity::Severe => Some(Severity::Severe),
         records::Severity::Unspecified => None,
     };
-    let present = finding
-        .present
-        .ok_or_else(|| malformed("records", crate::upstream::convert::PRESENCE_UNSAID))?;
+    let present = finding.present.ok_or_else(|| malformed("records", PRESENCE_UNSAID))?;
     Ok(Finding {
         side: side(finding.side()),
         code: finding.code,
