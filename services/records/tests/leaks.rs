@@ -376,7 +376,7 @@ async fn call_wrongly(
     let request = WatchChangesRequest { patient_id: name(marks), ..Default::default() };
     refusals.add("watch", client.watch_changes(request).await);
     let searches = [
-        SearchPatientsRequest { name_prefix: format!("{} x", name(marks)), ..Default::default() },
+        SearchPatientsRequest { name_prefix: vec![name(marks); 9].join(" "), ..Default::default() },
         SearchPatientsRequest { birth_date: name(marks), ..Default::default() },
         SearchPatientsRequest { code: name(marks).repeat(9), ..Default::default() },
         SearchPatientsRequest {

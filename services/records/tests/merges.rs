@@ -280,7 +280,7 @@ async fn merge_at_last(
         let Err(status) = client.merge_patients(request).await else { return Ok(true) };
         match reason(&status).as_str() {
             "REVISION_STALE" => {}
-            "ALREADY_MERGED" | "PATIENT_NOT_FOUND" => return Ok(false),
+            "ALREADY_MERGED" | "MERGED_AWAY" | "PATIENT_NOT_FOUND" => return Ok(false),
             _ => return Err(status),
         }
         for (id, revision) in [(&kept, &mut revision), (&duplicate, &mut duplicate_revision)] {
