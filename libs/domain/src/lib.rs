@@ -7,6 +7,7 @@ mod error;
 mod id;
 mod modality;
 mod region;
+mod sctid;
 mod spacing;
 mod tumour;
 
@@ -17,5 +18,6 @@ pub use id::{
 };
 pub use modality::{Modality, UnknownModality};
 pub use region::{RegionName, Side, Structure, UnknownRegion};
+pub use sctid::is_sctid;
 pub use spacing::{InvalidVoxelSpacing, VoxelSpacing};
 pub use tumour::{TumourClass, TumourRegion, UnknownLabel};
