@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 
 pub use self::{
     call::{Call, CallError},
+    chains::snapshot,
     operator::{
         AuditReport, ChainReport, OperatorError, checkpoint, heads_left, hospitals, sign_again,
         verify,

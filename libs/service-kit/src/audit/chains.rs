@@ -345,8 +345,11 @@ async fn rows_after(
     found.iter().map(row).collect()
 }
 
-/// Begins a transaction that sees the hospital's rows as they are now until it ends.
-async fn snapshot(
+/// Begins a transaction that sees the hospital's rows as they are now until it ends, and locks and changes none.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn snapshot(
     db: &DatabaseConnection,
     hospital_id: &HospitalId,
 ) -> Result<DatabaseTransaction, AuditError> {

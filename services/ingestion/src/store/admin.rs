@@ -78,9 +78,9 @@ pub async fn left(db: &DatabaseConnection, keyring: &Keyring) -> Result<Left, Ro
         let call = Call::of_program(hospital_id.clone(), OPERATOR).map_err(StudyError::from)?;
         let mut after = Uuid::nil();
         loop {
-            let unit = store.audit.begin(&call).await.map_err(StudyError::from)?;
-            let rows = rows(unit.transaction(), &call, after).await?;
-            unit.roll_back().await.map_err(StudyError::from)?;
+            let snapshot = audit::snapshot(db, &hospital_id).await.map_err(StudyError::from)?;
+            let rows = rows(&snapshot, &call, after, false).await?;
+            snapshot.rollback().await.map_err(failed("end snapshot"))?;
             let Some(last) = rows.last() else { break };
             after = last.study_id;
             for row in rows {
@@ -117,7 +117,7 @@ async fn step(
     rotated: &mut Rotated,
 ) -> Result<Option<Uuid>, StudyError> {
     let mut unit = store.audit.begin(call).await?;
-    let rows = rows(unit.transaction(), call, after).await?;
+    let rows = rows(unit.transaction(), call, after, true).await?;
     let last = rows.last().map(|row| row.study_id);
     let before = rotated.resealed;
     for row in rows {
@@ -136,21 +136,21 @@ async fn step(
     Ok(last)
 }
 
+/// Returns the next rows after `after`; those that are to be changed are locked, so that nothing is written between the
+/// value that is opened and the one that replaces it.
 async fn rows(
     transaction: &DatabaseTransaction,
     call: &Call,
     after: Uuid,
+    to_change: bool,
 ) -> Result<Vec<study_row::Model>, StudyError> {
-    study_row::Entity::find()
+    let query = study_row::Entity::find()
         .filter(study_row::Column::HospitalId.eq(call.hospital_id.as_str()))
         .filter(study_row::Column::StudyId.gt(after))
         .order_by_asc(study_row::Column::StudyId)
-        .limit(ROTATE_ROWS)
-        // Nothing is written between the value that is opened and the one that replaces it.
-        .lock(LockType::NoKeyUpdate)
-        .all(transaction)
-        .await
-        .map_err(failed("read studies to seal again"))
+        .limit(ROTATE_ROWS);
+    let query = if to_change { query.lock(LockType::NoKeyUpdate) } else { query };
+    query.all(transaction).await.map_err(failed("read studies to seal again"))
 }
 
 /// Returns what is to be written over a row; nothing, if it is sealed with the active key.

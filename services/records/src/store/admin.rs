@@ -1,5 +1,7 @@
 //! What operators do, past the service: seal with new keys.
 
+use std::collections::HashMap;
+
 use neurotriage_audit::{Action, Detail};
 use neurotriage_sealing::Keyring;
 use neurotriage_service_kit::{
@@ -155,12 +157,14 @@ impl Rotation<'_> {
         rotated: &mut Rotated,
     ) -> Result<Option<Uuid>, RecordsError> {
         let mut unit = self.store.audit.begin(self.call).await?;
-        let rows = self.rows(unit.transaction(), table, after).await?;
+        let rows = self.rows(unit.transaction(), table, after, true).await?;
+        let mut found_by = self.found_by(unit.transaction(), &rows).await?;
         let last = rows.last().map(|row| row.id);
         let before = rotated.resealed;
         for row in rows {
             rotated.seen += 1;
-            if self.state(unit.transaction(), table, &row).await? == State::New {
+            let tokens = found_by.remove(&row.id).unwrap_or_default();
+            if self.state(table, &row, &tokens)? == State::New {
                 continue;
             }
             if let Some(clash) = self.renew(unit.transaction(), table, &row).await? {
@@ -186,28 +190,51 @@ impl Rotation<'_> {
         after: Uuid,
         left: &mut Left,
     ) -> Result<Option<Uuid>, RecordsError> {
-        let unit = self.store.audit.begin(self.call).await?;
-        let rows = self.rows(unit.transaction(), table, after).await?;
-        let last = rows.last().map(|row| row.id);
+        let snapshot = audit::snapshot(&self.store.db, &self.call.hospital_id).await?;
+        let rows = self.rows(&snapshot, table, after, false).await?;
+        let mut found_by = self.found_by(&snapshot, &rows).await?;
+        snapshot.rollback().await.map_err(failed("end snapshot"))?;
         for row in &rows {
-            if self.state(unit.transaction(), table, row).await? == State::Old {
+            let tokens = found_by.remove(&row.id).unwrap_or_default();
+            if self.state(table, row, &tokens)? == State::Old {
                 left.rows += 1;
             }
         }
-        unit.roll_back().await?;
-        Ok(last)
+        Ok(rows.last().map(|row| row.id))
     }
 
+    /// Returns the next rows after `after`; those that are to be changed are locked, so that nothing is written between
+    /// the value that is opened and the one that replaces it.
     async fn rows(
         &self,
         transaction: &DatabaseTransaction,
         table: SealedTable,
         after: Uuid,
+        to_change: bool,
     ) -> Result<Vec<Row>, RecordsError> {
         match table {
-            SealedTable::Patient => self.patients(transaction, after).await,
-            SealedTable::Entry => self.entries(transaction, after).await,
+            SealedTable::Patient => self.patients(transaction, after, to_change).await,
+            SealedTable::Entry => self.entries(transaction, after, to_change).await,
         }
+    }
+
+    /// Returns what each of these rows is found by.
+    async fn found_by(
+        &self,
+        transaction: &DatabaseTransaction,
+        rows: &[Row],
+    ) -> Result<HashMap<Uuid, Vec<search_token_row::Model>>, RecordsError> {
+        let found = search_token_row::Entity::find()
+            .filter(search_token_row::Column::HospitalId.eq(self.call.hospital_id.as_str()))
+            .filter(search_token_row::Column::RecordId.is_in(rows.iter().map(|row| row.id)))
+            .all(transaction)
+            .await
+            .map_err(failed("read search tokens"))?;
+        let mut found_by: HashMap<Uuid, Vec<search_token_row::Model>> = HashMap::new();
+        for token in found {
+            found_by.entry(token.record_id).or_default().push(token);
+        }
+        Ok(found_by)
     }
 
     /// Seals and indexes a row again, unless another row holds what must be unique.
@@ -266,17 +293,15 @@ impl Rotation<'_> {
         &self,
         transaction: &DatabaseTransaction,
         after: Uuid,
+        to_change: bool,
     ) -> Result<Vec<Row>, RecordsError> {
-        let rows = patient_row::Entity::find()
+        let query = patient_row::Entity::find()
             .filter(patient_row::Column::HospitalId.eq(self.call.hospital_id.as_str()))
             .filter(patient_row::Column::PatientId.gt(after))
             .order_by_asc(patient_row::Column::PatientId)
-            .limit(ROTATE_ROWS)
-            // Nothing is written between the value that is opened and the one that replaces it.
-            .lock(LockType::NoKeyUpdate)
-            .all(transaction)
-            .await
-            .map_err(failed("read patients to seal again"))?;
+            .limit(ROTATE_ROWS);
+        let query = if to_change { query.lock(LockType::NoKeyUpdate) } else { query };
+        let rows = query.all(transaction).await.map_err(failed("read patients to seal again"))?;
         Ok(rows
             .into_iter()
             .map(|row| Row {
@@ -294,16 +319,15 @@ impl Rotation<'_> {
         &self,
         transaction: &DatabaseTransaction,
         after: Uuid,
+        to_change: bool,
     ) -> Result<Vec<Row>, RecordsError> {
-        let rows = entry_row::Entity::find()
+        let query = entry_row::Entity::find()
             .filter(entry_row::Column::HospitalId.eq(self.call.hospital_id.as_str()))
             .filter(entry_row::Column::EntryId.gt(after))
             .order_by_asc(entry_row::Column::EntryId)
-            .limit(ROTATE_ROWS)
-            .lock(LockType::NoKeyUpdate)
-            .all(transaction)
-            .await
-            .map_err(failed("read entries to seal again"))?;
+            .limit(ROTATE_ROWS);
+        let query = if to_change { query.lock(LockType::NoKeyUpdate) } else { query };
+        let rows = query.all(transaction).await.map_err(failed("read entries to seal again"))?;
         Ok(rows
             .into_iter()
             .map(|row| Row {
@@ -316,11 +340,11 @@ impl Rotation<'_> {
             .collect())
     }
 
-    async fn state(
+    fn state(
         &self,
-        transaction: &DatabaseTransaction,
         table: SealedTable,
         row: &Row,
+        tokens: &[search_token_row::Model],
     ) -> Result<State, RecordsError> {
         if row.content.is_empty() {
             return Ok(State::New);
@@ -328,12 +352,6 @@ impl Rotation<'_> {
         if self.store.vault.is_old(&row.content)? {
             return Ok(State::Old);
         }
-        let tokens = search_token_row::Entity::find()
-            .filter(search_token_row::Column::HospitalId.eq(self.call.hospital_id.as_str()))
-            .filter(search_token_row::Column::RecordId.eq(row.id))
-            .all(transaction)
-            .await
-            .map_err(failed("read search tokens"))?;
         let (old, new): (Vec<_>, Vec<_>) =
             tokens.iter().partition(|row| self.store.vault.is_old_token(&row.token));
         // What a row is found by is written at once: of a kind it has all tokens of a key, or none.

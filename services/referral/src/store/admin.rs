@@ -11,8 +11,9 @@ use neurotriage_service_kit::{
     keyring::{Left, Rotated},
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, DatabaseConnection, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, sea_query::LockType,
+    ActiveValue::Set, ColumnTrait as _, DatabaseConnection, DatabaseTransaction, DbErr,
+    EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    sea_query::LockType,
 };
 use uuid::Uuid;
 
@@ -176,18 +177,18 @@ impl Rotation<'_> {
         after: Uuid,
         left: &mut Left,
     ) -> Result<Option<Uuid>, RotateError> {
-        let unit = self.ledger.audit.begin(self.call).await?;
+        let snapshot = audit::snapshot(&self.ledger.db, &self.call.hospital_id).await?;
         let (mut last, mut rows) = (None, 0);
         match column {
             SealedColumn::Findings => {
-                for row in self.assessments(&unit, after).await? {
+                for row in self.assessments(&snapshot, after, false).await? {
                     let id = row.assessment_id;
                     let sealed = self.sealed(column, id, row.sealed, &row.content)?;
                     (last, rows) = (Some(id), rows + u64::from(sealed.is_some()));
                 }
             }
             SealedColumn::Reason => {
-                for row in self.kept_reasons(&unit, after).await? {
+                for row in self.kept_reasons(&snapshot, after, false).await? {
                     let id = row.event_id;
                     let sealed = self.sealed(column, id, row.sealed, &row.readable)?;
                     (last, rows) = (Some(id), rows + u64::from(sealed.is_some()));
@@ -195,25 +196,25 @@ impl Rotation<'_> {
             }
         }
         left.rows += rows;
-        unit.roll_back().await?;
+        snapshot.rollback().await.map_err(failed("end snapshot"))?;
         Ok(last)
     }
 
+    /// Returns the next assessments after `after`; those that are to be changed are locked.
     async fn assessments(
         &self,
-        unit: &Unit<'_>,
+        transaction: &DatabaseTransaction,
         after: Uuid,
+        to_change: bool,
     ) -> Result<Vec<assessment_row::Model>, RotateError> {
-        assessment_row::Entity::find()
+        let query = assessment_row::Entity::find()
             .filter(assessment_row::Column::HospitalId.eq(self.call.hospital_id.as_str()))
             .filter(assessment_row::Column::AssessmentId.gt(after))
             .order_by_asc(assessment_row::Column::AssessmentId)
-            .limit(ROTATE_ROWS)
-            // Nothing is written between the text that is opened and the one that replaces it.
-            .lock(LockType::NoKeyUpdate)
-            .all(unit.transaction())
-            .await
-            .map_err(failed("read assessments to seal again"))
+            .limit(ROTATE_ROWS);
+        // Nothing is written between the text that is opened and the one that replaces it.
+        let query = if to_change { query.lock(LockType::NoKeyUpdate) } else { query };
+        query.all(transaction).await.map_err(failed("read assessments to seal again"))
     }
 
     async fn findings(
@@ -222,7 +223,7 @@ impl Rotation<'_> {
         after: Uuid,
         rotated: &mut Rotated,
     ) -> Result<Option<Uuid>, RotateError> {
-        let rows = self.assessments(unit, after).await?;
+        let rows = self.assessments(unit.transaction(), after, true).await?;
         let last = rows.last().map(|row| row.assessment_id);
         for row in rows {
             rotated.seen += 1;
@@ -250,8 +251,9 @@ impl Rotation<'_> {
     /// Those of referrals that the hospital sent: each is one hospital's, whoever wrote it.
     async fn kept_reasons(
         &self,
-        unit: &Unit<'_>,
+        transaction: &DatabaseTransaction,
         after: Uuid,
+        to_change: bool,
     ) -> Result<Vec<reason_row::Model>, RotateError> {
         let referrals = referral_row::Entity::find()
             .select_only()
@@ -263,15 +265,13 @@ impl Rotation<'_> {
             .column(event_row::Column::EventId)
             .filter(event_row::Column::ReferralId.in_subquery(referrals))
             .into_query();
-        reason_row::Entity::find()
+        let query = reason_row::Entity::find()
             .filter(reason_row::Column::EventId.in_subquery(events))
             .filter(reason_row::Column::EventId.gt(after))
             .order_by_asc(reason_row::Column::EventId)
-            .limit(ROTATE_ROWS)
-            .lock(LockType::NoKeyUpdate)
-            .all(unit.transaction())
-            .await
-            .map_err(failed("read reasons to seal again"))
+            .limit(ROTATE_ROWS);
+        let query = if to_change { query.lock(LockType::NoKeyUpdate) } else { query };
+        query.all(transaction).await.map_err(failed("read reasons to seal again"))
     }
 
     async fn reasons(
@@ -280,7 +280,7 @@ impl Rotation<'_> {
         after: Uuid,
         rotated: &mut Rotated,
     ) -> Result<Option<Uuid>, RotateError> {
-        let rows = self.kept_reasons(unit, after).await?;
+        let rows = self.kept_reasons(unit.transaction(), after, true).await?;
         let last = rows.last().map(|row| row.event_id);
         for row in rows {
             rotated.seen += 1;
