@@ -25,6 +25,8 @@ mod time_text;
 
 use std::fmt;
 
+pub use self::time_text::is_same_time;
+
 /// What every derived resource says, in English.
 pub const NOTICE: &str = "Decision support for research use. Not a medical device, not a diagnosis: \
 a clinician must review the images and the patient.";

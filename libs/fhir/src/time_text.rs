@@ -30,6 +30,13 @@ pub(crate) fn first_moment(day: Date, now: OffsetDateTime) -> OffsetDateTime {
     if at > now { at.saturating_sub(DAY_AHEAD_MAX) } else { at }
 }
 
+/// Returns whether both are one time, or the first moment of one day as it was read before and after the day began in
+/// UTC ([`first_moment`]).
+pub fn is_same_time(kept: OffsetDateTime, sent: OffsetDateTime) -> bool {
+    let is_day = sent.to_offset(UtcOffset::UTC).time() == Time::MIDNIGHT;
+    kept == sent || is_day && kept == sent.saturating_sub(DAY_AHEAD_MAX)
+}
+
 /// Returns the first day of a year, or of a year and month; `None` for anything else.
 pub(crate) fn first_day(text: &str) -> Option<Date> {
     if !is_partial(text) {
@@ -118,6 +125,9 @@ mod tests {
         let tomorrow = first_moment(date!(2026 - 11 - 27), now);
         assert_eq!(tomorrow, datetime!(2026-11-26 10:00 UTC));
         assert_eq!(first_moment(date!(2026 - 11 - 26), now), datetime!(2026-11-26 0:00 UTC));
+        let later = first_moment(date!(2026 - 11 - 27), now + Duration::DAY);
+        assert!(is_same_time(tomorrow, later) && is_same_time(later, later));
+        assert!(!is_same_time(later, tomorrow) && !is_same_time(later, later + Duration::HOUR));
         assert_eq!(first_day("2026"), Some(date!(2026 - 01 - 01)));
         assert_eq!(first_day("2026-05"), Some(date!(2026 - 05 - 01)));
         assert_eq!(first_day("2026-05-02"), None);

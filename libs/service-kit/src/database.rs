@@ -197,14 +197,15 @@ pub async fn check_schema<M: MigratorTrait>(db: &DatabaseConnection) -> anyhow::
     Ok(())
 }
 
-/// SQLSTATEs of a PostgreSQL server that does not take work now: too many connections, shutting down (by an
-/// administrator, after a crash), starting up; or that did not end it in time: a statement, a wait for a lock, a
-/// transaction that was idle.
-const POSTGRES_AWAY: [&str; 7] = ["53300", "57P01", "57P02", "57P03", "57014", "55P03", "25P03"];
+/// SQLSTATEs of a PostgreSQL server that does not take work now: its disk or memory is full, too many connections,
+/// shutting down (by an administrator, after a crash), starting up; or that did not end it in time: a statement, a wait
+/// for a lock, a transaction that was idle.
+const POSTGRES_AWAY: [&str; 9] =
+    ["53100", "53200", "53300", "57P01", "57P02", "57P03", "57014", "55P03", "25P03"];
 /// Class of SQLSTATEs that say that the connection failed.
 const POSTGRES_CONNECTION_CLASS: &str = "08";
-/// Result codes of SQLite for a lock that another writer did not let go in time.
-const SQLITE_BUSY: [&str; 2] = ["5", "773"];
+/// Result codes of SQLite for a lock that another writer did not let go in time, and for a full disk.
+const SQLITE_AWAY: [&str; 3] = ["5", "773", "13"];
 
 /// Returns whether `error` means that the database does not answer now and may later, as opposed to a statement or
 /// a setting that is wrong.
@@ -249,7 +250,7 @@ fn is_driver_away(error: &SqlxError) -> bool {
         let of_connection = code.len() == 5 && code.starts_with(POSTGRES_CONNECTION_CLASS);
         of_connection
             || POSTGRES_AWAY.contains(&code.as_ref())
-            || SQLITE_BUSY.contains(&code.as_ref())
+            || SQLITE_AWAY.contains(&code.as_ref())
     })
 }
 
@@ -318,7 +319,9 @@ mod tests {
             ("crashed beside", answer("57P02"), true),
             ("starting up", answer("57P03"), true),
             ("connection failure", answer("08006"), true),
+            ("disk full", answer("53100"), true),
             ("busy SQLite", answer("5"), true),
+            ("SQLite's disk full", answer("13"), true),
             ("unique key", answer("23505"), false),
             ("row-level security", answer("42501"), false),
             ("no such table", answer("42P01"), false),

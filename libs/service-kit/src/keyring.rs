@@ -18,7 +18,7 @@ pub struct KeyringConfig {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "keyring", required = true, multiple = false)]
+#[group(id = "keyring", multiple = false)]
 struct Given {
     /// File of keys: `use:id:state:secret` on lines, `use` one of seal, index and audit, one of each
     /// active. `neurotriage records new-keyring` makes one. Each service has a file of its own. The text itself, lines
@@ -54,6 +54,11 @@ impl FromArgMatches for KeyringConfig {
             return Err(clap::Error::raw(ErrorKind::ArgumentConflict, why));
         }
         let Given { file, text } = Given::from_arg_matches(matches)?;
+        // Asked for here: clap's own answer would offer the flag that is refused.
+        if file.is_none() && text.is_none() {
+            let why = "no keys are given: give a file by --keyring-file or KEYRING_FILE, or set KEYRING\n";
+            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, why));
+        }
         Ok(Self { file, text })
     }
 
@@ -143,7 +148,7 @@ impl Rotated {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory as _, Parser};
 
     use super::*;
 
@@ -162,7 +167,10 @@ mod tests {
         }
         let config = Config::try_parse_from(["x", "--keyring-file", "/nowhere/keys"]).unwrap();
         assert!(format!("{:#}", config.keyring.read().unwrap_err()).contains("/nowhere/keys"));
-        assert!(Config::try_parse_from(["x"]).is_err());
+        let missing = Config::try_parse_from(["x"]).unwrap_err().to_string();
+        assert!(missing.contains("--keyring-file") && !missing.contains("--keyring "), "{missing}");
+        let help = Config::command().render_long_help().to_string();
+        assert!(help.contains("--keyring-file") && !help.contains("--keyring "), "{help}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use neurotriage_fhir::{
     patient::{StoredPatient, contradictions},
 };
 use serde::Serialize;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Create, Created, FhirError, Records, RefusedCreate};
@@ -360,6 +361,15 @@ impl<R: Records> Run<'_, R> {
     }
 }
 
+/// Whether a report was told when it is sent to have been; without a time it may be any.
+fn is_same_time(kept: Option<OffsetDateTime>, sent: Option<OffsetDateTime>) -> bool {
+    match (kept, sent) {
+        (_, None) => true,
+        (Some(kept), Some(sent)) => neurotriage_fhir::is_same_time(kept, sent),
+        (None, Some(_)) => false,
+    }
+}
+
 /// Whether a stored report says what is sent: the same text, of the same person and time, with every
 /// finding; more may have been read from the text.
 fn is_same(stored: &StoredReport, sent: &SymptomReport) -> bool {
@@ -374,7 +384,7 @@ fn is_same(stored: &StoredReport, sent: &SymptomReport) -> bool {
     };
     kept.text == sent.text
         && kept.reporter == sent.reporter
-        && (sent.reported_at.is_none() || kept.reported_at == sent.reported_at)
+        && is_same_time(kept.reported_at, sent.reported_at)
         && sent.findings.iter().all(has)
         && (!sent.text.is_empty() || kept.findings.len() == sent.findings.len())
 }
