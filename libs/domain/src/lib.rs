@@ -3,6 +3,7 @@
 //!
 //! No I/O, no protobuf, no database: this crate may be used by all others and uses none of them.
 
+mod contact;
 mod error;
 mod id;
 mod modality;
@@ -11,6 +12,9 @@ mod sctid;
 mod spacing;
 mod tumour;
 
+pub use contact::{
+    CONTACT_CHARS, LANGUAGE_TAG_CHARS_MAX, is_email_address, is_language_tag, is_phone_number,
+};
 pub use error::{DomainError, ErrorCode, FieldViolation};
 pub use id::{
     AssessmentId, BlobDigest, DiagnosisId, EventId, HospitalId, InvalidId, PatientId, ReferralId,

@@ -3,10 +3,10 @@
 mod read;
 mod sameness;
 
+use neurotriage_sealing::Normal;
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::{Date, OffsetDateTime};
-use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
 
 pub(crate) use self::read::{NUMBERS_MAX, number_key, number_keys, read};
@@ -37,29 +37,11 @@ pub(crate) struct NumberKey {
 }
 
 impl MedicalRecordNumber {
-    /// Returns what is the same for one number however it is written: case, width of characters and runs of blanks do not count.
+    /// Returns what is the same for one number however it is written ([`Normal::Text`]), by which the records compare too.
     pub(crate) fn key(&self) -> NumberKey {
+        let folded = |text: &str| Normal::Text.apply(text).to_string();
         NumberKey { issuer: folded(&self.issuer), number: folded(&self.number) }
     }
-}
-
-fn folded(text: &str) -> String {
-    let once = |text: &str| {
-        let shown = text.nfkc().filter(|&letter| !is_ignorable(letter));
-        shown.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect::<String>()
-    };
-    // Folding can make a letter that composes, and composing one that folds.
-    let twice = once(&once(text));
-    twice.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Whether a letter shows nothing, as the records see it.
-fn is_ignorable(letter: char) -> bool {
-    matches!(letter,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A place on earth, WGS 84.

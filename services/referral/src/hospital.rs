@@ -10,8 +10,8 @@ use neurotriage_domain::HospitalId;
 use serde::{Deserialize, Serialize};
 
 pub use rules::{
-    BEDS_FREE_MAX, Field, FieldProblem, IDENTIFIER_CHARS_MAX, IDENTIFIERS_MAX, LANGUAGE_CHARS_MAX,
-    LANGUAGES_MAX, RESERVED_SYSTEM, TEXT_CHARS_MAX,
+    BEDS_FREE_MAX, Field, FieldProblem, IDENTIFIER_CHARS_MAX, IDENTIFIERS_MAX, LANGUAGES_MAX,
+    RESERVED_SYSTEM, TEXT_CHARS_MAX,
 };
 
 /// The directory that fills an empty database: every hospital in it is invented.

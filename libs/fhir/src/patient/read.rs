@@ -5,6 +5,7 @@ mod name;
 
 use std::collections::HashSet;
 
+use neurotriage_domain::is_language_tag;
 use serde_json::Value;
 use time::{Date, OffsetDateTime};
 
@@ -21,8 +22,6 @@ pub(crate) const NUMBERS_MAX: usize = 16;
 const NUMBER_CHARS_MAX: usize = 64;
 /// Most languages that are kept; the further ones are left out.
 const LANGUAGES_MAX: usize = 4;
-/// Longest language tag, in bytes.
-const LANGUAGE_BYTES_MAX: usize = 35;
 /// Longest issuer, and longest part of an address, in characters.
 const PART_CHARS_MAX: usize = 128;
 
@@ -307,8 +306,9 @@ fn languages(reader: &mut Reader, node: &Node<'_>) -> Vec<String> {
             let preferred = reader.boolean(&communication, "preferred") == Some(true);
             let concept = reader.object(&communication, "language");
             let codings = concept.map(|concept| reader.codings(&concept)).unwrap_or_default();
-            let tag =
-                codings.into_iter().find(|(system, tag, _)| *system == LANGUAGE && is_tag(tag));
+            let tag = codings
+                .into_iter()
+                .find(|(system, tag, _)| *system == LANGUAGE && is_language_tag(tag));
             (preferred, tag.map(|(_, tag, _)| tag))
         });
         let has_modifier = communication.value.get("modifierExtension").is_some();
@@ -328,17 +328,4 @@ fn languages(reader: &mut Reader, node: &Node<'_>) -> Vec<String> {
         languages.truncate(LANGUAGES_MAX);
     }
     languages.into_iter().map(|(_, tag)| tag).collect()
-}
-
-/// As far as the records look at tags.
-fn is_tag(tag: &str) -> bool {
-    let is_part = |part: &str, bytes_min: usize| {
-        (bytes_min..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    let mut parts = tag.split('-');
-    let first = parts.next().unwrap_or_default();
-    tag.len() <= LANGUAGE_BYTES_MAX
-        && is_part(first, 2)
-        && first.bytes().all(|byte| byte.is_ascii_alphabetic())
-        && parts.all(|part| is_part(part, 1))
 }

@@ -1,6 +1,8 @@
 //! Limits of what is accepted about a patient.
 
-use neurotriage_domain::FieldViolation;
+use neurotriage_domain::{
+    CONTACT_CHARS, FieldViolation, is_email_address, is_language_tag, is_phone_number,
+};
 use time::{Date, Duration, OffsetDateTime, macros::format_description};
 
 use super::{
@@ -27,16 +29,10 @@ const POSTAL_CODE_CHARS_MAX: usize = 16;
 pub const CONTACT_POINTS_MAX: usize = 8;
 /// Most persons to reach.
 pub const CONTACT_PERSONS_MAX: usize = 8;
-/// Shortest number or address.
-const CONTACT_CHARS_MIN: usize = 3;
-/// Longest e-mail address (RFC 3696, erratum 1690).
-const CONTACT_CHARS_MAX: usize = 254;
 /// More entries than there are scopes: one of them is wrong.
 pub const CONSENTS_MAX: usize = 4;
 /// Most languages.
 pub const LANGUAGES_MAX: usize = 4;
-/// Longest language tag, in characters (RFC 5646, section 4.4.1).
-const LANGUAGE_CHARS_MAX: usize = 35;
 /// Nobody alive was born before this year.
 const BIRTH_YEAR_MIN: i32 = 1880;
 /// It is tomorrow already where clocks are ahead of UTC.
@@ -226,29 +222,16 @@ fn points(path: &str, points: &[ContactPoint], wrong: &mut Wrong) {
     for (at, point) in points.iter().take(CONTACT_POINTS_MAX).enumerate() {
         let path = format!("{path}[{at}].value");
         let chars = point.value.chars().count();
-        let fits = (CONTACT_CHARS_MIN..=CONTACT_CHARS_MAX).contains(&chars);
+        let fits = CONTACT_CHARS.contains(&chars);
         let (right, should_be) = match point.system {
-            ContactSystem::Phone => (is_phone(&point.value), "a telephone number"),
-            ContactSystem::Email => (is_email(&point.value), "an e-mail address"),
+            ContactSystem::Phone => (is_phone_number(&point.value), "a telephone number"),
+            ContactSystem::Email => (is_email_address(&point.value), "an e-mail address"),
         };
         if !fits || !right {
-            let limits = format!("{CONTACT_CHARS_MIN} to {CONTACT_CHARS_MAX} characters");
-            wrong.add(&path, format!("{should_be} of {limits}"));
+            let (min, max) = (CONTACT_CHARS.start(), CONTACT_CHARS.end());
+            wrong.add(&path, format!("{should_be} of {min} to {max} characters"));
         }
     }
-}
-
-fn is_phone(text: &str) -> bool {
-    let digits = text.chars().filter(char::is_ascii_digit).count();
-    let allowed = |c: char| c.is_ascii_digit() || "+-(). /x#*".contains(c);
-    digits >= CONTACT_CHARS_MIN && text.chars().all(allowed)
-}
-
-/// Only what tells an address from a slip: what delivers mail is known to the mail server alone.
-fn is_email(text: &str) -> bool {
-    let parts = text.rsplit_once('@');
-    let odd = |c: char| c.is_whitespace() || c.is_control();
-    parts.is_some_and(|(local, host)| !local.is_empty() && !host.is_empty()) && !text.contains(odd)
 }
 
 fn persons(details: &PatientDetails, wrong: &mut Wrong) {
@@ -280,16 +263,7 @@ fn consents(consents: &[Consent], now: OffsetDateTime, wrong: &mut Wrong) {
 fn languages(languages: &[String], wrong: &mut Wrong) {
     wrong.at_most("languages", languages.len(), LANGUAGES_MAX);
     for (at, tag) in languages.iter().take(LANGUAGES_MAX).enumerate() {
-        let mut parts = tag.split('-');
-        let first = parts.next().unwrap_or_default();
-        let subtag = |part: &str, chars_min: usize| {
-            (chars_min..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
-        };
-        let right = tag.len() <= LANGUAGE_CHARS_MAX
-            && subtag(first, 2)
-            && first.bytes().all(|byte| byte.is_ascii_alphabetic())
-            && parts.all(|part| subtag(part, 1));
-        if !right {
+        if !is_language_tag(tag) {
             wrong.add(&format!("languages[{at}]"), "a BCP 47 tag such as `ko`");
         } else if languages[..at].contains(tag) {
             wrong.add(&format!("languages[{at}]"), "a language that stands here once");

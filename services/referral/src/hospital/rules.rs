@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use neurotriage_domain::is_language_tag;
+
 use super::{Hospital, Identifier};
 
 /// Longest name and city, in characters: longer text is a note in the wrong column.
@@ -12,9 +14,6 @@ pub const IDENTIFIER_CHARS_MAX: usize = 128;
 
 /// Most identifiers of one hospital.
 pub const IDENTIFIERS_MAX: usize = 16;
-
-/// Longest language tag, in characters (RFC 5646, section 4.4.1, names 35 as enough).
-pub const LANGUAGE_CHARS_MAX: usize = 35;
 
 /// Most languages of one hospital.
 pub const LANGUAGES_MAX: usize = 32;
@@ -207,21 +206,6 @@ fn check_languages(languages: &[String]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// The shape of RFC 5646, section 2.1: a language of 2, 3 or 5 to 8 letters and further subtags.
-/// Left out: private use alone (`x-…`), grandfathered tags, and whether the subtags are registered.
-fn is_language_tag(tag: &str) -> bool {
-    let mut subtags = tag.split('-');
-    let language = subtags.next().unwrap_or_default();
-    matches!(language.len(), 2 | 3 | 5..=8)
-        && language.bytes().all(|b| b.is_ascii_alphabetic())
-        && subtags.all(|subtag| {
-            (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
-        })
-        // A single letter announces an extension, which must follow.
-        && tag.rsplit('-').next().is_some_and(|last| last.len() > 1)
-        && tag.len() <= LANGUAGE_CHARS_MAX
 }
 
 fn check_count(count: usize, count_max: usize) -> Result<(), String> {

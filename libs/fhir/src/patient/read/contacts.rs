@@ -1,5 +1,6 @@
 //! Where patients live, how they are reached, and whom else to reach. Nobody is refused for these.
 
+use neurotriage_domain::{CONTACT_CHARS, is_email_address, is_phone_number};
 use time::Date;
 
 use super::{PART_CHARS_MAX, is_over, line, name};
@@ -11,8 +12,6 @@ use crate::{
 
 /// Most contact points and persons; the further ones are left out.
 const CONTACTS_MAX: usize = 8;
-/// Fewest and most characters of a contact point.
-const POINT_CHARS: std::ops::RangeInclusive<usize> = 3..=254;
 /// Most lines of an address; the further ones are left out.
 const LINES_MAX: usize = 4;
 /// Longest postal code, in characters.
@@ -113,33 +112,18 @@ fn point(reader: &mut Reader, point: &Node<'_>) -> Option<ContactPoint> {
             return None;
         }
     };
-    let value = line(reader, point, "value", *POINT_CHARS.end())?;
+    let value = line(reader, point, "value", *CONTACT_CHARS.end())?;
     let (scheme, is_one): (_, fn(&str) -> bool) = match system {
-        ContactSystem::Phone => ("tel:", is_phone),
-        ContactSystem::Email => ("mailto:", is_email),
+        ContactSystem::Phone => ("tel:", is_phone_number),
+        ContactSystem::Email => ("mailto:", is_email_address),
     };
     let value = value.strip_prefix(scheme).unwrap_or(&value);
-    if !POINT_CHARS.contains(&value.chars().count()) || !is_one(value) {
+    if !CONTACT_CHARS.contains(&value.chars().count()) || !is_one(value) {
         let text = "is no telephone number or e-mail address, as its system says";
         reader.refuse(point.below("value"), text);
         return None;
     }
     Some(ContactPoint { system, value: value.to_owned() })
-}
-
-/// As far as the records look at numbers.
-fn is_phone(text: &str) -> bool {
-    let digits = text.chars().filter(char::is_ascii_digit).count();
-    let is_part = |c: char| c.is_ascii_digit() || "+-(). /x#*".contains(c);
-    digits >= *POINT_CHARS.start() && text.chars().all(is_part)
-}
-
-/// As far as the records look at addresses.
-fn is_email(text: &str) -> bool {
-    let parts = text.rsplit_once('@');
-    let is_odd = |c: char| c.is_whitespace() || c.is_control();
-    parts.is_some_and(|(local, host)| !local.is_empty() && !host.is_empty())
-        && !text.contains(is_odd)
 }
 
 pub(super) fn persons(reader: &mut Reader, node: &Node<'_>, today: Date) -> Vec<ContactPerson> {
