@@ -31,7 +31,7 @@ pub(crate) fn first_moment(day: Date, now: OffsetDateTime) -> OffsetDateTime {
 }
 
 /// Returns whether both are one time, or the first moment of one day as it was read before and after the day began in
-/// UTC ([`first_moment`]).
+/// UTC.
 pub fn is_same_time(kept: OffsetDateTime, sent: OffsetDateTime) -> bool {
     let is_day = sent.to_offset(UtcOffset::UTC).time() == Time::MIDNIGHT;
     kept == sent || is_day && kept == sent.saturating_sub(DAY_AHEAD_MAX)
