@@ -94,6 +94,26 @@ async fn a_role_that_grants_do_not_limit_is_refused() -> anyhow::Result<()> {
     db.db.execute_unprepared(&format!("GRANT {owner_name} TO {service}")).await?;
     let refused = grants::grant(&owner, &service.parse()?).await;
     assert!(matches!(refused, Err(GrantError::Unlimited { .. })), "{refused:?}");
+    let database = names(&db.db, "SELECT current_database()::text").await?.remove(0);
+    let back = names(&db.db, "SELECT current_user::text").await?.remove(0);
+    db.db.execute_unprepared(&format!("REVOKE {owner_name} FROM {service}")).await?;
+    for (unlimited, limited) in [
+        (format!("ALTER ROLE {service} CREATEROLE"), format!("ALTER ROLE {service} NOCREATEROLE")),
+        (
+            format!("ALTER SCHEMA public OWNER TO {service}"),
+            "ALTER SCHEMA public OWNER TO pg_database_owner".to_owned(),
+        ),
+        (
+            format!("ALTER DATABASE {database} OWNER TO {service}"),
+            format!("ALTER DATABASE {database} OWNER TO {back}"),
+        ),
+    ] {
+        db.db.execute_unprepared(&unlimited).await?;
+        let refused = grants::grant(&owner, &service.parse()?).await;
+        assert!(matches!(refused, Err(GrantError::Unlimited { .. })), "{unlimited}: {refused:?}");
+        db.db.execute_unprepared(&limited).await?;
+        grants::grant(&owner, &service.parse()?).await?;
+    }
     owner.close().await?;
     db.drop().await
 }

@@ -137,6 +137,11 @@ impl Access {
         }
     }
 
+    /// Returns whether every call is the developer's of this machine, as no tokens are asked for.
+    pub fn is_development(&self) -> bool {
+        matches!(*self.authenticator, Authenticator::Development(_))
+    }
+
     /// Returns the check that has what it refuses to known callers kept by `refusals`.
     #[must_use]
     pub fn noting(self, refusals: Arc<dyn NoteRefusal>) -> Self {

@@ -1,4 +1,4 @@
-//! What a telephone number, an e-mail address and a language tag look like.
+//! What a person's name, a telephone number, an e-mail address and a language tag look like.
 
 use std::ops::RangeInclusive;
 
@@ -6,6 +6,16 @@ use std::ops::RangeInclusive;
 pub const CONTACT_CHARS: RangeInclusive<usize> = 3..=254;
 /// Longest language tag, in characters (RFC 5646, section 4.4.1).
 pub const LANGUAGE_TAG_CHARS_MAX: usize = 35;
+
+/// What no name is written with: signs of program text and of markup, and those that divide lists.
+const NO_NAMES: [&str; 8] = [";", "=", "<", ">", "\\", "--", "/*", "*/"];
+
+/// Returns what of `text` no person's name is written with, such as `;` or `--`; nothing if it may be a name. Whoever sends
+/// it has put more in the field than a name, or something else. Apostrophes, hyphens, quotation marks, commas, brackets,
+/// slashes and digits are in names. Its length and control characters are not looked at.
+pub fn not_of_a_name(text: &str) -> Option<&'static str> {
+    NO_NAMES.into_iter().find(|sign| text.contains(sign))
+}
 
 /// Returns whether `text` can be dialled: digits, three at least, with what is written between them. Its length is not
 /// looked at.
@@ -45,6 +55,30 @@ pub fn is_language_tag(tag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_told_from_program_text() {
+        for name in [
+            "",
+            "O'Brien-Smith, Mary Ann (\"Polly\")",
+            "Lim s/o Raju @ Tan, Jr. 3rd",
+            "D`Arcy ‘t Hooft",
+            "김하나",
+            "ZZTEST_PATIENT #2 & Co.",
+        ] {
+            assert_eq!(not_of_a_name(name), None, "{name}");
+        }
+        for (text, sign) in [
+            ("Robert'); DROP TABLE patient;--", ";"),
+            ("' OR '1'='1", "="),
+            ("admin'--", "--"),
+            ("admin'/*", "/*"),
+            ("<b>Kim</b>", "<"),
+            ("Kim\\", "\\"),
+        ] {
+            assert_eq!(not_of_a_name(text), Some(sign), "{text}");
+        }
+    }
 
     #[test]
     fn contacts_and_tags_have_their_shapes() {

@@ -14,8 +14,9 @@ mod tumour;
 
 pub use contact::{
     CONTACT_CHARS, LANGUAGE_TAG_CHARS_MAX, is_email_address, is_language_tag, is_phone_number,
+    not_of_a_name,
 };
-pub use error::{DomainError, ErrorCode, FieldViolation};
+pub use error::{DomainError, ErrorCode, FieldViolation, once_per_field};
 pub use id::{
     AssessmentId, BlobDigest, DiagnosisId, EventId, HospitalId, InvalidId, PatientId, ReferralId,
     SegmentationId, StudyId, SymptomReportId,

@@ -12,6 +12,15 @@ use sea_orm::{
 /// Longest name of a role, in bytes; PostgreSQL cuts longer ones off.
 const ROLE_BYTES_MAX: usize = 63;
 
+/// Whether the role `r` owns the tables, their schema or their database, is a member of who does, or can make itself one.
+/// The owner of a schema drops what is in it, and the owner of a database owns its schema `public` since PostgreSQL 15.
+pub(crate) const MAY_OWN: &str = "(r.rolcreaterole OR EXISTS \
+     (SELECT FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' \
+     AND pg_has_role(r.oid, c.relowner, 'MEMBER')) OR EXISTS \
+     (SELECT FROM pg_namespace n WHERE n.oid = current_schema()::regnamespace \
+     AND pg_has_role(r.oid, n.nspowner, 'MEMBER')) OR EXISTS \
+     (SELECT FROM pg_database d WHERE d.datname = current_database() AND pg_has_role(r.oid, d.datdba, 'MEMBER')))";
+
 /// Name of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role(String);
@@ -57,7 +66,8 @@ pub enum GrantError {
     },
     /// What is granted would not limit the role.
     #[error(
-        "role {role} is the owner of the tables, a member of it, a superuser, or has BYPASSRLS; give the service another"
+        "role {role} is the owner of the tables, their schema or the database, a member of it, a superuser, or has \
+         BYPASSRLS or CREATEROLE; give the service another"
     )]
     Unlimited {
         /// The role.
@@ -93,9 +103,10 @@ pub async fn grant(db: &DatabaseConnection, role: &Role) -> Result<(), GrantErro
         return Err(GrantError::NoRoles);
     }
     let transaction = db.begin().await?;
-    let unlimited = "SELECT r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, current_user, 'MEMBER') OR EXISTS \
-         (SELECT FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' \
-         AND pg_has_role(r.oid, c.relowner, 'MEMBER')) FROM pg_roles r WHERE r.rolname = $1";
+    let unlimited = format!(
+        "SELECT r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, current_user, 'MEMBER') OR {MAY_OWN} \
+         FROM pg_roles r WHERE r.rolname = $1"
+    );
     let values = [role.as_str().into()];
     let asked = Statement::from_sql_and_values(DbBackend::Postgres, unlimited, values);
     let row = transaction.query_one_raw(asked).await?;

@@ -1,7 +1,8 @@
 //! Messages that are none: what a caller sees of bytes that can't be read as the contract's message.
 //!
-//! The generated code answers INTERNAL for them, as gRPC asks of a library. Here the caller's mistake is
-//! the caller's: INVALID_ARGUMENT with the field that is wrong. What was sent is not repeated.
+//! The generated code answers INTERNAL for them, and OUT_OF_RANGE for a message that is too long, as gRPC asks of a
+//! library. Here the caller's mistake is the caller's: INVALID_ARGUMENT with the field that is wrong, or with an empty
+//! field where the message was not read. What was sent is not repeated.
 
 use http::{HeaderMap, Response};
 use neurotriage_domain::{DomainError, ErrorCode, FieldViolation};
@@ -15,10 +16,18 @@ pub const MESSAGE_ERROR_DOMAIN: &str = "message.neurotriage.example";
 /// How the generated code begins what it says of such a message, before the path of the field.
 const UNREADABLE: &str = "failed to decode Protobuf message: ";
 
+/// How it begins what it says of a message that is too long, and what stands before the most bytes.
+const TOO_LONG: &str = "Error, decoded message length too large: ";
+const LIMIT: &str = "the limit is: ";
+
 /// A message that can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("message can't be read; see the field violations")]
-struct Malformed(Vec<FieldViolation>);
+enum Malformed {
+    #[error("message can't be read; see the field violations")]
+    Unreadable([FieldViolation; 1]),
+    #[error("message is too long; see the field violations")]
+    TooLong([FieldViolation; 1]),
+}
 
 impl DomainError for Malformed {
     fn code(&self) -> ErrorCode {
@@ -26,27 +35,44 @@ impl DomainError for Malformed {
     }
 
     fn reason(&self) -> &'static str {
-        "MALFORMED_MESSAGE"
+        match self {
+            Self::Unreadable(_) => "MALFORMED_MESSAGE",
+            Self::TooLong(_) => "MESSAGE_TOO_LONG",
+        }
     }
 
     fn field_violations(&self) -> &[FieldViolation] {
-        &self.0
+        match self {
+            Self::Unreadable(violations) | Self::TooLong(violations) => violations,
+        }
     }
 }
 
 /// Returns the answer, or one that names the wrong field if it says that the message can't be read.
 pub(crate) fn name_field<B: Default>(response: Response<B>) -> Response<B> {
-    match violation(response.headers()) {
-        Some(violation) => to_status(MESSAGE_ERROR_DOMAIN, Malformed(vec![violation])).into_http(),
+    match malformed(response.headers()) {
+        Some(error) => to_status(MESSAGE_ERROR_DOMAIN, error).into_http(),
         None => response,
     }
 }
 
-fn violation(headers: &HeaderMap) -> Option<FieldViolation> {
+fn malformed(headers: &HeaderMap) -> Option<Malformed> {
     // Only errors have it here: the status of an answer comes in trailers.
     let status = Status::from_header_map(headers)?;
-    let text = status.message().strip_prefix(UNREADABLE)?;
-    (status.code() == Code::Internal).then(|| field(text))
+    match status.code() {
+        Code::Internal => {
+            let text = status.message().strip_prefix(UNREADABLE)?;
+            Some(Malformed::Unreadable([field(text)]))
+        }
+        Code::OutOfRange => {
+            let text = status.message().strip_prefix(TOO_LONG)?;
+            let (_, limit) = text.split_once(LIMIT)?;
+            // No field is known: nothing of the message was read.
+            let description = format!("a message of at most {limit}");
+            Some(Malformed::TooLong([FieldViolation { field: String::new(), description }]))
+        }
+        _ => None,
+    }
 }
 
 /// Reads `Patient.name: CreatePatientRequest.patient: what is wrong`, the innermost field first.
@@ -112,10 +138,17 @@ mod tests {
         let code = |response: &Response<()>| {
             response.headers()[Status::GRPC_STATUS].to_str().unwrap().parse::<i32>().unwrap()
         };
-        let wrong = of(Status::internal(format!("{UNREADABLE}A.b: invalid varint")));
-        assert_eq!(code(&wrong), i32::from(Code::InvalidArgument));
+        let too_long = format!("{TOO_LONG}found 9 bytes, {LIMIT}8 bytes");
+        for status in [
+            Status::internal(format!("{UNREADABLE}A.b: invalid varint")),
+            Status::out_of_range(&too_long),
+        ] {
+            assert_eq!(code(&of(status)), i32::from(Code::InvalidArgument));
+        }
         for status in [
             Status::internal("internal error"),
+            Status::internal(too_long),
+            Status::out_of_range("page"),
             Status::invalid_argument(format!("{UNREADABLE}A.b: invalid varint")),
         ] {
             let expected = i32::from(status.code());

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, error::Error};
 
-use neurotriage_domain::{DomainError, ErrorCode};
+use neurotriage_domain::{DomainError, ErrorCode, once_per_field};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -25,8 +25,8 @@ pub fn to_status(domain: &'static str, error: impl DomainError) -> Status {
     let metadata: HashMap<String, String> =
         error.metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let mut details = ErrorDetails::with_error_info(error.reason(), domain, metadata);
-    for violation in error.field_violations() {
-        details.add_bad_request_violation(&violation.field, &violation.description);
+    for violation in once_per_field(error.field_violations()) {
+        details.add_bad_request_violation(violation.field, violation.description);
     }
     if let Some(delay) = error.retry_after() {
         details.set_retry_info(Some(delay));

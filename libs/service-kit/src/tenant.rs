@@ -5,14 +5,14 @@
 //! SQLite has no row-level security, and what one of the two misses, the other holds.
 
 use anyhow::Context as _;
-use neurotriage_access::TENANT_SETTING;
+use neurotriage_access::{Access, TENANT_SETTING};
 use neurotriage_domain::HospitalId;
 use sea_orm::{
     AccessMode, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     SqliteTransactionMode, Statement, TransactionOptions,
 };
 
-use crate::database;
+use crate::{database, grants::MAY_OWN};
 
 /// PostgreSQL setting that lets a worker's transaction see rows of every hospital, in the few tables whose policy
 /// says so.
@@ -80,31 +80,31 @@ async fn set(
     Ok(())
 }
 
-/// Warns if row-level security does not bind the role that `db` is connected as: a superuser's, or one with
-/// BYPASSRLS. Then only the queries keep hospitals apart. Warns too if the role owns its tables, and could turn row-level
-/// security off.
+/// Refuses a role of the database that row-level security does not bind, a superuser's or one with BYPASSRLS, where
+/// `access` lets several hospitals in: only the queries would keep them apart. On loopback without tokens there is one
+/// hospital, and it warns. Warns too if the role owns its tables, or could, and turn row-level security off.
 ///
 /// # Errors
-/// If the database does not answer.
-pub async fn check_role(db: &DatabaseConnection) -> anyhow::Result<()> {
+/// If the role is refused, or the database does not answer.
+pub async fn check_role(db: &DatabaseConnection, access: &Access) -> anyhow::Result<()> {
     let backend = db.get_database_backend();
     if backend != DbBackend::Postgres {
         return Ok(());
     }
-    let sql = "SELECT rolsuper OR rolbypassrls, EXISTS (SELECT FROM pg_class c WHERE c.relkind = 'r' \
-         AND c.relnamespace = current_schema()::regnamespace AND pg_has_role(c.relowner, 'MEMBER')) \
-         FROM pg_roles WHERE rolname = current_user";
+    let sql = format!(
+        "SELECT r.rolsuper OR r.rolbypassrls, {MAY_OWN} FROM pg_roles r WHERE r.rolname = current_user"
+    );
     let row = db.query_one_raw(Statement::from_string(backend, sql)).await;
     let row = row.context("read database role")?.context("database role is not in pg_roles")?;
     if row.try_get_by_index::<bool>(0).context("read database role")? {
-        tracing::warn!(
-            "database role is a superuser or has BYPASSRLS, which row-level security does not bind; \
-             connect as a role without both"
-        );
+        const UNBOUND: &str = "database role is a superuser or has BYPASSRLS, which row-level security does \
+             not bind; connect as a role without both";
+        anyhow::ensure!(access.is_development(), UNBOUND);
+        tracing::warn!("{UNBOUND}");
     } else if row.try_get_by_index::<bool>(1).context("read owner of tables")? {
         tracing::warn!(
-            "database role owns its tables, and could turn row-level security off; connect as one that \
-             `neurotriage-migrate up` grants what a service needs"
+            "database role owns its tables, their schema or the database, or can become who does, and could turn \
+             row-level security off; connect as one that `neurotriage-migrate up` grants what a service needs"
         );
     }
     Ok(())

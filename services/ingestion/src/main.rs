@@ -14,10 +14,10 @@ async fn main() -> anyhow::Result<()> {
     let keyring = config.keyring.read()?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::ingestion::Migrator>(&db).await?;
-    tenant::check_role(&db).await?;
     let blobs = BlobStore::open(&config.blobs_url).context("open blob store")?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let access = access::open(&config.access, &listener).await?;
+    tenant::check_role(&db, &access).await?;
     let dependencies = Dependencies { access, db, blobs, keyring, uploads_max: config.uploads_max };
     let served = neurotriage_ingestion::run(
         listener,

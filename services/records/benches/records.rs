@@ -54,6 +54,10 @@ const NAMESAKES: usize = 10;
 const STREAM: usize = 5_000;
 /// Streams at a time while patients are loaded.
 const STREAMS: usize = 8;
+/// Least that a get is to reach of what pgbench does.
+const OF_PGBENCH_MIN: f64 = 0.5;
+/// Most that the p99 of a get may be of that among the fewest patients, to count as flat.
+const P99_GROWTH_MAX: f64 = 1.5;
 /// Time that does not count at the start of a round.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -92,22 +96,33 @@ async fn main() -> anyhow::Result<()> {
         "patients  call    calls/s  p50 ms  p99 ms  pgbench/s  calls/pgbench  p99 over the first  statements"
     );
     let mut first = HashMap::new();
+    let (mut of_pgbench_min, mut growth_max) = (f64::INFINITY, 0.0_f64);
     for &patients in &arguments.patients {
         for (call, row) in of_size(&cluster, &arguments, patients).await? {
             let p99 = *first.entry(call).or_insert(row.p99_ms);
+            let (of_pgbench, growth) = (row.per_second / row.pgbench_per_second, row.p99_ms / p99);
             println!(
-                "{patients:>8}  {:<6} {:>8.0} {:>7.2} {:>7.2} {:>10.0} {:>14.2} {:>19.2} {:>11}",
+                "{patients:>8}  {:<6} {:>8.0} {:>7.2} {:>7.2} {:>10.0} {of_pgbench:>14.2} {growth:>19.2} {:>11}",
                 call.name(),
                 row.per_second,
                 row.p50_ms,
                 row.p99_ms,
                 row.pgbench_per_second,
-                row.per_second / row.pgbench_per_second,
-                row.p99_ms / p99,
                 row.statements
             );
+            if call == Call::Get {
+                of_pgbench_min = of_pgbench.min(of_pgbench_min);
+                growth_max = growth.max(growth_max);
+            }
         }
     }
+    let word = |is_met| if is_met { "met" } else { "not met" };
+    println!(
+        "get: {of_pgbench_min:.2} of pgbench at least, {OF_PGBENCH_MIN} wanted: {}; p99 grows to {growth_max:.2} of the \
+         first at most, {P99_GROWTH_MAX} wanted: {}",
+        word(of_pgbench_min >= OF_PGBENCH_MIN),
+        word(growth_max <= P99_GROWTH_MAX)
+    );
     Ok(())
 }
 

@@ -302,6 +302,19 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         Ok(Response::new(pb::LinkStudyResponse { link }))
     }
 
+    #[tracing::instrument(skip_all, fields(study_link_id))]
+    async fn get_study_link(
+        &self,
+        request: Request<pb::GetStudyLinkRequest>,
+    ) -> Result<Response<pb::GetStudyLinkResponse>, Status> {
+        let (call, request) = open(request)?;
+        let id = convert::uuid("study_link_id", &request.study_link_id).map_err(refuse)?;
+        Span::current().record("study_link_id", display(id));
+        let link = self.records.store().read_entry::<StudyLink>(&call, id).await;
+        let link = Some(convert::entry::link(link.map_err(refuse)?));
+        Ok(Response::new(pb::GetStudyLinkResponse { link }))
+    }
+
     #[tracing::instrument(skip_all, fields(patient_id))]
     async fn list_study_links(
         &self,
@@ -332,6 +345,19 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         let note = self.records.create_note(&call, new, text).await.map_err(refuse)?;
         let note = Some(convert::entry::note(note));
         Ok(Response::new(pb::CreateNoteResponse { note }))
+    }
+
+    #[tracing::instrument(skip_all, fields(note_id))]
+    async fn get_note(
+        &self,
+        request: Request<pb::GetNoteRequest>,
+    ) -> Result<Response<pb::GetNoteResponse>, Status> {
+        let (call, request) = open(request)?;
+        let id = convert::uuid("note_id", &request.note_id).map_err(refuse)?;
+        Span::current().record("note_id", display(id));
+        let note = self.records.store().read_entry::<Note>(&call, id).await;
+        let note = Some(convert::entry::note(note.map_err(refuse)?));
+        Ok(Response::new(pb::GetNoteResponse { note }))
     }
 
     #[tracing::instrument(skip_all, fields(patient_id))]

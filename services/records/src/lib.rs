@@ -64,7 +64,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let Dependencies { access, db, keyring, watchers_max, batch_idle_max } = dependencies;
-    tenant::check_role(&db).await.context("check database role")?;
+    tenant::check_role(&db, &access).await.context("check database role")?;
     let lexicon = Arc::new(Lexicon::built_in().context("load lexicon")?);
     let store = SqlRecordsStore::new(db, &keyring).context("open keyring")?;
     let stop = CancellationToken::new();

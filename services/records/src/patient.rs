@@ -15,7 +15,7 @@ pub use self::{
     check::{
         ADDRESS_LINES_MAX, CONSENTS_MAX, CONTACT_PERSONS_MAX, CONTACT_POINTS_MAX, ISSUER_CHARS_MAX,
         LANGUAGES_MAX, LINE_CHARS_MAX, MEDICAL_RECORD_NUMBER_CHARS_MAX, MEDICAL_RECORD_NUMBERS_MAX,
-        NAME_CHARS_MAX, date,
+        NAME_CHARS_MAX, date, is_in_a_life,
     },
     field::PatientField,
 };

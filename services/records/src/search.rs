@@ -1,6 +1,6 @@
 //! By what patients and entries are found.
 
-use neurotriage_domain::{FieldViolation, StudyId};
+use neurotriage_domain::{FieldViolation, StudyId, not_of_a_name};
 use neurotriage_sealing::check_prefix;
 use serde::Serialize;
 use time::Date;
@@ -53,6 +53,9 @@ impl Criteria {
     /// Returns what is wrong with the name, if it can't be searched for.
     pub fn check_name(&self) -> Option<FieldViolation> {
         let typed = self.name_prefix.as_deref()?;
+        if let Some(sign) = not_of_a_name(typed) {
+            return Some(violation("name_prefix", format!("words of a name, without `{sign}`")));
+        }
         let wrong = check_prefix(typed, NAME_PREFIX_CHARS_MIN).err()?;
         Some(violation("name_prefix", wrong.to_string()))
     }

@@ -20,6 +20,9 @@ pub const FINDINGS_MAX: usize = 100;
 const DISPLAY_NAME_CHARS_MAX: usize = 128;
 /// Longest local code behind `NT:`.
 const LOCAL_CODE_CHARS_MAX: usize = 64;
+/// What the code of a finding looks like.
+pub(crate) const CODE: &str =
+    "an HPO code such as `HP:0001269`, or a local one that begins with `NT:`";
 /// How far the caller's clock may be ahead.
 const CLOCK_AHEAD_MAX: Duration = Duration::minutes(5);
 /// Longest time between what is reported and its report to this service.
@@ -181,8 +184,7 @@ fn check_finding(
         wrong.push(violation(&format!("findings[{at}].finding_id"), right));
     } else {
         if !is_code(&finding.code) {
-            let right = "an HPO code such as `HP:0001269`, or a local one that begins with `NT:`";
-            wrong.push(violation(&format!("findings[{at}].code"), right));
+            wrong.push(violation(&format!("findings[{at}].code"), CODE));
         }
         finding.display_name = finding.display_name.trim().to_owned();
         let chars = finding.display_name.chars().count();
@@ -201,7 +203,8 @@ fn check_finding(
     }
 }
 
-fn is_code(code: &str) -> bool {
+/// Returns whether `code` has the shape of a finding's code.
+pub(crate) fn is_code(code: &str) -> bool {
     if let Some(number) = code.strip_prefix("HP:") {
         return number.len() == 7 && number.bytes().all(|byte| byte.is_ascii_digit());
     }

@@ -12,9 +12,9 @@ use std::{
 use harness::{Caller, Harness, Start, named, number, patient, start, start_with, stored};
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
-    BatchCreateRequest, CreateNoteRequest, GetPatientRequest, GetSymptomReportRequest,
-    ListPatientsRequest, ListStudyLinksRequest, Patient, SearchPatientsRequest,
-    WatchChangesRequest, batch_create_request::Create,
+    BatchCreateRequest, CreateNoteRequest, GetNoteRequest, GetPatientRequest, GetStudyLinkRequest,
+    GetSymptomReportRequest, ListPatientsRequest, ListStudyLinksRequest, Patient,
+    SearchPatientsRequest, WatchChangesRequest, batch_create_request::Create,
     records_service_client::RecordsServiceClient,
 };
 use neurotriage_sealing::Keyring;
@@ -193,8 +193,11 @@ async fn every_call_on_entries_is_noted() -> anyhow::Result<()> {
         let repeated = "create symptom_report done reason=REPEATED";
         assert_eq!(seen.news(&store).await?, [repeated, "read symptom_report done revision=1"]);
 
-        harness.link(&id, STUDY).await?;
+        let link = harness.link(&id, STUDY).await?;
         assert_eq!(seen.news(&store).await?, ["create study_link done revision=1"]);
+        let get_link = GetStudyLinkRequest { study_link_id: link.study_link_id };
+        harness.client.get_study_link(get_link.clone()).await?;
+        assert_eq!(seen.news(&store).await?, ["read study_link done revision=1"]);
         harness.link(&id, STUDY).await.unwrap_err();
         assert_eq!(seen.news(&store).await?, ["create study_link failed reason=STUDY_LINKED"]);
         let links = ListStudyLinksRequest { patient_id: id.clone(), ..Default::default() };
@@ -203,6 +206,8 @@ async fn every_call_on_entries_is_noted() -> anyhow::Result<()> {
 
         let note = harness.note(&id, "marknote").await?;
         assert_eq!(seen.news(&store).await?, ["create note done revision=1"]);
+        harness.client.get_note(GetNoteRequest { note_id: note.note_id.clone() }).await?;
+        assert_eq!(seen.news(&store).await?, ["read note done revision=1"]);
         harness.notes(&id).await?;
         assert_eq!(
             seen.news(&store).await?,
@@ -232,6 +237,7 @@ async fn every_call_on_entries_is_noted() -> anyhow::Result<()> {
         let mut client = harness.client_of(&issuer.patient(HOSPITAL, &other)?);
         let request = GetSymptomReportRequest { symptom_report_id: report.symptom_report_id };
         client.get_symptom_report(request).await.unwrap_err();
+        client.get_study_link(get_link).await.unwrap_err();
         client.get_patient(GetPatientRequest { patient_id: id.clone() }).await.unwrap_err();
         harness.client = client;
         harness.notes(&id).await.unwrap_err();
@@ -250,6 +256,7 @@ async fn every_call_on_entries_is_noted() -> anyhow::Result<()> {
             "create patient",
             "delete patient",
             "read patient",
+            "read study_link",
             "read symptom_report",
             "search patient",
         ];

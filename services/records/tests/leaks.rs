@@ -18,12 +18,13 @@ use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
     Address, BatchCreateRequest, Consent, ConsentScope, ContactPerson, ContactPoint, ContactSystem,
     Coordinates, CreateNoteRequest, CreatePatientRequest, CreateSymptomReportRequest,
-    DeleteEntryRequest, DeletePatientRequest, ErasePatientRequest, Finding, GetPatientRequest,
-    GetPatientResponse, GetSymptomReportRequest, LinkStudyRequest, ListNotesRequest,
-    ListPatientsRequest, ListStudyLinksRequest, ListSymptomReportsRequest, MedicalRecordNumber,
-    MergePatientsRequest, Patient, SearchPatientsRequest, UndeletePatientRequest,
-    UpdatePatientRequest, WatchChangesRequest, batch_create_request::Create,
-    batch_create_result::Outcome, records_service_client::RecordsServiceClient,
+    DeleteEntryRequest, DeletePatientRequest, ErasePatientRequest, Finding, GetNoteRequest,
+    GetPatientRequest, GetPatientResponse, GetStudyLinkRequest, GetSymptomReportRequest,
+    LinkStudyRequest, ListNotesRequest, ListPatientsRequest, ListStudyLinksRequest,
+    ListSymptomReportsRequest, MedicalRecordNumber, MergePatientsRequest, Patient,
+    SearchPatientsRequest, UndeletePatientRequest, UpdatePatientRequest, WatchChangesRequest,
+    batch_create_request::Create, batch_create_result::Outcome,
+    records_service_client::RecordsServiceClient,
 };
 use neurotriage_sealing::Keyring;
 use neurotriage_testkit::{TestDb, databases};
@@ -359,6 +360,8 @@ async fn call_wrongly(
     let description = format!("a\n{}", name(marks));
     let request = LinkStudyRequest { study_id, description, ..request };
     refusals.add("link", client.link_study(request).await);
+    let request = GetStudyLinkRequest { study_link_id: name(marks) };
+    refusals.add("get link", client.get_study_link(request).await);
     let request = ListStudyLinksRequest { patient_id: name(marks), ..Default::default() };
     refusals.add("list links", client.list_study_links(request).await);
     let request = CreateNoteRequest {
@@ -367,6 +370,8 @@ async fn call_wrongly(
         text: format!("{}\0", name(marks)),
     };
     refusals.add("note", client.create_note(request).await);
+    let request = GetNoteRequest { note_id: name(marks) };
+    refusals.add("get note", client.get_note(request).await);
     let request = ListNotesRequest { patient_id: name(marks), ..Default::default() };
     refusals.add("list notes", client.list_notes(request).await);
     let request = DeleteEntryRequest { entry_id: name(marks), revision: 1 };

@@ -36,7 +36,7 @@ async fn names_are_found_by_how_their_words_begin() -> anyhow::Result<()> {
     const NAMES: [&str; 6] =
         ["김하나", "Kim Hana Sample", "Zoë van der Straße", "KIMBERLEY Sample", "남궁 하나", ""];
     // (what the row is for, typed, positions of those found, newest first)
-    let table: [(&str, &str, &[usize]); 29] = [
+    let table: [(&str, &str, &[usize]); 27] = [
         ("first word", "kim", &[3, 1]),
         ("case", "KiM", &[3, 1]),
         ("full width", "Ｋｉｍ", &[3, 1]),
@@ -61,11 +61,9 @@ async fn names_are_found_by_how_their_words_begin() -> anyhow::Result<()> {
         ("family name and the rest", "김 하나", &[0]),
         ("no space", "남궁하", &[4]),
         ("sharp s", "STRASSE", &[2]),
-        ("SQL", "'; DROP TABLE patient; --", &[]),
         ("quotes", "\"\" ''", &[]),
         ("wildcards", "%% __", &[]),
         ("pattern", "ki% k_m", &[]),
-        ("backslash", "\\\\", &[]),
     ];
     for db in databases::<Migrator>().await? {
         let mut harness = start(db).await?;
@@ -136,6 +134,8 @@ async fn searches_for_too_little_or_too_much_are_refused() -> anyhow::Result<()>
         ("percent sign", by_name("%"), "name_prefix"),
         ("underscore", by_name("_"), "name_prefix"),
         ("nothing that shows", by_name("\u{200b}"), "name_prefix"),
+        ("SQL", by_name("'; DROP TABLE patient; --"), "name_prefix"),
+        ("backslash", by_name("ki\\"), "name_prefix"),
         ("nine words", by_name("aa bb cc dd ee ff gg hh ii"), "name_prefix"),
         ("too long", by_name(&"가".repeat(257)), "name_prefix"),
         ("control character", by_name("ki\0m"), "name_prefix"),
@@ -144,6 +144,12 @@ async fn searches_for_too_little_or_too_much_are_refused() -> anyhow::Result<()>
         ("long number", by_number("I", &"1".repeat(65)), "medical_record_number.number"),
         ("no date", by_birth("1960"), "birth_date"),
         ("long code", SearchPatientsRequest { code: "N".repeat(129), ..nothing.clone() }, "code"),
+        (
+            "no code",
+            SearchPatientsRequest { code: "seizure".to_owned(), ..nothing.clone() },
+            "code",
+        ),
+        ("born in the future", by_birth("2999-01-01"), "birth_date"),
         ("large page", SearchPatientsRequest { page_size: 201, ..by_name("kim") }, "page_size"),
         (
             "no token",

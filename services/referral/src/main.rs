@@ -13,9 +13,9 @@ async fn main() -> anyhow::Result<()> {
     let keyring = config.keyring.read()?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::referral::Migrator>(&db).await?;
-    tenant::check_role(&db).await?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let access = access::open(&config.access, &listener).await?;
+    tenant::check_role(&db, &access).await?;
     let dependencies = Dependencies {
         access,
         db,

@@ -15,11 +15,11 @@ async fn main() -> anyhow::Result<()> {
     let model = StartModel::named(config.model.as_deref())?;
     let db = database::connect(&config.database_url, config.database_connections_max).await?;
     database::check_schema::<neurotriage_migrations::segmentation::Migrator>(&db).await?;
-    tenant::check_role(&db).await?;
     let blobs = BlobStore::open(&config.blobs_url).context("open blob store")?;
     let ingestion = client::channel(&config.ingestion_endpoint)?;
     let listener = TcpListener::bind(config.listen).await.context("bind gRPC address")?;
     let access = access::open(&config.access, &listener).await?;
+    tenant::check_role(&db, &access).await?;
     let dependencies = Dependencies {
         access,
         db,

@@ -5,8 +5,9 @@ use neurotriage_proto::records::v1::{
     ContactPoint, ContactSystem, Coordinates, CreateNoteRequest, CreateNoteResponse,
     CreatePatientRequest, CreatePatientResponse, CreateSymptomReportRequest,
     CreateSymptomReportResponse, DeleteEntryRequest, DeleteEntryResponse, DeletePatientRequest,
-    DeletePatientResponse, ErasePatientRequest, ErasePatientResponse, Finding, GetPatientRequest,
-    GetPatientResponse, GetSymptomReportRequest, GetSymptomReportResponse, LinkStudyRequest,
+    DeletePatientResponse, ErasePatientRequest, ErasePatientResponse, Finding, GetNoteRequest,
+    GetNoteResponse, GetPatientRequest, GetPatientResponse, GetStudyLinkRequest,
+    GetStudyLinkResponse, GetSymptomReportRequest, GetSymptomReportResponse, LinkStudyRequest,
     LinkStudyResponse, ListNotesRequest, ListNotesResponse, ListPatientsRequest,
     ListPatientsResponse, ListStudyLinksRequest, ListStudyLinksResponse, ListSymptomReportsRequest,
     ListSymptomReportsResponse, MedicalRecordNumber, MergePatientsRequest, MergePatientsResponse,
@@ -138,15 +139,20 @@ pub(crate) async fn call_rightly(drive: &mut Drive, (patient, report): (&Patient
         acquired_on: marks.day(),
         description: marks.text(),
     };
-    calls.right::<_, LinkStudyResponse>(&rpc("LinkStudy"), request).await;
+    let link: LinkStudyResponse = calls.right(&rpc("LinkStudy"), request).await;
+    let request = GetStudyLinkRequest { study_link_id: link.link.unwrap().study_link_id };
+    calls.right::<_, GetStudyLinkResponse>(&rpc("GetStudyLink"), request).await;
     let request = ListStudyLinksRequest { patient_id: patient_id(), ..Default::default() };
     calls.right::<_, ListStudyLinksResponse>(&rpc("ListStudyLinks"), request).await;
     let request =
         CreateNoteRequest { request_id: id(), patient_id: patient_id(), text: marks.text() };
     let note: CreateNoteResponse = calls.right(&rpc("CreateNote"), request).await;
+    let note_id = note.note.unwrap().note_id;
+    let request = GetNoteRequest { note_id: note_id.clone() };
+    calls.right::<_, GetNoteResponse>(&rpc("GetNote"), request).await;
     let request = ListNotesRequest { patient_id: patient_id(), ..Default::default() };
     calls.right::<_, ListNotesResponse>(&rpc("ListNotes"), request).await;
-    let request = DeleteEntryRequest { entry_id: note.note.unwrap().note_id, revision: 1 };
+    let request = DeleteEntryRequest { entry_id: note_id, revision: 1 };
     calls.right::<_, DeleteEntryResponse>(&rpc("DeleteEntry"), request).await;
     let request = WatchChangesRequest { from_beginning: true, ..Default::default() };
     let watched = calls.answers(&rpc("WatchChanges"), vec![request], 2).await;

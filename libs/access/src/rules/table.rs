@@ -36,8 +36,10 @@ pub(super) const SERVICES: &[ServiceRules<'static>] = &[
             ("GetSymptomReport", Owner::Patient, &[may(Resource::SymptomReport, Action::Read)]),
             ("ListSymptomReports", Owner::Patient, &[may(Resource::SymptomReport, Action::Search)]),
             ("LinkStudy", Owner::Patient, &[may(Resource::Study, Action::Create)]),
+            ("GetStudyLink", Owner::Patient, &[may(Resource::Study, Action::Read)]),
             ("ListStudyLinks", Owner::Patient, &[may(Resource::Study, Action::Search)]),
             ("CreateNote", Owner::Patient, &[may(Resource::Note, Action::Create)]),
+            ("GetNote", Owner::Patient, &[may(Resource::Note, Action::Read)]),
             ("ListNotes", Owner::Patient, &[may(Resource::Note, Action::Search)]),
             // A report, a link or a note: which of them is known only once it was read.
             (
@@ -62,7 +64,12 @@ pub(super) const SERVICES: &[ServiceRules<'static>] = &[
             (
                 "WatchChanges",
                 Owner::Hospital,
-                &[may(Resource::Patient, Action::Read), may(Resource::SymptomReport, Action::Read)],
+                &[
+                    may(Resource::Patient, Action::Read),
+                    may(Resource::SymptomReport, Action::Read),
+                    may(Resource::Study, Action::Read),
+                    may(Resource::Note, Action::Read),
+                ],
             ),
         ],
     ),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use neurotriage_domain::{DomainError as _, ErrorCode};
+use neurotriage_domain::{DomainError as _, ErrorCode, once_per_field};
 use neurotriage_proto::records::v1::{
     self as pb, batch_create_request::Create, batch_create_result::Outcome,
 };
@@ -140,9 +140,10 @@ fn refusal(error: &RecordsError) -> Option<pb::BatchCreateError> {
         | ErrorCode::DeadlineExceeded
         | ErrorCode::Internal => return None,
     };
-    let violations = error.field_violations().iter().map(|violation| pb::FieldViolation {
-        field: violation.field.clone(),
-        description: violation.description.clone(),
+    let violations = once_per_field(error.field_violations());
+    let violations = violations.into_iter().map(|violation| pb::FieldViolation {
+        field: violation.field,
+        description: violation.description,
     });
     Some(pb::BatchCreateError {
         code: code.into(),

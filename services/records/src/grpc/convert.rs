@@ -10,10 +10,12 @@ use prost_types::Timestamp;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{error::violation, patient::date, records::Read};
-
-/// Longest code of a finding that is looked for, in characters.
-const CODE_CHARS_MAX: usize = 128;
+use crate::{
+    error::violation,
+    patient::date,
+    records::Read,
+    symptoms::{CODE, is_code},
+};
 
 /// Wrong fields, as they are found.
 pub(super) type Violations = Vec<FieldViolation>;
@@ -29,6 +31,18 @@ pub(super) fn uuid(field: &str, text: &str) -> Result<Uuid, FieldViolation> {
 
 fn request_id(text: &str) -> Result<Uuid, FieldViolation> {
     Uuid::try_parse(text).map_err(|_| violation("request_id", "a UUID chosen by the caller"))
+}
+
+/// Returns the code of a finding that is looked for, if there is one; notes it as wrong if no finding can have it.
+fn code(text: &str, wrong: &mut Violations) -> Option<String> {
+    let code = text.trim();
+    if code.is_empty() {
+        return None;
+    }
+    if !is_code(code) {
+        wrong.push(violation("code", format!("{CODE}, or empty")));
+    }
+    Some(code.to_owned())
 }
 
 /// Returns the time, if there is one; notes it as wrong if it can't be read.

@@ -117,13 +117,12 @@ fn last(
 }
 
 /// Returns the place that a watch goes on from; none if the text is empty.
-pub(super) fn position(text: &str) -> Result<Option<Position>, RecordsError> {
+pub(super) fn position(text: &str) -> Result<Option<Position>, FieldViolation> {
     if text.is_empty() {
         return Ok(None);
     }
-    let refused = || {
-        RecordsError::field("resume_token", "a resume_token of this service, unchanged, or empty")
-    };
+    let refused =
+        || violation("resume_token", "a resume_token of this service, unchanged, or empty");
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
     let numbers: [u8; 16] = bytes
         .strip_prefix(&[CHANGES])

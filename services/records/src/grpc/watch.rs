@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use futures::{Stream, stream};
+use neurotriage_domain::FieldViolation;
 use neurotriage_proto::records::v1 as pb;
 use neurotriage_service_kit::audit::Call;
 use tonic::Status;
@@ -11,8 +12,8 @@ use super::{convert, refuse, token};
 use crate::{
     change::{Change, ChangeAction, Position, RecordKind, Told, Watchers},
     entry::EntryKind,
-    error::RecordsError,
-    records::RecordsStore,
+    error::{RecordsError, violation},
+    records::{RecordsStore, both},
 };
 
 /// What a watcher is sent.
@@ -25,18 +26,12 @@ pub(super) async fn begin<S: RecordsStore>(
     call: Call,
     request: &pb::WatchChangesRequest,
 ) -> Result<Changes, RecordsError> {
-    let position = token::position(&request.resume_token)?;
-    let position = match (position, request.from_beginning) {
-        (Some(_), true) => {
-            return Err(RecordsError::field("from_beginning", "false where there is a token"));
-        }
-        (None, true) => Some(Position::START),
-        (position, false) => position,
-    };
     let patient_id = match request.patient_id.as_str() {
-        "" => None,
-        text => Some(convert::patient_id("patient_id", text)?),
+        "" => Ok(None),
+        text => convert::read(convert::patient_id("patient_id", text)).map(Some),
     };
+    let read = both(convert::read(begin_at(request)), patient_id);
+    let (position, patient_id) = read.map_err(RecordsError::Invalid)?;
     if let Some(patient_id) = patient_id {
         call.check_patient(patient_id)?;
     }
@@ -47,6 +42,15 @@ pub(super) async fn begin<S: RecordsStore>(
         Ok(Some((response(told), watch)))
     });
     Ok(Box::pin(changes))
+}
+
+/// Returns after what to begin; nothing if it is now.
+fn begin_at(request: &pb::WatchChangesRequest) -> Result<Option<Position>, FieldViolation> {
+    match (token::position(&request.resume_token)?, request.from_beginning) {
+        (Some(_), true) => Err(violation("from_beginning", "false where there is a token")),
+        (None, true) => Ok(Some(Position::START)),
+        (position, false) => Ok(position),
+    }
 }
 
 fn response(told: Told) -> pb::WatchChangesResponse {

@@ -2,6 +2,7 @@
 
 use neurotriage_domain::{
     CONTACT_CHARS, FieldViolation, is_email_address, is_language_tag, is_phone_number,
+    not_of_a_name,
 };
 use time::{Date, Duration, OffsetDateTime, macros::format_description};
 
@@ -116,6 +117,14 @@ impl Wrong {
         }
     }
 
+    /// Checks a person's name.
+    fn name(&mut self, field: &str, value: &str, chars_min: usize) {
+        self.line(field, value, chars_min, NAME_CHARS_MAX);
+        if let Some(sign) = not_of_a_name(value) {
+            self.add(field, format!("a name alone, without `{sign}`"));
+        }
+    }
+
     fn at_most(&mut self, field: &str, count: usize, max: usize) {
         if count > max {
             self.add(field, format!("at most {max}"));
@@ -155,10 +164,9 @@ fn check_field(
 ) {
     match field {
         PatientField::MedicalRecordNumbers => numbers(details, wrong),
-        PatientField::Name => wrong.line("name", &details.name, 0, NAME_CHARS_MAX),
+        PatientField::Name => wrong.name("name", &details.name, 0),
         PatientField::BirthDate => {
-            let right = |date: Date| date.year() >= BIRTH_YEAR_MIN && date <= latest(now);
-            if !details.birth_date.is_none_or(right) {
+            if !details.birth_date.is_none_or(|date| is_in_a_life(date, now)) {
                 wrong.add("birth_date", "YYYY-MM-DD, not in the future, or empty");
             }
         }
@@ -238,7 +246,7 @@ fn persons(details: &PatientDetails, wrong: &mut Wrong) {
     wrong.at_most("contact_persons", details.contact_persons.len(), CONTACT_PERSONS_MAX);
     let persons = details.contact_persons.iter().take(CONTACT_PERSONS_MAX);
     for (at, person) in persons.enumerate() {
-        wrong.line(&format!("contact_persons[{at}].name"), &person.name, 1, NAME_CHARS_MAX);
+        wrong.name(&format!("contact_persons[{at}].name"), &person.name, 1);
         let path = format!("contact_persons[{at}].contact_points");
         if person.contact_points.is_empty() {
             wrong.add(&path, format!("1 to {CONTACT_POINTS_MAX}"));
@@ -254,7 +262,7 @@ fn consents(consents: &[Consent], now: OffsetDateTime, wrong: &mut Wrong) {
             // There are few scopes: a long list is wrong at its first repetition.
             break;
         }
-        if consent.decided_on.year() < BIRTH_YEAR_MIN || consent.decided_on > latest(now) {
+        if !is_in_a_life(consent.decided_on, now) {
             wrong.add(&format!("consents[{at}].decided_on"), "YYYY-MM-DD, not in the future");
         }
     }
@@ -271,8 +279,9 @@ fn languages(languages: &[String], wrong: &mut Wrong) {
     }
 }
 
-fn latest(now: OffsetDateTime) -> Date {
-    now.date().saturating_add(AHEAD_MAX)
+/// Returns whether somebody alive may have been born, or have decided, on that day; `now` is the moment of the check.
+pub fn is_in_a_life(date: Date, now: OffsetDateTime) -> bool {
+    date.year() >= BIRTH_YEAR_MIN && date <= now.date().saturating_add(AHEAD_MAX)
 }
 
 /// Returns the date that `text` says as `YYYY-MM-DD`; nothing if it is none.

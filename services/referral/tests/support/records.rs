@@ -229,6 +229,13 @@ impl RecordsService for Neighbours {
         Err(unused())
     }
 
+    async fn get_study_link(
+        &self,
+        _: Request<records::GetStudyLinkRequest>,
+    ) -> Result<Response<records::GetStudyLinkResponse>, Status> {
+        Err(unused())
+    }
+
     async fn list_study_links(
         &self,
         request: Request<records::ListStudyLinksRequest>,
@@ -246,6 +253,13 @@ impl RecordsService for Neighbours {
         &self,
         _: Request<records::CreateNoteRequest>,
     ) -> Result<Response<records::CreateNoteResponse>, Status> {
+        Err(unused())
+    }
+
+    async fn get_note(
+        &self,
+        _: Request<records::GetNoteRequest>,
+    ) -> Result<Response<records::GetNoteResponse>, Status> {
         Err(unused())
     }
 

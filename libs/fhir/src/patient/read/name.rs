@@ -1,5 +1,6 @@
 //! Names of people.
 
+use neurotriage_domain::not_of_a_name;
 use time::Date;
 
 use super::{is_over, line, on_one_line};
@@ -37,7 +38,7 @@ pub(super) fn of_element(reader: &mut Reader, name: &Node<'_>) -> (String, Optio
     let family = reader.optional(|reader| line(reader, name, "family", NAME_CHARS_MAX));
     let text = reader.optional(|reader| line(reader, name, "text", NAME_CHARS_MAX));
     if let Some(text) = text {
-        return (text, family);
+        return name_alone(reader, name, text, family);
     }
     let given = reader.optional(|reader| {
         let items = reader.items(name, "given");
@@ -50,7 +51,19 @@ pub(super) fn of_element(reader: &mut Reader, name: &Node<'_>) -> (String, Optio
         reader.leave_out(&name.path, text);
         return (String::new(), None);
     }
-    (joined, family)
+    name_alone(reader, name, joined, family)
+}
+
+/// Returns the name and the family name, or leaves them out if there is more in them than a name.
+fn name_alone(
+    reader: &mut Reader,
+    name: &Node<'_>,
+    text: String,
+    family: Option<String>,
+) -> (String, Option<String>) {
+    let Some(sign) = not_of_a_name(&text) else { return (text, family) };
+    reader.leave_out(&name.path, format!("holds `{sign}`, which no name is written with"));
+    (String::new(), None)
 }
 
 /// Where the family name comes first, there are no blanks between.

@@ -5,8 +5,8 @@ use neurotriage_proto::{common::v1 as common, records::v1 as pb};
 use uuid::Uuid;
 
 use super::{
-    CODE_CHARS_MAX, Violations, date_text, patient_id, read, read_date, request_id, time, time_of,
-    timestamp, unless,
+    Violations, code, date_text, patient_id, read, read_date, request_id, time, time_of, timestamp,
+    unless,
 };
 use crate::{
     coding::{Course, Finding, Onset, Origin, Severity},
@@ -126,11 +126,8 @@ fn read_finding(at: usize, finding: pb::Finding, wrong: &mut Violations) -> Find
 
 pub(in crate::grpc) fn filter(request: &pb::ListSymptomReportsRequest) -> Read<EntryFilter> {
     let mut wrong = Violations::new();
-    if request.code.chars().count() > CODE_CHARS_MAX {
-        wrong.push(violation("code", format!("at most {CODE_CHARS_MAX} characters")));
-    }
     let filter = EntryFilter {
-        code: (!request.code.is_empty()).then(|| request.code.clone()),
+        code: code(&request.code, &mut wrong),
         created_from: time("created_from", request.created_from, &mut wrong),
         created_before: time("created_before", request.created_before, &mut wrong),
     };

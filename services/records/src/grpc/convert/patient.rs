@@ -2,18 +2,18 @@
 
 use neurotriage_domain::PatientId;
 use neurotriage_proto::records::v1 as pb;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    CODE_CHARS_MAX, Violations, date_text, patient_id, read, read_date, request_id, time,
-    timestamp, unless,
+    Violations, code, date_text, patient_id, read, read_date, request_id, time, timestamp, unless,
 };
 use crate::{
     error::violation,
     patient::{
         Address, CONSENTS_MAX, CONTACT_PERSONS_MAX, CONTACT_POINTS_MAX, Consent, ConsentScope,
         ContactPerson, ContactPoint, ContactSystem, Coordinates, Handedness, MedicalRecordNumber,
-        Patient, PatientDetails, PatientDraft, Relationship, Sex, date,
+        Patient, PatientDetails, PatientDraft, Relationship, Sex, date, is_in_a_life,
     },
     records::{CRITERIA, Merge, PatientFilter, Read, both},
     search::Criteria,
@@ -58,7 +58,6 @@ pub(in crate::grpc) fn criteria(request: &pb::SearchPatientsRequest) -> Read<Cri
         }
     };
     short("name_prefix", &request.name_prefix, crate::patient::NAME_CHARS_MAX);
-    short("code", &request.code, CODE_CHARS_MAX);
     let number = request.medical_record_number.as_ref();
     if let Some(number) = number {
         short("medical_record_number.issuer", &number.issuer, crate::patient::ISSUER_CHARS_MAX);
@@ -79,8 +78,13 @@ pub(in crate::grpc) fn criteria(request: &pb::SearchPatientsRequest) -> Read<Cri
         name_prefix: given(&request.name_prefix),
         medical_record_number: number,
         birth_date: read_date("birth_date", &request.birth_date, &mut wrong),
-        code: given(&request.code),
+        code: code(&request.code, &mut wrong),
     };
+    if let Some(date) = criteria.birth_date
+        && !is_in_a_life(date, OffsetDateTime::now_utc())
+    {
+        wrong.push(violation("birth_date", "YYYY-MM-DD, not in the future, or empty"));
+    }
     if criteria.is_empty() && wrong.is_empty() {
         wrong.push(violation("name_prefix", CRITERIA));
     }
