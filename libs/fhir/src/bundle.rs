@@ -293,6 +293,13 @@ impl<T: Copy> References<T> {
     }
 }
 
+impl<T> References<T> {
+    /// Returns whether `reference` is a `Type/id` that several entries have: which one it names depends on who asks.
+    pub fn is_ambiguous(&self, reference: &str) -> bool {
+        matches!(self.by_id.get(unversioned(reference).as_ref()), Some(None))
+    }
+}
+
 /// Returns the server that a `fullUrl` of the form `http(s)://server/Type/id` names.
 fn server(full_url: &str) -> Option<&str> {
     let url = full_url.split_once("/_history/").map_or(full_url, |(url, _)| url);

@@ -134,6 +134,9 @@ pub struct Import {
     pub notes: Vec<ReadNote>,
     /// Entries for the directory of hospitals, with their places; their state is [`State::Read`].
     pub directory: Vec<(usize, Value)>,
+    /// Such entries that were refused, with their places: a hospital that one of them belongs to would be written
+    /// without what it says.
+    pub directory_refused: Vec<(usize, Value)>,
 }
 
 /// Reads a bundle as of `now`, by which nothing may lie in the future.
@@ -144,10 +147,14 @@ pub fn read(bytes: &[u8], now: OffsetDateTime) -> Result<Import, BundleError> {
     let (kind, entries) = bundle::read_content(bytes, BundleLimits::STORY)?;
     let mut import = Importer::new(kind, now).read(&entries);
     for (place, entry) in entries.into_iter().enumerate() {
-        let read = import.entries.get(place);
-        if read.is_some_and(|read| is_of_directory(read.resource_type) && read.state == State::Read)
-        {
-            import.directory.push((place, entry));
+        let Some(read) = import.entries.get(place) else { continue };
+        if !is_of_directory(read.resource_type) {
+            continue;
+        }
+        match read.state {
+            State::Read => import.directory.push((place, entry)),
+            State::Refused(..) => import.directory_refused.push((place, entry)),
+            State::PassedOver(_) => {}
         }
     }
     Ok(import)

@@ -20,7 +20,9 @@
 //! `Location` that a service names, else the first whose `managingOrganization` is the hospital.
 //!
 //! References are `Type/id` or the `fullUrl` of an entry. A hospital is refused as a whole if one of
-//! its resources is wrong. Other elements are ignored, other resources passed over.
+//! its resources is wrong: without that one it would be written over what is known of it. If nobody can
+//! tell whose a wrong resource is, every hospital of the bundle is refused. Other elements are ignored, other
+//! resources passed over.
 //!
 //! # Source
 //! HL7 FHIR R4 (4.0.1): Bundle, Organization, Location, HealthcareService.
@@ -93,11 +95,13 @@ pub struct RefusedEntry {
     pub field: &'static str,
     /// What is wrong, and what would be right.
     pub problem: String,
+    /// Place of another entry that was refused, if that alone is why this one is.
+    pub depends_on: Option<usize>,
 }
 
 impl fmt::Display for RefusedEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { index, full_url, hospital_id, field, problem } = self;
+        let Self { index, full_url, hospital_id, field, problem, depends_on: _ } = self;
         let hospital_id = hospital_id.as_deref().unwrap_or("without id");
         match full_url {
             Some(full_url) => write!(f, "entry {full_url}")?,

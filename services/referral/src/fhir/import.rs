@@ -87,6 +87,7 @@ pub async fn bring_in<S: DirectoryStore, R: Records>(
         ));
     }
     let directory = std::mem::take(&mut import.directory);
+    let without = std::mem::take(&mut import.directory_refused);
     let results = std::mem::take(&mut import.entries).into_iter().map(|entry| EntryResult {
         resource_type: entry.resource_type,
         outcome: match entry.state {
@@ -100,7 +101,7 @@ pub async fn bring_in<S: DirectoryStore, R: Records>(
         notes: entry.notes,
     });
     let mut run = Run { records, request, results: results.collect(), patients: HashMap::new() };
-    for (place, outcome) in hospitals::bring_in(store, request, &directory).await? {
+    for (place, outcome) in hospitals::bring_in(store, request, &directory, without).await? {
         run.set(place, outcome);
     }
     run.patients(import.patients).await?;

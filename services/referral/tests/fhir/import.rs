@@ -219,6 +219,56 @@ async fn hospitals_of_a_bundle_go_to_the_directory() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_hospital_keeps_what_it_has_while_an_entry_of_it_is_refused() -> anyhow::Result<()> {
+    for mut harness in Harness::all().await? {
+        let store = SqlReferralStore::new(ledger(&harness.db.db));
+        let mut sent =
+            json!({ "resourceType": "Bundle", "type": "searchset", "entry": hospital("New") });
+        let entries = sent["entry"].as_array_mut().unwrap();
+        let mut second = entries[2].clone();
+        second["fullUrl"] = json!("https://a.invalid/HealthcareService/new-2");
+        second["resource"]["id"] = json!("new-2");
+        let stroke = json!({ "system": "urn:neurotriage:capability", "code": "stroke" });
+        second["resource"]["type"] = json!([{ "coding": [stroke] }]);
+        entries.push(second);
+        assert_eq!(outcomes(&harness.import(&sent).await), [Created; 4]);
+        let before = store.snapshot().await?;
+
+        // (what the row is for, pointer below the second service, value)
+        let table = [
+            ("modifier", "/resource/modifierExtension", json!([{ "url": "urn:x" }])),
+            ("rules", "/resource/implicitRules", json!("urn:x")),
+            ("entry", "/modifierExtension", json!([{ "url": "urn:x" }])),
+            ("mode", "/search", json!({ "mode": "secret" })),
+            ("shape", "/resource/type", json!(7)),
+        ];
+        for (case, pointer, value) in table {
+            let mut wrong = sent.clone();
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            wrong["entry"][3].pointer_mut(parent).unwrap()[name] = value;
+            wrong["entry"][0]["resource"]["name"] = json!("Renamed");
+            for dry_run in [true, false] {
+                let response = harness.send(wrong.to_string().as_bytes(), dry_run).await?;
+                let depends = "DEPENDS_ON_REFUSED";
+                let reasons: Vec<&str> =
+                    response.entries.iter().map(|entry| entry.reason.as_str()).collect();
+                let reasons_wanted = [depends, depends, depends, "ELEMENTS_WRONG"];
+                assert_eq!(reasons, reasons_wanted, "case: {case}");
+            }
+            let after = store.snapshot().await?;
+            assert_eq!(after.hospitals(), before.hospitals(), "case: {case}");
+            // With its organization alone it is no party either.
+            let entries = wrong["entry"].as_array_mut().unwrap();
+            entries.drain(1..3);
+            let response = harness.import(&wrong).await;
+            assert_eq!(outcomes(&response), [Refused, Refused], "case: {case}");
+        }
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_rights_on_the_directory_only_its_entries_are_refused() -> anyhow::Result<()> {
     for harness in Harness::all().await? {
         let others = harness.others.clone();

@@ -1,5 +1,6 @@
 //! Reads a bundle: decode each entry, follow the references, put hospitals together.
 
+mod missing;
 mod resource;
 
 use std::collections::HashSet;
@@ -9,12 +10,20 @@ use neurotriage_fhir::bundle::{self, References, shown};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::resource::{Failure, HealthcareService, Location, Organization, Parts};
+use self::{
+    missing::Missing,
+    resource::{Failure, HealthcareService, Location, Organization, Parts, Reference},
+};
 use super::{BundleError, BundleImport, LIMITS, PassedOver, RefusedEntry};
 use crate::hospital::Hospital;
 
 /// Longest message of the JSON reader that a report repeats, in characters: it may quote what it read.
 const MESSAGE_CHARS_MAX: usize = 160;
+
+/// Elements that refer to others, and to what.
+const PROVIDED_BY: (&str, Kind) = ("HealthcareService.providedBy", Kind::Organization);
+const PLACE: (&str, Kind) = ("HealthcareService.location", Kind::Location);
+const MANAGED_BY: (&str, Kind) = ("Location.managingOrganization", Kind::Organization);
 
 /// A resource and where it stood.
 struct Found<T> {
@@ -29,20 +38,39 @@ struct Found<T> {
 /// [`BundleError`] if the bundle as a whole cannot be used: too large, not JSON, or no collection.
 pub fn import(bytes: &[u8]) -> Result<BundleImport, BundleError> {
     let bundle = bundle::read(bytes, LIMITS)?;
-    Ok(import_entries(bundle.entries.into_iter().enumerate()))
+    Ok(import_entries(bundle.entries.into_iter().enumerate(), []))
 }
 
-/// Does the same with entries that were read, each with its place in the bundle.
-pub fn import_entries(entries: impl IntoIterator<Item = (usize, Value)>) -> BundleImport {
+/// Does the same with entries that were read, each with its place in the bundle. `refused` are entries that were
+/// refused already; they are not told again, but no hospital is put together without them.
+pub fn import_entries(
+    entries: impl IntoIterator<Item = (usize, Value)>,
+    refused: impl IntoIterator<Item = (usize, Value)>,
+) -> BundleImport {
     let mut reader = Reader::default();
     for (index, entry) in entries {
-        reader.sort_in(index, entry);
+        reader.sort_in(index, &entry);
+    }
+    for (index, entry) in refused {
+        reader.note_refused(index, &entry);
     }
     reader.finish()
 }
 
 fn message(error: &serde_json::Error) -> String {
     error.to_string().chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
+fn full_url_of(entry: &Value) -> Option<&str> {
+    entry.get("fullUrl").and_then(Value::as_str)
+}
+
+fn resource_of(entry: &Value) -> &Value {
+    entry.get("resource").unwrap_or(&Value::Null)
+}
+
+fn id_of(entry: &Value) -> Option<&str> {
+    resource_of(entry).get("id").and_then(Value::as_str)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +81,12 @@ enum Kind {
 }
 
 impl Kind {
+    fn of(resource_type: &str) -> Option<Self> {
+        [Self::Organization, Self::Location, Self::HealthcareService]
+            .into_iter()
+            .find(|kind| kind.as_str() == resource_type)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Organization => "Organization",
@@ -62,15 +96,40 @@ impl Kind {
     }
 }
 
+/// What has a name of the bundle.
+#[derive(Clone, Copy)]
+enum Target {
+    /// A place in the reader's list of that kind.
+    Read(Kind, usize),
+    /// An entry of that kind that was refused, by its place in the bundle.
+    Refused(Kind, usize),
+}
+
+/// Where a reference leads.
+#[derive(Clone, Copy)]
+enum Lead {
+    /// To a place in the reader's list.
+    To(usize),
+    /// To an entry that was refused, by its place in the bundle.
+    Refused(usize),
+    /// To nothing of this bundle.
+    Elsewhere,
+    /// Nobody can tell: there is no reference, or it names several entries or one of another kind.
+    Unclear,
+}
+
 #[derive(Default)]
 struct Reader {
     organizations: Vec<Found<Organization>>,
     locations: Vec<Found<Location>>,
     services: Vec<Found<HealthcareService>>,
-    /// Places in the reader's list of that kind.
-    references: References<(Kind, usize)>,
+    references: References<Target>,
     refused: Vec<RefusedEntry>,
     passed_over: Vec<PassedOver>,
+    /// What was refused, until it is known whose it is.
+    missing: Vec<Missing>,
+    /// Place of a refused entry that may belong to any hospital.
+    unclear: Option<usize>,
 }
 
 /// What belongs to one organization: places in the reader's lists.
@@ -80,50 +139,44 @@ struct Belongings {
     locations: Vec<usize>,
     services: Vec<usize>,
     failure: Option<Failure>,
+    /// Place in the bundle of an entry of it that was refused.
+    refused: Option<usize>,
 }
 
 impl Reader {
     /// Decodes one entry and puts it into its list.
-    fn sort_in(&mut self, index: usize, mut entry: Value) {
-        let full_url = entry.get("fullUrl").and_then(Value::as_str).map(str::to_owned);
-        let resource = entry.get_mut("resource").map(Value::take).unwrap_or_default();
+    fn sort_in(&mut self, index: usize, entry: &Value) {
+        let full_url = full_url_of(entry);
+        let at = |field, problem| failure((index, full_url), field, problem);
+        let resource = resource_of(entry);
         let Some(resource_type) = resource.get("resourceType").and_then(Value::as_str) else {
             let problem = "has no resourceType; give each entry a resource".to_owned();
-            return self.refuse((index, full_url.as_deref()), None, "entry.resource", problem);
+            return self.refuse(at("entry.resource", problem), None);
         };
-        let id = resource.get("id").and_then(Value::as_str).map(str::to_owned);
-        let (kind, place) = match resource_type {
-            "Organization" => (Kind::Organization, self.organizations.len()),
-            "Location" => (Kind::Location, self.locations.len()),
-            "HealthcareService" => (Kind::HealthcareService, self.services.len()),
-            other => {
-                let resource_type = shown(other);
-                let full_url = full_url.as_deref().map(shown);
-                let reason = "resource is no part of a hospital directory";
-                self.passed_over.push(PassedOver { index, full_url, resource_type, reason });
-                return;
-            }
+        let Some(kind) = Kind::of(resource_type) else {
+            let resource_type = shown(resource_type);
+            let full_url = full_url.map(shown);
+            let reason = "resource is no part of a hospital directory";
+            self.passed_over.push(PassedOver { index, full_url, resource_type, reason });
+            return;
         };
-        let at = (index, full_url);
         let decoded = match kind {
-            Kind::Organization => decode(&mut self.organizations, at, resource),
-            Kind::Location => decode(&mut self.locations, at, resource),
-            Kind::HealthcareService => decode(&mut self.services, at, resource),
+            Kind::Organization => decode(&mut self.organizations, (index, full_url), resource),
+            Kind::Location => decode(&mut self.locations, (index, full_url), resource),
+            Kind::HealthcareService => decode(&mut self.services, (index, full_url), resource),
         };
-        match decoded {
-            Ok(full_url) => {
-                let full_url = full_url.as_deref();
-                let target = (kind, place);
-                let name = kind.as_str();
-                if let Err(repeated) = self.references.insert(target, full_url, name, id.as_deref())
-                {
-                    self.drop_last(kind);
-                    self.refuse((index, full_url), None, "entry.fullUrl", repeated.to_string());
-                }
+        let place = match decoded {
+            Ok(place) => place,
+            Err(problem) => {
+                self.missing.push(Missing::read(index, kind, entry));
+                return self.refuse(at(kind.as_str(), problem), None);
             }
-            Err((full_url, problem)) => {
-                self.refuse((index, full_url.as_deref()), None, kind.as_str(), problem);
-            }
+        };
+        let (target, id) = (Target::Read(kind, place), id_of(entry));
+        if let Err(repeated) = self.references.insert(target, full_url, kind.as_str(), id) {
+            self.drop_last(kind);
+            self.note_refused(index, entry);
+            self.refuse(at("entry.fullUrl", repeated.to_string()), None);
         }
     }
 
@@ -135,21 +188,19 @@ impl Reader {
         }
     }
 
-    fn refuse(
-        &mut self,
-        (index, full_url): (usize, Option<&str>),
-        hospital_id: Option<String>,
-        field: &'static str,
-        problem: String,
-    ) {
-        let full_url = full_url.map(shown);
-        self.refused.push(RefusedEntry { index, full_url, hospital_id, field, problem });
+    fn refuse(&mut self, failure: Failure, hospital_id: Option<String>) {
+        let Failure { index, full_url, field, problem, depends_on } = failure;
+        let full_url = full_url.as_deref().map(shown);
+        let entry = RefusedEntry { index, full_url, hospital_id, field, problem, depends_on };
+        self.refused.push(entry);
     }
 
     fn finish(mut self) -> BundleImport {
         let mut belongings = vec![Belongings::default(); self.organizations.len()];
-        self.assign_services(&mut belongings);
+        self.name_missing(&mut belongings);
+        let named = self.assign_services(&mut belongings);
         self.assign_locations(&mut belongings);
+        self.assign_missing(&mut belongings, &named);
         let organizations = std::mem::take(&mut self.organizations);
         let mut hospitals = Vec::new();
         let mut places = Vec::new();
@@ -170,14 +221,7 @@ impl Reader {
                     places.push(of);
                 }
                 Err(failure) => {
-                    let full_url = failure.full_url.as_deref();
-                    let hospital_id = organization.resource.raw_id().map(shown);
-                    self.refuse(
-                        (failure.index, full_url),
-                        hospital_id,
-                        failure.field,
-                        failure.problem,
-                    );
+                    self.refuse(failure, organization.resource.raw_id().map(shown));
                 }
             }
         }
@@ -186,75 +230,86 @@ impl Reader {
         BundleImport { hospitals, places, refused: self.refused, passed_over: self.passed_over }
     }
 
-    fn assign_services(&mut self, belongings: &mut [Belongings]) {
-        const FIELD: &str = "HealthcareService.providedBy";
+    /// Returns the places in the bundle of refused Locations that services name.
+    fn assign_services(&mut self, belongings: &mut [Belongings]) -> HashSet<usize> {
+        let mut named = HashSet::new();
         let services = std::mem::take(&mut self.services);
         for (place, service) in services.iter().enumerate() {
-            let at = (service.index, service.full_url.as_deref());
-            let reference = service.resource.provided_by.as_ref();
-            let owner = match self.follow(Kind::Organization, reference, at.1) {
-                Ok(owner) => owner,
-                Err(problem) => {
-                    self.refuse(at, None, FIELD, problem);
+            let full_url = service.full_url.as_deref();
+            let text = service.resource.provided_by.as_ref().and_then(Reference::text);
+            let owner = match self.lead(Kind::Organization, text, full_url) {
+                Lead::To(owner) => owner,
+                lead => {
+                    if matches!(lead, Lead::Unclear) {
+                        self.unclear.get_or_insert(service.index);
+                    }
+                    let failure = service.lost(PROVIDED_BY, text, lead);
+                    self.refuse(failure, None);
                     continue;
                 }
             };
             let Some(owner) = belongings.get_mut(owner) else { continue };
             owner.services.push(place);
             for reference in &service.resource.location {
-                match self.follow(Kind::Location, Some(reference), at.1) {
-                    Ok(location) if owner.locations.contains(&location) => {}
-                    Ok(location) => owner.locations.push(location),
-                    Err(problem) => {
-                        let failure = service.failure("HealthcareService.location", problem);
+                let text = reference.text();
+                match self.lead(Kind::Location, text, full_url) {
+                    Lead::To(location) if owner.locations.contains(&location) => {}
+                    Lead::To(location) => owner.locations.push(location),
+                    Lead::Refused(location) => {
+                        named.insert(location);
+                        owner.refused.get_or_insert(location);
+                    }
+                    lead @ (Lead::Elsewhere | Lead::Unclear) => {
+                        let failure = service.lost(PLACE, text, lead);
                         owner.failure.get_or_insert(failure);
                     }
                 }
             }
         }
         self.services = services;
+        named
     }
 
     fn assign_locations(&mut self, belongings: &mut [Belongings]) {
         let locations = std::mem::take(&mut self.locations);
         let named = belongings.iter().flat_map(|one| one.locations.clone()).collect::<HashSet<_>>();
         for (place, location) in locations.iter().enumerate() {
-            let at = (location.index, location.full_url.as_deref());
-            let reference = location.resource.managing_organization.as_ref();
-            if reference.is_none() && named.contains(&place) {
+            let Some(reference) = &location.resource.managing_organization else {
+                // One that nobody names either is no hospital's, such as a ward of a patient's stay.
+                if !named.contains(&place) {
+                    self.refuse(location.lost(MANAGED_BY, None, Lead::Elsewhere), None);
+                }
                 continue;
-            }
-            match self.follow(Kind::Organization, reference, at.1) {
-                Ok(owner) => {
+            };
+            let text = reference.text();
+            match self.lead(Kind::Organization, text, location.full_url.as_deref()) {
+                Lead::To(owner) => {
                     let Some(owner) = belongings.get_mut(owner) else { continue };
                     if !owner.locations.contains(&place) {
                         owner.locations.push(place);
                     }
                 }
-                Err(problem) => self.refuse(at, None, "Location.managingOrganization", problem),
+                lead => {
+                    if matches!(lead, Lead::Unclear) {
+                        self.unclear.get_or_insert(location.index);
+                    }
+                    let failure = location.lost(MANAGED_BY, text, lead);
+                    self.refuse(failure, None);
+                }
             }
         }
         self.locations = locations;
     }
 
-    fn follow(
-        &self,
-        kind: Kind,
-        reference: Option<&resource::Reference>,
-        full_url: Option<&str>,
-    ) -> Result<usize, String> {
-        let kind_name = kind.as_str();
-        let Some(text) = reference.and_then(|reference| reference.reference.as_deref()) else {
-            return Err(format!("is missing; write {kind_name}/id or the fullUrl of an entry"));
-        };
-        let found = self.references.find(text, full_url).filter(|(found, _)| *found == kind);
-        found.map(|(_, place)| place).ok_or_else(|| {
-            format!(
-                "`{}` names no {kind_name} that was read from this bundle, or more than one; write \
-                 {kind_name}/id or the fullUrl of an entry",
-                shown(text)
-            )
-        })
+    fn lead(&self, kind: Kind, reference: Option<&str>, full_url: Option<&str>) -> Lead {
+        let Some(text) = reference else { return Lead::Unclear };
+        match self.references.find(text, full_url) {
+            Some(Target::Read(of, place)) if of == kind => Lead::To(place),
+            Some(Target::Refused(of, index)) if of == kind => Lead::Refused(index),
+            Some(_) => Lead::Unclear,
+            None if self.references.is_ambiguous(text) => Lead::Unclear,
+            None => Lead::Elsewhere,
+        }
     }
 
     fn hospital(
@@ -264,6 +319,15 @@ impl Reader {
         seen: &mut HashSet<HospitalId>,
     ) -> Result<(Hospital, Vec<usize>), Failure> {
         if let Some(failure) = belongings.failure {
+            return Err(failure);
+        }
+        if let Some(on) = belongings.refused {
+            return Err(organization.depends("Organization", on));
+        }
+        if let Some(on) = self.unclear {
+            let whose = "and whose it is cannot be told; correct it, or leave it out";
+            let mut failure = organization.depends("Organization", on);
+            failure.problem = format!("{}, {whose}", failure.problem);
             return Err(failure);
         }
         let services =
@@ -292,23 +356,27 @@ impl Reader {
     }
 }
 
-type At = (usize, Option<String>);
+fn failure(
+    (index, full_url): (usize, Option<&str>),
+    field: &'static str,
+    problem: String,
+) -> Failure {
+    Failure { index, full_url: full_url.map(str::to_owned), field, problem, depends_on: None }
+}
 
-/// Adds the resource to `list` and returns its full URL.
+/// Adds the resource to `list` and returns its place there.
 fn decode<T: DeserializeOwned>(
     list: &mut Vec<Found<T>>,
-    (index, full_url): At,
-    resource: Value,
-) -> Result<Option<String>, (Option<String>, String)> {
-    match serde_json::from_value(resource) {
+    (index, full_url): (usize, Option<&str>),
+    resource: &Value,
+) -> Result<usize, String> {
+    match T::deserialize(resource) {
         Ok(resource) => {
-            list.push(Found { index, full_url: full_url.clone(), resource });
-            Ok(full_url)
+            list.push(Found { index, full_url: full_url.map(str::to_owned), resource });
+            Ok(list.len() - 1)
         }
         Err(error) => {
-            let problem =
-                format!("is not the resource of FHIR R4; correct it: {}", message(&error));
-            Err((full_url, problem))
+            Err(format!("is not the resource of FHIR R4; correct it: {}", message(&error)))
         }
     }
 }

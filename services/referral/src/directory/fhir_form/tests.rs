@@ -110,12 +110,7 @@ fn a_reserved_identifier_is_the_id() {
 
 #[test]
 fn services_are_taken_together_and_the_inactive_left_out() {
-    let mut bundle = bundle();
-    let mut second = bundle["entry"][2].clone();
-    second["fullUrl"] = json!("https://a.invalid/HealthcareService/T");
-    second["resource"]["id"] = json!("T");
-    second["resource"]["type"][0]["coding"][1]["code"] = json!("radiosurgery");
-    bundle["entry"].as_array_mut().unwrap().push(second);
+    let mut bundle = two_services();
     let both = [Capability::Stroke, Capability::Radiosurgery];
     assert_eq!(read(&bundle).hospitals[0].capabilities, both);
     resource(&mut bundle, 2)["active"] = json!(false);
@@ -297,6 +292,107 @@ fn a_repeated_entry_or_hospital_is_refused_and_the_first_kept() {
     assert!(refused.to_string().starts_with(
         "entry https://neurotriage.invalid/fhir/Organization/two, hospital one, Organization.id: "
     ));
+}
+
+/// A bundle with a second service of the hospital.
+fn two_services() -> Value {
+    let mut bundle = bundle();
+    let mut second = bundle["entry"][2].clone();
+    second["fullUrl"] = json!("https://a.invalid/HealthcareService/T");
+    second["resource"]["id"] = json!("T");
+    second["resource"]["type"][0]["coding"][1]["code"] = json!("radiosurgery");
+    bundle["entry"].as_array_mut().unwrap().push(second);
+    bundle
+}
+
+/// Returns the place of each refused entry, and on which it depends.
+fn depends(import: &BundleImport) -> Vec<(usize, Option<usize>)> {
+    import.refused.iter().map(|one| (one.index, one.depends_on)).collect()
+}
+
+#[test]
+fn a_hospital_is_not_written_without_a_part_that_was_refused() {
+    // (what the row is for, entry, pointer, value, what is refused and by which)
+    let table = [
+        ("service", 3, "/type", json!(7), vec![(0, Some(3)), (3, None)]),
+        ("location", 1, "/position", json!("here"), vec![(0, Some(1)), (1, None)]),
+        ("hospital", 0, "/name", json!(7), vec![(0, None), (1, None), (2, Some(0)), (3, Some(0))]),
+        ("nobody's", 3, "/providedBy", json!(null), vec![(0, Some(3)), (3, None)]),
+        ("by name", 3, "/providedBy", json!({ "display": "one" }), vec![(0, Some(3)), (3, None)]),
+        (
+            "another kind",
+            3,
+            "/providedBy/reference",
+            json!("Location/L"),
+            vec![(0, Some(3)), (3, None)],
+        ),
+        ("name", 3, "/id", json!("S"), vec![(0, Some(3)), (3, None)]),
+    ];
+    for (case, entry, pointer, value, refused) in table {
+        let mut bundle = two_services();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        resource(&mut bundle, entry).pointer_mut(parent).unwrap()[name] = value;
+        if case == "name" {
+            bundle["entry"][3]["fullUrl"] = bundle["entry"][2]["fullUrl"].clone();
+        }
+        let import = read(&bundle);
+        assert_eq!(import.hospitals, [], "case: {case}");
+        assert_eq!(depends(&import), refused, "case: {case}");
+        let of_hospital = import.refused[0].hospital_id.as_deref();
+        assert!(case == "hospital" || of_hospital == Some("one"), "case: {case}");
+    }
+}
+
+#[test]
+fn what_is_of_no_hospital_of_the_bundle_holds_none_back() {
+    let mut elsewhere = two_services();
+    resource(&mut elsewhere, 3)["providedBy"]["reference"] = json!("Organization/elsewhere");
+    let import = read(&elsewhere);
+    assert_eq!((import.hospitals.len(), depends(&import)), (1, vec![(3, None)]));
+    let mut copy = two_services();
+    let again = copy["entry"][3].clone();
+    copy["entry"].as_array_mut().unwrap().push(again);
+    let import = read(&copy);
+    assert_eq!((import.hospitals.len(), depends(&import)), (1, vec![(4, None)]));
+    let mut ward = bundle();
+    let entries = ward["entry"].as_array_mut().unwrap();
+    entries.push(json!({ "resource": { "resourceType": "Location", "id": "ward" } }));
+    let import = read(&ward);
+    assert_eq!((import.hospitals.len(), depends(&import)), (1, vec![(3, None)]));
+}
+
+#[test]
+fn a_hospital_is_not_written_without_what_was_refused_before() {
+    // (what the row is for, what is changed of the second service, hospitals that are left)
+    let table = [
+        ("owner", "providedBy", json!({ "reference": "urn:uuid:0000-1" }), vec!["two"]),
+        ("no owner", "providedBy", json!(null), vec![]),
+        (
+            "elsewhere",
+            "providedBy",
+            json!({ "reference": "Organization/none" }),
+            vec!["one", "two"],
+        ),
+        ("same again", "id", json!("S"), vec!["one", "two"]),
+        ("same, modified", "modifierExtension", json!([{ "url": "urn:x" }]), vec!["two"]),
+    ];
+    for (case, name, value, left) in table {
+        let mut bundle = bundle();
+        let mut refused = bundle["entry"][2].clone();
+        refused["resource"][name] = value;
+        if name == "providedBy" {
+            refused["fullUrl"] = json!("https://a.invalid/HealthcareService/T");
+        }
+        let other = export(&[Lcg(7).hospital("two")]).unwrap();
+        let other: Value = serde_json::from_str(&other).unwrap();
+        let mut entries = bundle["entry"].as_array_mut().unwrap().clone();
+        entries.extend(other["entry"].as_array().unwrap().clone());
+        let import = import_entries(entries.into_iter().enumerate(), [(9, refused)]);
+        let ids: Vec<&str> = import.hospitals.iter().map(|one| one.hospital_id.as_str()).collect();
+        assert_eq!(ids, left, "case: {case}");
+        assert!(import.refused.iter().all(|one| one.depends_on == Some(9)), "case: {case}");
+        assert_eq!(import.refused.len() + ids.len(), 2, "case: {case}");
+    }
 }
 
 #[test]

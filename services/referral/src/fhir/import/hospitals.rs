@@ -17,16 +17,19 @@ const A_PARTY: &str =
     "no Location and no HealthcareService come with it: no hospital of a directory";
 
 /// Brings in hospitals, by the rules of the directory; what became of each entry, by its place.
+///
+/// `refused` are entries of the directory that were refused before: no hospital is written without them.
 pub(super) async fn bring_in<S: DirectoryStore>(
     store: &S,
     request: &ImportRequest,
     entries: &[(usize, Value)],
+    refused: Vec<(usize, Value)>,
 ) -> Result<Vec<(usize, Outcome)>, FhirError> {
     let kind = |entry: &Value| {
         let kind = entry.pointer("/resource/resourceType").and_then(Value::as_str);
         kind.unwrap_or_default().to_owned()
     };
-    if entries.iter().all(|(_, entry)| kind(entry) == "Organization") {
+    if entries.iter().chain(&refused).all(|(_, entry)| kind(entry) == "Organization") {
         let places = entries.iter().map(|(place, _)| *place);
         return Ok(places.map(|place| (place, Outcome::PassedOver(A_PARTY))).collect());
     }
@@ -39,7 +42,7 @@ pub(super) async fn bring_in<S: DirectoryStore>(
         };
         return Ok(entries.iter().map(|(place, _)| (*place, outcome(*place))).collect());
     }
-    let read = fhir_form::import_entries(entries.iter().cloned());
+    let read = fhir_form::import_entries(entries.iter().cloned(), refused);
     let mut outcomes: HashMap<usize, Outcome> = HashMap::new();
     for passed in &read.passed_over {
         outcomes.insert(passed.index, Outcome::PassedOver(passed.reason));
@@ -47,7 +50,11 @@ pub(super) async fn bring_in<S: DirectoryStore>(
     for refused in &read.refused {
         let path = path(refused.index, refused.field);
         let problem = Problem::new(path, refused.problem.clone());
-        let reason = Refusal::ElementsWrong.as_str().to_owned();
+        let reason = match refused.depends_on {
+            Some(_) => Refusal::DependsOnRefused,
+            None => Refusal::ElementsWrong,
+        };
+        let reason = reason.as_str().to_owned();
         outcomes.insert(refused.index, Outcome::Refused(reason, vec![problem]));
     }
     let before = store.snapshot().await?;

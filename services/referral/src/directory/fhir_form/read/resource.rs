@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Found;
+use super::{Found, Kind, Lead};
 use crate::{
     directory::{
         exchange::{self, shown},
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Organization {
     id: Option<String>,
@@ -25,23 +25,29 @@ pub(super) struct Organization {
     address: Vec<Address>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 struct RawIdentifier {
     system: Option<String>,
     value: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 struct Address {
     city: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Reference {
-    pub(super) reference: Option<String>,
+    reference: Option<String>,
 }
 
-#[derive(Deserialize)]
+impl Reference {
+    pub(super) fn text(&self) -> Option<&str> {
+        self.reference.as_deref()
+    }
+}
+
+#[derive(Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Location {
     pub(super) status: Option<String>,
@@ -50,13 +56,13 @@ pub(super) struct Location {
     pub(super) managing_organization: Option<Reference>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 struct Position {
     longitude: f64,
     latitude: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HealthcareService {
     active: Option<bool>,
@@ -71,19 +77,19 @@ pub(super) struct HealthcareService {
     extension: Vec<Extension>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 struct CodeableConcept {
     #[serde(default)]
     coding: Vec<Coding>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 struct Coding {
     system: Option<String>,
     code: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 struct Extension {
     url: Option<String>,
@@ -98,12 +104,44 @@ pub(super) struct Failure {
     pub(super) full_url: Option<String>,
     pub(super) field: &'static str,
     pub(super) problem: String,
+    /// The entry whose refusal is why.
+    pub(super) depends_on: Option<usize>,
 }
 
 impl<T> Found<T> {
     pub(super) fn failure(&self, field: &'static str, problem: impl Into<String>) -> Failure {
         let Self { index, full_url, .. } = self;
-        Failure { index: *index, full_url: full_url.clone(), field, problem: problem.into() }
+        let (index, full_url, problem) = (*index, full_url.clone(), problem.into());
+        Failure { index, full_url, field, problem, depends_on: None }
+    }
+
+    /// Fails because another entry was refused.
+    pub(super) fn depends(&self, field: &'static str, on: usize) -> Failure {
+        let failure = self.failure(field, format!("depends on entry[{on}], which was refused"));
+        Failure { depends_on: Some(on), ..failure }
+    }
+
+    /// Fails because the reference `text` of a field leads nowhere.
+    pub(super) fn lost(
+        &self,
+        (field, kind): (&'static str, Kind),
+        text: Option<&str>,
+        lead: Lead,
+    ) -> Failure {
+        let kind = kind.as_str();
+        match (lead, text) {
+            (Lead::Refused(on), _) => self.depends(field, on),
+            (Lead::To(_) | Lead::Elsewhere | Lead::Unclear, None) => self
+                .failure(field, format!("is missing; write {kind}/id or the fullUrl of an entry")),
+            (Lead::To(_) | Lead::Elsewhere | Lead::Unclear, Some(text)) => {
+                let problem = format!(
+                    "`{}` names no {kind} that was read from this bundle, or more than one; write \
+                     {kind}/id or the fullUrl of an entry",
+                    shown(text)
+                );
+                self.failure(field, problem)
+            }
+        }
     }
 }
 
