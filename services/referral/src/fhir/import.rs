@@ -29,6 +29,9 @@ const COMPARED_MAX: usize = 1_000;
 /// Request ids of what is created from bundles, by hospital and content.
 const NAMESPACE: Uuid = Uuid::from_u128(0x2c94_b7f0_0d8e_5a8b_8d3a_57a2_9e51_c6d4);
 
+/// Reason of the records for what a request created before, and somebody deleted or erased since.
+const DELETED: &str = "DELETED_SINCE";
+
 /// Reason of a patient whose number is of somebody who cannot be the same.
 const MISMATCH: &str = "PATIENT_MISMATCH";
 
@@ -133,6 +136,22 @@ struct Run<'a, R> {
 struct Planned {
     entries: Vec<usize>,
     create: Create,
+}
+
+/// Returns what is told of something that was brought in before, and that somebody deleted or erased since. The
+/// records ask for another request id; here it follows from the content, and the next bundle of every night would bring
+/// back what was taken away on purpose.
+fn gone(what: &Created) -> String {
+    let back = match what {
+        Created::Patient(_) => {
+            "bring the patient back by UndeletePatient, or make them anew by CreatePatient"
+        }
+        Created::Report(..) => "make it anew by CreateSymptomReport",
+        Created::Note(..) => "make it anew by CreateNote",
+    };
+    format!(
+        "was brought in before, and deleted or erased here since; import does not bring it back: {back}"
+    )
 }
 
 impl<R: Records> Run<'_, R> {
@@ -331,27 +350,33 @@ impl<R: Records> Run<'_, R> {
 
     async fn create(
         &mut self,
-        planned: Vec<Planned>,
+        mut planned: Vec<Planned>,
     ) -> Result<Vec<Result<Uuid, RefusedCreate>>, FhirError> {
         if planned.is_empty() {
             return Ok(Vec::new());
         }
-        let (entries, creates): (Vec<Vec<usize>>, Vec<Create>) =
-            planned.into_iter().map(|planned| (planned.entries, planned.create)).unzip();
+        let of_entries: Vec<(Vec<usize>, String)> = planned
+            .iter_mut()
+            .map(|planned| (std::mem::take(&mut planned.entries), gone(&planned.create.what)))
+            .collect();
+        let creates: Vec<Create> = planned.into_iter().map(|planned| planned.create).collect();
         let count = creates.len();
         let created = self.records.create(creates).await?;
         if created.len() != count {
             let what = "another number of results than creates";
             return Err(FhirError::Malformed { service: "records", what });
         }
-        for (entries, created) in entries.iter().zip(&created) {
+        for ((entries, gone), created) in of_entries.iter().zip(&created) {
             for place in entries {
                 let outcome = match created {
                     Ok(id) => Outcome::Created(Some(id.to_string())),
                     Err(refused) => {
                         let path = format!("entry[{place}].resource");
                         let problem = |text: &String| Problem::new(path.clone(), text.clone());
-                        let problems = refused.problems.iter().map(problem).collect();
+                        let problems = match refused.reason.as_str() {
+                            DELETED => vec![problem(gone)],
+                            _ => refused.problems.iter().map(problem).collect(),
+                        };
                         Outcome::Refused(refused.reason.clone(), problems)
                     }
                 };

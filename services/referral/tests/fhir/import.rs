@@ -55,6 +55,36 @@ async fn a_bundle_comes_in_once_however_often_it_is_sent() -> anyhow::Result<()>
 }
 
 #[tokio::test]
+async fn what_was_deleted_here_is_not_brought_back() -> anyhow::Result<()> {
+    for mut harness in Harness::all().await? {
+        let bundle = bundle("7", "한가람");
+        harness.import(&bundle).await;
+        harness.world.reports.lock().unwrap().clear();
+        harness.world.notes.lock().unwrap().clear();
+        let response = harness.import(&bundle).await;
+        assert_eq!(outcomes(&response), [Unchanged, Refused, Refused, Refused]);
+        for (place, back) in [(1, "CreateSymptomReport"), (3, "CreateNote")] {
+            let entry = &response.entries[place];
+            assert_eq!(entry.reason, "DELETED_SINCE");
+            let problem = &entry.problems[0];
+            assert_eq!(problem.path, format!("entry[{place}].resource"));
+            assert!(problem.description.ends_with(back), "{}", problem.description);
+            assert!(!problem.description.contains("request_id"), "{}", problem.description);
+        }
+        harness.world.patients.lock().unwrap().clear();
+        let response = harness.import(&bundle).await;
+        assert_eq!(outcomes(&response), [Refused; 4]);
+        assert_eq!(response.entries[0].reason, "DELETED_SINCE");
+        let text = &response.entries[0].problems[0].description;
+        assert!(text.contains("UndeletePatient") && text.contains("CreatePatient"), "{text}");
+        assert!(response.entries[1..].iter().all(|entry| entry.reason == "DEPENDS_ON_REFUSED"));
+        assert_eq!(harness.kept(), (0, 0, 0));
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_known_patient_is_matched_and_not_changed() -> anyhow::Result<()> {
     for mut harness in Harness::all().await? {
         harness.import(&bundle("7", "한가람")).await;

@@ -1,6 +1,6 @@
 //! The records service, as far as referral asks it: what is known is fixed, what is created is kept.
 
-use std::sync::atomic::Ordering;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use neurotriage_proto::records::v1::{
     self as records, BatchCreateRequest, BatchCreateResponse, BatchCreateResult,
@@ -34,6 +34,19 @@ fn refused(reason: &str, field: &str) -> Outcome {
     })
 }
 
+/// Answers a request that was made before: by the id, unless what it made is no longer among `kept`.
+fn again<T>(id: &str, kept: &HashMap<String, T>) -> Outcome {
+    if kept.contains_key(id) {
+        return Outcome::Id(id.to_owned());
+    }
+    Outcome::Error(records::BatchCreateError {
+        code: 9,
+        reason: "DELETED_SINCE".to_owned(),
+        message: "choose a new request_id".to_owned(),
+        ..Default::default()
+    })
+}
+
 /// Creates one, once for each request id; a name or text `refuse me` is refused.
 fn create(world: &World, request: BatchCreateRequest) -> Outcome {
     let mut created = world.created.lock().unwrap();
@@ -46,7 +59,7 @@ fn create(world: &World, request: BatchCreateRequest) -> Outcome {
                 return refused("INVALID_FIELDS", "patient.name");
             }
             if let Some(known) = created.get(&request.request_id) {
-                return Outcome::Id(known.clone());
+                return again(known, &world.patients.lock().unwrap());
             }
             let mut patients = world.patients.lock().unwrap();
             let taken = patients.values().any(|known| {
@@ -71,7 +84,7 @@ fn create(world: &World, request: BatchCreateRequest) -> Outcome {
                 return refused("INVALID_FIELDS", "text");
             }
             if let Some(known) = created.get(&request.request_id) {
-                return Outcome::Id(known.clone());
+                return again(known, &world.reports.lock().unwrap());
             }
             let origin = records::FindingOrigin::Caller.into();
             let findings = request.findings.into_iter();
@@ -91,7 +104,7 @@ fn create(world: &World, request: BatchCreateRequest) -> Outcome {
         }
         Create::Note(request) => {
             if let Some(known) = created.get(&request.request_id) {
-                return Outcome::Id(known.clone());
+                return again(known, &world.notes.lock().unwrap());
             }
             let note = records::Note {
                 note_id: id.clone(),
