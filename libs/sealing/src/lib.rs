@@ -21,7 +21,7 @@ pub use self::{
         KEY_BYTES, KEYRING_BYTES_MAX, KEYS_MAX, Key, KeyId, KeyUse, Keyring, KeyringError, Keys,
         Problem, Warning,
     },
-    name::FoldedName,
+    name::{FoldedName, fold_letters, is_apostrophe},
     normal::Normal,
     value::{CONTENT_BYTES_MAX, Content, Place, SealError, Sealed, Sealer},
 };

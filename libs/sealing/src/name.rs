@@ -29,9 +29,7 @@ pub(crate) struct Word {
 impl FoldedName {
     /// Reads a name, or the beginnings of its words.
     pub fn read(text: &str) -> Self {
-        // Its compatibility form is a space and an accent: it would part words.
-        let text = Zeroizing::new(text.replace('\u{b4}', "'"));
-        let normal = Normal::Text.apply(&text);
+        let normal = normal(text);
         let mut words: Vec<Word> = Vec::new();
         let mut spaced = 0;
         for plain in normal.split(' ') {
@@ -121,9 +119,28 @@ fn joined(pieces: &[Zeroizing<String>]) -> Zeroizing<String> {
     Zeroizing::new(pieces.iter().map(|piece| piece.as_str()).collect())
 }
 
+/// Returns a name with one spelling for each letter, words and their hyphens and apostrophes left as they are: case,
+/// width, accents and ignorable characters do not count.
+pub fn fold_letters(name: &str) -> Zeroizing<String> {
+    bare(&normal(name))
+}
+
+fn normal(name: &str) -> Zeroizing<String> {
+    // Its compatibility form is a space and an accent: it would part words.
+    let name = Zeroizing::new(name.replace('\u{b4}', "'"));
+    Normal::Text.apply(&name)
+}
+
 /// Returns the pieces of a word in its normal form, without accents.
 fn pieces(word: &str) -> Vec<Zeroizing<String>> {
-    let bare: Zeroizing<String> = Zeroizing::new(word.nfd().filter(|&c| !is_accent(c)).collect());
+    let bare = bare(word);
+    let pieces = bare.split(parts).filter(|piece| !piece.is_empty());
+    pieces.map(|piece| Zeroizing::new(piece.to_owned())).collect()
+}
+
+/// Returns a normal form without accents, with what is typed for letters that few keyboards have.
+fn bare(normal: &str) -> Zeroizing<String> {
+    let bare: Zeroizing<String> = Zeroizing::new(normal.nfd().filter(|&c| !is_accent(c)).collect());
     let mut folded = Zeroizing::new(String::with_capacity(bare.len()));
     for letter in bare.nfc() {
         match base(letter) {
@@ -131,28 +148,24 @@ fn pieces(word: &str) -> Vec<Zeroizing<String>> {
             None => folded.push(letter),
         }
     }
-    let pieces = folded.split(parts).filter(|piece| !piece.is_empty());
-    pieces.map(|piece| Zeroizing::new(piece.to_owned())).collect()
+    folded
 }
 
 /// Returns whether `letter` parts pieces of a word: a hyphen, an apostrophe, or what is typed for one.
 fn parts(letter: char) -> bool {
+    is_apostrophe(letter)
+        || matches!(
+            letter,
+            '-' | '\u{ad}' | '\u{2010}'
+                ..='\u{2015}' | '\u{2212}' | '\u{b7}' | '\u{30fb}' | '\u{30a0}'
+        )
+}
+
+/// Returns whether `letter` is an apostrophe, or what is typed for one.
+pub fn is_apostrophe(letter: char) -> bool {
     matches!(
         letter,
-        '-' | '\u{ad}' | '\u{2010}'
-            ..='\u{2015}'
-                | '\u{2212}'
-                | '\u{b7}'
-                | '\u{30fb}'
-                | '\u{30a0}'
-                | '\''
-                | '`'
-                | '\u{2018}'
-                | '\u{2019}'
-                | '\u{2032}'
-                | '\u{2b9}'
-                | '\u{2bb}'
-                | '\u{2bc}'
+        '\'' | '`' | '\u{2018}' | '\u{2019}' | '\u{2032}' | '\u{2b9}' | '\u{2bb}' | '\u{2bc}'
     )
 }
 

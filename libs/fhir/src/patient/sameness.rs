@@ -1,6 +1,6 @@
 //! Whether two descriptions can be of one patient.
 
-use unicode_normalization::UnicodeNormalization as _;
+use neurotriage_sealing::{fold_letters, is_apostrophe};
 
 use super::Patient;
 use crate::{code::Sex, time_text::day};
@@ -45,8 +45,10 @@ pub fn contradictions(kept: &Patient, sent: &Patient, hints: &Hints) -> Vec<&'st
 enum Script {
     Latin,
     Hangul,
-    /// Of China and Japan.
+    /// Characters of China and Japan.
     Han,
+    /// Hiragana and katakana, in which Japanese names are told a second time, as they are spoken.
+    Kana,
     /// Another, by its block of Unicode.
     Other(u32),
 }
@@ -57,44 +59,62 @@ impl Script {
         Some(match letter {
             '\u{0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => Self::Latin,
             '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7a3}' => Self::Hangul,
-            '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' => Self::Han,
+            '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' => Self::Kana,
+            '\u{3005}'..='\u{3007}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}' => {
+                Self::Han
+            }
             other => Self::Other(u32::from(other) >> 8),
         })
     }
 
     /// Whether the family name comes first, with or without a blank.
     fn is_family_first(self) -> bool {
-        matches!(self, Self::Hangul | Self::Han)
+        matches!(self, Self::Hangul | Self::Han | Self::Kana)
     }
 }
 
 /// The family name, where it is told, must be part of the other name; where it is not, any part in common is
 /// enough, for nobody knows which part it is.
 fn are_other_names(kept: &str, sent: &str, family: Option<&str>) -> bool {
-    let told = family.filter(|family| Script::of(family).is_some()).unwrap_or(sent);
-    let (Some(script), Some(of_kept)) = (Script::of(told), Script::of(kept)) else { return false };
+    let (kept, sent, family) = (fold_letters(kept), fold_letters(sent), family.map(fold_letters));
+    let family = family.as_ref().filter(|family| Script::of(family).is_some());
+    let told = family.unwrap_or(&sent);
+    let (Some(script), Some(of_kept)) = (Script::of(told), Script::of(&kept)) else { return false };
     if script != of_kept {
         return false;
     }
     if script.is_family_first() {
-        let joined = |text: &str| text.nfc().filter(|c| !c.is_whitespace()).collect::<String>();
-        let (kept, told) = (joined(kept), joined(told));
+        let (kept, told) = (joined(&kept), joined(told));
         return match family {
             Some(_) => !kept.starts_with(&told) && !kept.ends_with(&told),
             None => kept.chars().next() != told.chars().next(),
         };
     }
-    let (kept_parts, told_parts) = (parts(kept), parts(told));
-    if told_parts.iter().any(|part| kept_parts.contains(part)) {
+    let (kept_words, told_words) = (words(&kept), words(told));
+    let kept_parts = parts(&kept_words);
+    if parts(&told_words).iter().any(|part| kept_parts.contains(part)) {
         return false;
     }
     // De Luca and DeLuca, Mc Donald and McDonald.
-    let (kept_words, told_words) = (words(kept), words(told));
     match family {
         Some(_) => !has_run(&kept_words, &told_words.concat()),
         None => kept_words.concat() != told_words.concat(),
     }
 }
+
+/// Returns a name without what stands between its parts, in katakana if it is in kana.
+fn joined(folded: &str) -> String {
+    let katakana = |c: char| match c {
+        '\u{3041}'..='\u{3096}' | '\u{309d}'..='\u{309e}' => {
+            char::from_u32(u32::from(c) + HIRAGANA_TO_KATAKANA).unwrap_or(c)
+        }
+        other => other,
+    };
+    folded.chars().filter(|c| c.is_alphanumeric()).map(katakana).collect()
+}
+
+/// How far the block of katakana lies behind that of hiragana, which has the same order.
+const HIRAGANA_TO_KATAKANA: u32 = 0x60;
 
 /// Returns whether words that follow each other, put together, are `joined`.
 fn has_run(words: &[String], joined: &str) -> bool {
@@ -116,26 +136,16 @@ const PARTICLES: [&str; 14] =
     ["al", "bin", "da", "de", "del", "den", "der", "di", "dos", "du", "la", "le", "van", "von"];
 
 /// Words that tell one name from another: no single letters and no particles, unless there is nothing else.
-fn parts(name: &str) -> Vec<String> {
-    let words = words(name);
-    let tells = |word: &&String| word.chars().count() > 1 && !PARTICLES.contains(&word.as_str());
-    let telling: Vec<String> = words.iter().filter(tells).cloned().collect();
-    if telling.is_empty() { words } else { telling }
+fn parts(words: &[String]) -> Vec<&str> {
+    let tells = |word: &&str| word.chars().count() > 1 && !PARTICLES.contains(word);
+    let telling: Vec<&str> = words.iter().map(String::as_str).filter(tells).collect();
+    if telling.is_empty() { words.iter().map(String::as_str).collect() } else { telling }
 }
 
-/// Words in small letters without accents, and with one spelling for letters that are written in several ways.
-fn words(name: &str) -> Vec<String> {
-    let plain = |c: char| !matches!(c, '\'' | '\u{2019}' | '.' | '\u{300}'..='\u{36f}');
-    let mut small = String::new();
-    for c in name.nfd().filter(|c| plain(*c)).flat_map(char::to_lowercase) {
-        match c {
-            'ß' => small.push_str("ss"),
-            'ø' => small.push('o'),
-            'æ' => small.push_str("ae"),
-            'ł' => small.push('l'),
-            other => small.push(other),
-        }
-    }
+/// Words of folded letters, with one spelling for letters that are written in several ways.
+fn words(folded: &str) -> Vec<String> {
+    let plain = |c: &char| *c != '.' && !is_apostrophe(*c);
+    let small: String = folded.chars().filter(plain).collect();
     // Müller is Mueller where there is no ü.
     let small = small.replace("ae", "a").replace("oe", "o").replace("ue", "u");
     let words = small.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -175,6 +185,16 @@ mod tests {
             ("Jörg Größe", "Jorg Groesse", Some("Groesse"), false),
             ("Søren Kjær", "Soren Kjaer", Some("Kjaer"), false),
             ("Łukasz Wałęsa", "Lukasz Walesa", Some("Walesa"), false),
+            ("Ayşe Yıldız", "AYŞE YILDIZ", Some("YILDIZ"), false),
+            ("Ayşe Yıldız", "Ayse Yildiz", Some("Yildiz"), false),
+            ("İpek İnan", "Ipek Inan", Some("Inan"), false),
+            ("Đặng Văn An", "Dang Van An", Some("Dang"), false),
+            ("Jón Sigurðsson", "Jon Sigurdsson", Some("Sigurdsson"), false),
+            ("Þóra Þórsdóttir", "Thora Thorsdottir", Some("Thorsdottir"), false),
+            ("Aoife O\u{2bc}Brien", "Aoife OBrien", Some("OBrien"), false),
+            ("Aoife O\u{b4}Brien", "Aoife O'Brien", Some("O'Brien"), false),
+            ("Jane O'Neil", "Jane D'Neil", Some("D'Neil"), true),
+            ("Ｊａｎｅ Ｓｍｉｔｈ", "Jane Smith", Some("Smith"), false),
             ("Jörg Müller", "Jörg Möller", Some("Möller"), true),
             ("Jane Smith", "Jane Doe", None, false),
             ("Jane Smith", "Robert Jones", None, true),
@@ -186,6 +206,15 @@ mod tests {
             ("한가람", "김철수", None, true),
             ("남궁민", "남궁민", Some("남궁"), false),
             ("한가람", "Han Ga-ram", Some("Han"), false),
+            ("山田太郎", "ヤマダ タロウ", Some("ヤマダ"), false),
+            ("山田太郎", "やまだ たろう", None, false),
+            ("ヤマダ タロウ", "やまだ たろう", Some("やまだ"), false),
+            ("ヤマダ タロウ", "ﾔﾏﾀﾞ ﾀﾛｳ", Some("ﾔﾏﾀﾞ"), false),
+            ("ヤマダ タロウ", "すずき たろう", Some("すずき"), true),
+            ("ヤマダ タロウ", "すずき たろう", None, true),
+            ("ジョン・スミス", "ジョン スミス", Some("スミス"), false),
+            ("佐々木 太郎", "佐々木太郎", Some("佐々木"), false),
+            ("佐々木 太郎", "鈴木太郎", Some("鈴木"), true),
             ("", "Jane Smith", Some("Smith"), false),
             ("Jane Smith", "", None, false),
             ("Иван Петров", "Иван Сидоров", Some("Сидоров"), true),
