@@ -190,10 +190,12 @@ fn base(letter: char) -> Option<&'static str> {
     })
 }
 
-/// Hangul, Chinese characters and kana: a character is a syllable or a word, and spaces are optional.
+/// Hangul, Chinese characters with the marks that stand for one (々, 〆, 〇), and kana: a character is a syllable or a
+/// word, and spaces are optional.
 fn is_wide(letter: char) -> bool {
     matches!(letter,
-        '\u{ac00}'..='\u{d7a3}' | '\u{1100}'..='\u{11ff}' | '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}'
+        '\u{ac00}'..='\u{d7a3}' | '\u{1100}'..='\u{11ff}' | '\u{3005}'..='\u{3007}'
+        | '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}'
         | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
@@ -240,6 +242,9 @@ mod tests {
             ("이 영희", "이 영희", true),
             ("이 영희", "이영", true),
             ("山田 太郎", "山田太", true),
+            ("佐々木 太郎", "佐々木太郎", true),
+            ("佐々木太郎", "佐々木 太郎", true),
+            ("佐々木 太郎", "太郎", true),
             ("がく", "かく", false),
             ("Kim 하늘", "kim 하", true),
             ("Ada", "", false),
