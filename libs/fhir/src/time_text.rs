@@ -53,9 +53,7 @@ pub(crate) fn day(date: Date) -> String {
 
 /// Returns a time of UTC, to the microsecond.
 pub(crate) fn instant(at: OffsetDateTime) -> String {
-    let at = at.to_offset(UtcOffset::UTC);
-    let whole_us = at.replace_nanosecond(at.nanosecond() / 1_000 * 1_000).unwrap_or(at);
-    whole_us.format(&Rfc3339).unwrap_or_default()
+    whole_us(at.to_offset(UtcOffset::UTC)).format(&Rfc3339).unwrap_or_default()
 }
 
 /// Returns the day of a text `YYYY-MM-DD`; `None` for anything else.
@@ -87,10 +85,15 @@ pub(crate) fn is_past(text: &str, today: Date) -> bool {
     matches!((text.get(..told), today.get(..told)), (Some(end), Some(today)) if told >= 4 && end < today)
 }
 
-/// Returns the time of a `dateTime` that names seconds and a zone.
+/// Returns the time of a `dateTime` that names seconds and a zone, to the microsecond: what is finer is not kept, and the
+/// same time sent again would be another.
 pub(crate) fn read_time(text: &str) -> Option<OffsetDateTime> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    (text.as_bytes().get(10) == Some(&b'T')).then(|| at.to_offset(UtcOffset::UTC))
+    (text.as_bytes().get(10) == Some(&b'T')).then(|| whole_us(at.to_offset(UtcOffset::UTC)))
+}
+
+fn whole_us(at: OffsetDateTime) -> OffsetDateTime {
+    at.replace_nanosecond(at.nanosecond() / 1_000 * 1_000).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -105,6 +108,13 @@ mod tests {
         let at = datetime!(2026-11-26 15:04:05.123456 +9);
         assert_eq!(instant(at), "2026-11-26T06:04:05.123456Z");
         assert_eq!(read_time(&instant(at)), Some(at));
+    }
+
+    #[test]
+    fn a_time_is_read_to_the_microsecond() {
+        let at = datetime!(2026-11-26 06:04:05.123456 UTC);
+        assert_eq!(read_time("2026-11-26T15:04:05.1234567+09:00"), Some(at));
+        assert_eq!(read_time("2026-11-26T06:04:05.123456999Z"), Some(at));
     }
 
     #[test]
