@@ -37,7 +37,7 @@ pub(crate) struct LeftOut {
 }
 
 impl LeftOut {
-    fn new(node: &Node<'_>, name: &str, reason: &'static str) -> Self {
+    pub(crate) fn new(node: &Node<'_>, name: &str, reason: &'static str) -> Self {
         Self { path: node.below(name), reason }
     }
 }
@@ -55,6 +55,8 @@ pub(crate) enum Kind {
     Foreign,
     /// Something that software derived, which is no report of anybody.
     Derived,
+    /// Something that is told in words alone.
+    Uncoded,
 }
 
 /// What an entry holds.
@@ -76,6 +78,13 @@ pub(crate) fn kind(node: &Node<'_>) -> Kind {
     }
     if is_own(code, NOTE) {
         return Kind::Note;
+    }
+    // R4 asks for the code of an Observation, not for that of a Condition.
+    let is_condition = node.peek("resourceType") == Some("Condition");
+    let is_uncoded = code
+        .map_or(is_condition, |code| code.get("coding").is_none() && code.get("text").is_some());
+    if is_uncoded {
+        return Kind::Uncoded;
     }
     let codings = code.and_then(|code| code.get("coding")).and_then(Value::as_array);
     let Some(codings) = codings.filter(|codings| !codings.is_empty()) else {
@@ -145,7 +154,7 @@ pub(crate) fn observation<'a>(
             }
             Ok(Read::Note(text.unwrap_or_default().to_owned()))
         }
-        Kind::Finding | Kind::Foreign | Kind::Derived => {
+        Kind::Finding | Kind::Foreign | Kind::Derived | Kind::Uncoded => {
             Ok(Read::Finding(observed(reader, node), reported_at))
         }
     }

@@ -21,6 +21,7 @@ use crate::{
 
 pub(super) const DERIVED: &str = "derived by software: no report of anybody";
 pub(super) const FOREIGN: &str = "its code is none that stands for a finding here, by HPO, this project's own, SNOMED CT or ICD-10";
+pub(super) const UNCODED: &str = "has no coding: no finding is read from words";
 pub(super) const OTHER: &str = "resources of this kind are not brought in";
 pub(super) const RELATIVES: &str = "tells of relatives: no finding of the patient";
 pub(super) const COMPOSITION: &str = "the frame of the document; what it names is read by itself";
@@ -215,6 +216,9 @@ impl Importer {
         match kind {
             Kind::Derived => return self.pass_over(place, DERIVED),
             Kind::Foreign => return self.pass_over(place, FOREIGN),
+            Kind::Uncoded => {
+                return self.leave_out(place, LeftOut::new(resource, "code", UNCODED));
+            }
             Kind::Report | Kind::Note | Kind::Finding => {}
         }
         let mut reader = Reader::default();

@@ -6,7 +6,7 @@ use time::macros::{date, datetime};
 use neurotriage_domain::Side;
 
 use super::{
-    entries::{DERIVED, FOREIGN, OTHER},
+    entries::{DERIVED, FOREIGN, OTHER, UNCODED},
     *,
 };
 use crate::code::{Course, HPO, Handedness, OWN, Onset, Reporter, SNOMED, Severity, Sex};
@@ -193,13 +193,13 @@ fn each_wrong_element_is_named_and_its_value_is_not() {
         ),
         ("no code", 1, "/code", json!(null), ElementsWrong, ".code", "missing"),
         (
-            "words",
+            "no codings",
             1,
             "/code",
-            json!({ "text": "secret" }),
+            json!({ "coding": [], "text": "secret" }),
             ElementsWrong,
-            ".code",
-            "needs a coding",
+            ".code.coding",
+            "empty list",
         ),
         ("two findings", 1, "/code", two, ElementsWrong, ".code.coding[1]", "contradicts"),
         (
@@ -520,6 +520,33 @@ fn what_is_not_brought_in_is_passed_over_and_hospitals_are_left_for_the_director
     assert_eq!(states, [over(OTHER), State::Read, over(DERIVED), over(no_use), over(FOREIGN)]);
     assert_eq!(import.directory.len(), 1);
     assert_eq!(import.directory[0].0, 6);
+}
+
+#[test]
+fn what_is_told_in_words_alone_is_passed_over_and_leaves_its_report() {
+    let words = json!({ "text": "secret" });
+    // (what the row is for, entry, its code)
+    let table =
+        [("observation", 1, words.clone()), ("condition", 3, words), ("none", 3, json!(null))];
+    for (case, entry, code) in table {
+        let mut sent = with(entry, "/code", code);
+        let kind = if entry == 1 { "Observation/o1" } else { "Condition/c1" };
+        sent["entry"].as_array_mut().unwrap().push(json!({ "resource": {
+            "resourceType": "Observation", "status": "final",
+            "code": { "coding": [{ "system": OWN, "code": "symptom-report" }] },
+            "subject": { "reference": "Patient/p1" },
+            "hasMember": [{ "reference": kind }, { "reference": "Observation/o2" }],
+        }}));
+        let import = read_value(&sent);
+        assert_eq!(refusals(&import), [], "case: {case}");
+        let passed = &import.entries[entry];
+        assert_eq!(passed.state, State::PassedOver(UNCODED), "case: {case}");
+        assert_eq!(passed.notes.len(), 1, "case: {case}");
+        assert_eq!(passed.notes[0].path, format!("entry[{entry}].resource.code"));
+        let report = import.reports.iter().find(|report| report.entries[0] == 5).unwrap();
+        assert_eq!(report.entries, [5, 2], "case: {case}");
+        assert_eq!(import.entries[5].notes[0].path, "entry[5].resource.hasMember[0].reference");
+    }
 }
 
 #[test]
