@@ -104,6 +104,9 @@ pub struct ReadPatient {
 pub struct ReadReport {
     /// Places of the entries it is made of.
     pub entries: Vec<usize>,
+    /// Of findings that no report names: for each of `entries` which finding it tells. Empty if an entry is the report,
+    /// which holds together.
+    pub finding_of: Vec<usize>,
     /// Place of the patient's entry.
     pub patient: usize,
     /// The report.

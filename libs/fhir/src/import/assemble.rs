@@ -101,7 +101,7 @@ impl Importer {
                 continue;
             }
             entries.push(place);
-            let unkept = add(&mut report.findings, &part.finding);
+            let (_, unkept) = add(&mut report.findings, &part.finding);
             self.note_unkept(place, &unkept);
         }
         if problems.is_empty() && !depends.is_empty() {
@@ -112,7 +112,12 @@ impl Importer {
             return self.pass_over(entry, EMPTY);
         }
         if problems.is_empty() {
-            self.import.reports.push(ReadReport { entries, patient, report });
+            self.import.reports.push(ReadReport {
+                entries,
+                finding_of: Vec::new(),
+                patient,
+                report,
+            });
             return;
         }
         self.refuse(entry, refusal, problems);
@@ -169,6 +174,7 @@ impl Importer {
                 open = Some(self.import.reports.len());
                 self.import.reports.push(ReadReport {
                     entries: vec![*place],
+                    finding_of: vec![0],
                     patient: part.patient,
                     report: SymptomReport {
                         text: String::new(),
@@ -180,7 +186,8 @@ impl Importer {
                 continue;
             };
             report.entries.push(*place);
-            let unkept = add(&mut report.report.findings, &part.finding);
+            let (finding, unkept) = add(&mut report.report.findings, &part.finding);
+            report.finding_of.push(finding);
             self.note_unkept(*place, &unkept);
         }
     }
@@ -207,19 +214,21 @@ impl Importer {
 const CONTRADICTION: &str = "says that a finding is there that another entry of the same report denies, or the other way round";
 
 /// Adds the finding, or what it tells beside one that says the same: a record system may hold it as an Observation and as
-/// a Condition. Returns what it tells otherwise.
-fn add(findings: &mut Vec<Finding>, finding: &Finding) -> Vec<&'static str> {
-    let same = |known: &&mut Finding| known.code == finding.code && known.side == finding.side;
-    let Some(known) = findings.iter_mut().find(same) else {
+/// a Condition. Returns its place, and what it tells otherwise.
+fn add(findings: &mut Vec<Finding>, finding: &Finding) -> (usize, Vec<&'static str>) {
+    let same = |known: &Finding| known.code == finding.code && known.side == finding.side;
+    let place = findings.iter().position(same).unwrap_or(findings.len());
+    let Some(known) = findings.get_mut(place) else {
         findings.push(finding.clone());
-        return Vec::new();
+        return (place, Vec::new());
     };
     let differ = [
         ("onset", join(&mut known.onset, finding.onset)),
         ("course", join(&mut known.course, finding.course)),
         ("severity", join(&mut known.severity, finding.severity)),
     ];
-    differ.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    let differ = differ.into_iter().filter_map(|(name, differs)| differs.then_some(name));
+    (place, differ.collect())
 }
 
 /// Sets what is not known yet; returns whether something else is.

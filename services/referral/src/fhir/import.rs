@@ -1,6 +1,7 @@
 //! Bringing a bundle in: what is known already, what is new, what is refused.
 
 mod hospitals;
+mod known;
 
 use std::collections::HashMap;
 
@@ -8,12 +9,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use neurotriage_domain::{HospitalId, PatientId};
 use neurotriage_fhir::{
     Problem,
-    finding::{Finding, StoredReport, SymptomReport},
+    finding::StoredReport,
     import::{Import, ReadNote, ReadPatient, ReadReport, Refusal, State},
     patient::{StoredPatient, contradictions},
 };
 use serde::Serialize;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Create, Created, FhirError, Records, RefusedCreate};
@@ -273,20 +273,21 @@ impl<R: Records> Run<'_, R> {
         let mut known_reports: HashMap<PatientId, Vec<StoredReport>> = HashMap::new();
         let mut known_notes = HashMap::new();
         let mut planned = Vec::new();
-        for ReadReport { entries, patient, report } in reports {
-            let Some(known) = self.patient(patient, &entries) else { continue };
+        for mut read in reports {
+            let Some(known) = self.patient(read.patient, &read.entries) else { continue };
             if let Known::Before(patient_id) = known {
                 if let std::collections::hash_map::Entry::Vacant(vacant) =
                     known_reports.entry(patient_id)
                 {
                     vacant.insert(self.records.newest_reports(patient_id, COMPARED_MAX).await?);
                 }
-                let stored = known_reports.get(&patient_id).into_iter().flatten();
-                if let Some(same) = stored.into_iter().find(|stored| is_same(stored, &report)) {
-                    self.set_all(&entries, &Outcome::Unchanged(same.symptom_report_id.to_string()));
+                let stored = known_reports.get(&patient_id).map_or(&[][..], Vec::as_slice);
+                self.leave_known(stored, &mut read);
+                if read.entries.is_empty() {
                     continue;
                 }
             }
+            let ReadReport { entries, report, .. } = read;
             let Some(patient_id) = self.id_of(known, &entries) else { continue };
             let request_id = self.request_id("report", &patient_id.to_string(), &report)?;
             let create = Create { request_id, what: Created::Report(patient_id, Box::new(report)) };
@@ -313,6 +314,26 @@ impl<R: Records> Run<'_, R> {
         }
         self.create(planned).await?;
         Ok(())
+    }
+
+    /// Takes from a report what is stored already: all of it, or findings that no report of the bundle names.
+    fn leave_known(&mut self, stored: &[StoredReport], read: &mut ReadReport) {
+        if read.finding_of.is_empty() {
+            if let Some(same) = known::same_report(stored, &read.report) {
+                let entries = std::mem::take(&mut read.entries);
+                self.set_all(&entries, &Outcome::Unchanged(same.to_string()));
+            }
+            return;
+        }
+        let held = known::take_held(stored, &mut read.report);
+        let mut rest = Vec::new();
+        for (place, finding) in read.entries.iter().zip(&read.finding_of) {
+            match held.get(*finding).copied().flatten() {
+                Some(same) => self.set(*place, Outcome::Unchanged(same.to_string())),
+                None => rest.push(*place),
+            }
+        }
+        read.entries = rest;
     }
 
     /// Returns the patient of an entry; if they were refused, so are `entries`.
@@ -385,32 +406,4 @@ impl<R: Records> Run<'_, R> {
         }
         Ok(created)
     }
-}
-
-/// Whether a report was told when it is sent to have been; without a time it may be any.
-fn is_same_time(kept: Option<OffsetDateTime>, sent: Option<OffsetDateTime>) -> bool {
-    match (kept, sent) {
-        (_, None) => true,
-        (Some(kept), Some(sent)) => neurotriage_fhir::is_same_time(kept, sent),
-        (None, Some(_)) => false,
-    }
-}
-
-/// Whether a stored report says what is sent: the same text, of the same person and time, with every
-/// finding; more may have been read from the text.
-fn is_same(stored: &StoredReport, sent: &SymptomReport) -> bool {
-    let kept = &stored.report;
-    let has = |finding: &Finding| {
-        kept.findings.iter().any(|known| {
-            (known.code == finding.code && known.side == finding.side)
-                && known.present == finding.present
-                && (known.onset, known.course, known.severity)
-                    == (finding.onset, finding.course, finding.severity)
-        })
-    };
-    kept.text == sent.text
-        && kept.reporter == sent.reporter
-        && is_same_time(kept.reported_at, sent.reported_at)
-        && sent.findings.iter().all(has)
-        && (!sent.text.is_empty() || kept.findings.len() == sent.findings.len())
 }

@@ -55,6 +55,45 @@ async fn a_bundle_comes_in_once_however_often_it_is_sent() -> anyhow::Result<()>
 }
 
 #[tokio::test]
+async fn of_a_list_that_has_grown_the_rest_is_stored() -> anyhow::Result<()> {
+    for mut harness in Harness::all().await? {
+        let mut list = bundle("7", "한가람");
+        let first = harness.import(&list).await;
+        let grow = |list: &mut Value, id: &str, code: &str| {
+            let mut added = list["entry"][1].clone();
+            added["fullUrl"] = json!(format!("urn:uuid:{id}"));
+            added["resource"]["code"]["coding"][0]["code"] = json!(code);
+            list["entry"].as_array_mut().unwrap().push(added);
+        };
+        grow(&mut list, "o0", "HP:0001269");
+        // The same finding, told twice.
+        grow(&mut list, "o9", "HP:0001250");
+        for dry_run in [true, false] {
+            let grown = harness.send(list.to_string().as_bytes(), dry_run).await?;
+            let wanted = [Unchanged, Unchanged, Unchanged, Unchanged, Created, Unchanged];
+            assert_eq!(outcomes(&grown), wanted);
+            assert_eq!(grown.entries[1].record_id, first.entries[1].record_id);
+            assert_eq!(grown.entries[5].record_id, first.entries[1].record_id);
+        }
+        assert_eq!(harness.kept(), (1, 2, 1));
+        let again = harness.import(&list).await;
+        assert_eq!(outcomes(&again), [Unchanged; 6]);
+        assert_ne!(again.entries[4].record_id, first.entries[1].record_id);
+        let reports = harness.world.reports.lock().unwrap().clone();
+        let added = &reports[&again.entries[4].record_id].findings;
+        assert_eq!(added.len(), 1);
+        // What is told otherwise is told anew.
+        list["entry"][1]["resource"]["valueBoolean"] = json!(false);
+        list["entry"].as_array_mut().unwrap().truncate(5);
+        let otherwise = harness.import(&list).await;
+        assert_eq!(outcomes(&otherwise), [Unchanged, Created, Unchanged, Unchanged, Unchanged]);
+        assert_eq!(harness.kept(), (1, 3, 1));
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_was_deleted_here_is_not_brought_back() -> anyhow::Result<()> {
     for mut harness in Harness::all().await? {
         let bundle = bundle("7", "한가람");
@@ -91,9 +130,9 @@ async fn a_known_patient_is_matched_and_not_changed() -> anyhow::Result<()> {
         let mut later = bundle("7", "Another Name");
         later["entry"][1]["resource"]["effectiveDateTime"] = json!("2026-11-21");
         let response = harness.import(&later).await;
-        // The second finding is of the first visit alone: as a report of its own it is new.
-        assert_eq!(outcomes(&response), [Unchanged, Created, Created, Unchanged]);
-        assert_eq!(harness.kept(), (1, 3, 1));
+        // The second finding is of the first visit, whose report holds it.
+        assert_eq!(outcomes(&response), [Unchanged, Created, Unchanged, Unchanged]);
+        assert_eq!(harness.kept(), (1, 2, 1));
         let patients = harness.world.patients.lock().unwrap().clone();
         assert!(patients.values().all(|patient| patient.name == "한가람"));
         harness.stop().await?;
