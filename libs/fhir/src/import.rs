@@ -5,10 +5,9 @@
 //! | Patient | a patient |
 //! | Observation with own code `symptom-report` | a symptom report with the findings it names in `hasMember` |
 //! | Observation with own code `note` | a note |
-//! | Observation with a code of HPO or `NT:` | a finding |
+//! | Observation with a code of HPO, `NT:`, or of SNOMED CT or ICD-10 that stands for a finding | a finding |
 //! | Condition with such a code | a finding, denied if `verificationStatus` is `refuted` |
-//! | Observation with a code of SNOMED CT or ICD-10 that stands for a finding | a finding |
-//! | Observation or Condition of other codes | passed over |
+//! | Observation or Condition of other codes, or without a coding | passed over |
 //! | Organization, Location, HealthcareService | left for the directory of hospitals |
 //! | another | passed over |
 //!

@@ -80,10 +80,14 @@ pub(crate) fn hospital_id(text: &str) -> Result<HospitalId, FieldProblem> {
 
 pub(crate) fn capability(text: &str) -> Result<Capability, FieldProblem> {
     text.parse().map_err(|_| {
-        let names = Capability::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", ");
+        let names = capability_names();
         let problem = format!("`{}` is not a capability; write one of {names}", shown(text));
         FieldProblem::new(Field::Capabilities, problem)
     })
+}
+
+pub(crate) fn capability_names() -> String {
+    Capability::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the problem of a place that is off the earth: its latitude if that is wrong, else its

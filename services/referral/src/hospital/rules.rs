@@ -106,16 +106,15 @@ impl Hospital {
             }
         }
         if !(0.0..=1.0).contains(&self.capacity) {
-            let problem =
-                format!("{} is no share; write a number from 0 to 1, such as 0.35", self.capacity);
+            let problem = "is no share; write a number from 0 to 1, such as 0.35";
             return Err(FieldProblem::new(Field::Capacity, problem));
         }
         check_identifiers(&self.identifiers)
             .map_err(|problem| FieldProblem::new(Field::Identifiers, problem))?;
         check_languages(&self.languages)
             .map_err(|problem| FieldProblem::new(Field::Languages, problem))?;
-        if let Some(beds) = self.beds_free.filter(|&beds| beds > BEDS_FREE_MAX) {
-            let problem = format!("{beds} beds are too many; at most {BEDS_FREE_MAX} are allowed");
+        if self.beds_free.is_some_and(|beds| beds > BEDS_FREE_MAX) {
+            let problem = format!("are too many beds; at most {BEDS_FREE_MAX} are allowed");
             return Err(FieldProblem::new(Field::BedsFree, problem));
         }
         Ok(())
@@ -202,7 +201,7 @@ fn check_languages(languages: &[String]) -> Result<(), String> {
             ));
         }
         if !seen.insert(language.to_ascii_lowercase()) {
-            return Err(format!("language {language} is listed twice; list it once"));
+            return Err(format!("language {place} is listed twice; list it once"));
         }
     }
     Ok(())

@@ -17,9 +17,6 @@ use self::{
 use super::{BundleError, BundleImport, LIMITS, PassedOver, RefusedEntry};
 use crate::hospital::Hospital;
 
-/// Longest message of the JSON reader that a report repeats, in characters: it may quote what it read.
-const MESSAGE_CHARS_MAX: usize = 160;
-
 /// Elements that refer to others, and to what.
 const PROVIDED_BY: (&str, Kind) = ("HealthcareService.providedBy", Kind::Organization);
 const PLACE: (&str, Kind) = ("HealthcareService.location", Kind::Location);
@@ -57,8 +54,14 @@ pub fn import_entries(
     reader.finish()
 }
 
+/// Returns what the reader of JSON says, without what it read.
 fn message(error: &serde_json::Error) -> String {
-    error.to_string().chars().take(MESSAGE_CHARS_MAX).collect()
+    let text = error.to_string();
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None if text.starts_with("missing field ") => text,
+        None => "an element has another shape".to_owned(),
+    }
 }
 
 fn full_url_of(entry: &Value) -> Option<&str> {

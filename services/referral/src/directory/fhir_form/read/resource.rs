@@ -1,11 +1,12 @@
 //! The elements of FHIR resources that a hospital is made of, and how they are put together.
 
+use neurotriage_domain::HospitalId;
 use serde::Deserialize;
 
 use super::{Found, Kind, Lead};
 use crate::{
     directory::{
-        exchange::{self, shown},
+        exchange,
         fhir_form::{BEDS_FREE_URL, CAPABILITY_SYSTEM, CAPACITY_URL, LANGUAGE_SYSTEM},
     },
     hospital::{
@@ -133,11 +134,10 @@ impl<T> Found<T> {
             (Lead::Refused(on), _) => self.depends(field, on),
             (Lead::To(_) | Lead::Elsewhere | Lead::Unclear, None) => self
                 .failure(field, format!("is missing; write {kind}/id or the fullUrl of an entry")),
-            (Lead::To(_) | Lead::Elsewhere | Lead::Unclear, Some(text)) => {
+            (Lead::To(_) | Lead::Elsewhere | Lead::Unclear, Some(_)) => {
                 let problem = format!(
-                    "`{}` names no {kind} that was read from this bundle, or more than one; write \
-                     {kind}/id or the fullUrl of an entry",
-                    shown(text)
+                    "names no {kind} that was read from this bundle, or more than one; write \
+                     {kind}/id or the fullUrl of an entry"
                 );
                 self.failure(field, problem)
             }
@@ -188,8 +188,9 @@ impl Parts<'_> {
     pub(super) fn hospital(mut self) -> Result<Hospital, Failure> {
         let organization = self.organization;
         let raw_id = organization.resource.raw_id().unwrap_or_default();
-        let hospital_id = exchange::hospital_id(raw_id)
-            .map_err(|wrong| organization.failure("Organization.id", wrong.problem))?;
+        let hospital_id: HospitalId = raw_id.parse().map_err(|_| {
+            organization.failure("Organization.id", "is not an id; write 1 to 64 of a-z, 0-9 and -")
+        })?;
         let Some(&first_service) = self.services.first() else {
             let problem = "no HealthcareService read from the bundle names this hospital; add one";
             return Err(organization.failure("HealthcareService.providedBy", problem));
@@ -254,8 +255,10 @@ impl Parts<'_> {
                 return Err(service.failure(FIELD, problem));
             }
             for code in ours {
-                let capability = exchange::capability(code)
-                    .map_err(|wrong| service.failure(FIELD, wrong.problem))?;
+                let capability: Capability = code.parse().map_err(|_| {
+                    let names = exchange::capability_names();
+                    service.failure(FIELD, format!("is not a capability; write one of {names}"))
+                })?;
                 if !capabilities.contains(&capability) {
                     capabilities.push(capability);
                 }
@@ -337,7 +340,7 @@ fn place(location: &Found<Location>) -> Result<Coordinates, Failure> {
     if let Some(status) = location.resource.status.as_deref()
         && !["active", "suspended"].contains(&status)
     {
-        let problem = format!("`{}` is no status; write active or suspended", shown(status));
+        let problem = "is no status of a hospital; write active or suspended";
         return Err(location.failure("Location.status", problem));
     }
     let Some(Position { longitude, latitude }) = location.resource.position else {
@@ -345,7 +348,7 @@ fn place(location: &Found<Location>) -> Result<Coordinates, Failure> {
         return Err(location.failure("Location.position", problem));
     };
     Coordinates::from_degrees(latitude, longitude).map_err(|_| {
-        let wrong = exchange::off_earth(latitude, longitude);
-        location.failure("Location.position", format!("{} {}", wrong.field.as_str(), wrong.problem))
+        let problem = "is off the earth; write degrees: latitude -90 to 90, longitude -180 to 180";
+        location.failure("Location.position", problem)
     })
 }
