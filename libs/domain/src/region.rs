@@ -34,6 +34,15 @@ impl Side {
             Self::Midline => Self::Midline,
         }
     }
+
+    /// Returns whether what is said of one does not touch the other: of left and right alone. What has no side is said
+    /// of every side, and the midline is both sides alike.
+    pub fn are_apart(one: Option<Self>, other: Option<Self>) -> bool {
+        matches!(
+            (one, other),
+            (Some(Self::Left), Some(Self::Right)) | (Some(Self::Right), Some(Self::Left))
+        )
+    }
 }
 
 impl fmt::Display for Side {
@@ -206,6 +215,17 @@ mod tests {
             }
         }
         assert!("elbow_left".parse::<RegionName>().is_err());
+    }
+
+    #[test]
+    fn only_left_and_right_are_apart() {
+        let sides = [None, Some(Side::Left), Some(Side::Right), Some(Side::Midline)];
+        for one in sides {
+            for other in sides {
+                let apart = one.is_some() && other == one.map(Side::opposite) && one != other;
+                assert_eq!(Side::are_apart(one, other), apart, "{one:?} {other:?}");
+            }
+        }
     }
 
     #[test]

@@ -245,13 +245,9 @@ fn contradictions(findings: &[Finding], readable: &[bool], wrong: &mut Vec<Field
     }
 }
 
-/// Whether one says what the other denies. What has no side is said of every side, and the midline is both sides alike:
-/// only left and right are apart.
+/// Whether one says what the other denies.
 fn contradict(one: &Finding, other: &Finding) -> bool {
-    let apart = matches!(
-        (one.side, other.side),
-        (Some(Side::Left), Some(Side::Right)) | (Some(Side::Right), Some(Side::Left))
-    );
+    let apart = Side::are_apart(one.side, other.side);
     one.code == other.code && one.present != other.present && !apart
 }
 

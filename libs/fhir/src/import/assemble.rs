@@ -241,17 +241,12 @@ fn join<T: Copy + PartialEq>(known: &mut Option<T>, told: Option<T>) -> bool {
 type Seen = HashMap<String, HashSet<(Option<Side>, bool)>>;
 
 /// Returns whether the finding denies what is in `seen`, or the other way round; else adds it.
-///
-/// Only left and right are apart: without a side it is said of both, and so it is of the midline.
 fn contradicts(seen: &mut Seen, finding: &Finding) -> bool {
-    let are_apart = |side: Option<Side>| {
-        matches!(
-            (side, finding.side),
-            (Some(Side::Left), Some(Side::Right)) | (Some(Side::Right), Some(Side::Left))
-        )
-    };
     let known = seen.entry(finding.code.clone()).or_default();
-    if known.iter().any(|&(side, present)| present != finding.present && !are_apart(side)) {
+    if known
+        .iter()
+        .any(|&(side, present)| present != finding.present && !Side::are_apart(side, finding.side))
+    {
         return true;
     }
     known.insert((finding.side, finding.present));
