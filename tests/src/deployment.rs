@@ -42,6 +42,7 @@ pub struct Ground {
     folder: TempDir,
     endpoints: Vec<String>,
     environment: Vec<(&'static str, String)>,
+    has_key_files: bool,
 }
 
 impl Ground {
@@ -102,7 +103,26 @@ impl Ground {
             .await
             .context("run neurotriage-migrate")?;
         ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
-        Ok(Self { folder, endpoints, environment })
+        Ok(Self { folder, endpoints, environment, has_key_files: false })
+    }
+
+    /// Has each service read keys of its own, from the file of [`Ground::key_file`].
+    pub fn use_key_files(&mut self) {
+        self.environment.retain(|(key, _)| *key != "KEYRING");
+        self.has_key_files = true;
+    }
+
+    /// Returns where the keys of the service of that name are, if [`Ground::use_key_files`] was called.
+    pub fn key_file(&self, service: &str) -> PathBuf {
+        self.folder.path().join(format!("{service}.keys"))
+    }
+
+    fn settings_of(&self, service: &str) -> Vec<(&'static str, String)> {
+        let mut settings = self.environment.clone();
+        if self.has_key_files {
+            settings.push(("KEYRING_FILE", self.key_file(service).display().to_string()));
+        }
+        settings
     }
 
     /// Returns the folder that everything is in.
@@ -124,9 +144,20 @@ impl Ground {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start(&self) -> anyhow::Result<Vec<Server>> {
-        let mut servers = Vec::with_capacity(SERVICES.len());
-        for ((_, program, _), endpoint) in SERVICES.into_iter().zip(&self.endpoints) {
-            servers.push(Server::start(program, endpoint, &self.environment).await?);
+        self.start_some(&SERVICES.map(|(name, _, _)| name)).await
+    }
+
+    /// As [`Ground::start`], with these services alone.
+    ///
+    /// # Errors
+    /// As [`Server::start`], and if there is no such service.
+    pub async fn start_some(&self, services: &[&str]) -> anyhow::Result<Vec<Server>> {
+        let mut servers = Vec::with_capacity(services.len());
+        for service in services {
+            let of_name = SERVICES.into_iter().find(|(name, _, _)| name == service);
+            let (_, program, _) = of_name.with_context(|| format!("no service {service}"))?;
+            let (endpoint, settings) = (self.endpoint(service)?, self.settings_of(service));
+            servers.push(Server::start(program, endpoint, &settings).await?);
         }
         Ok(servers)
     }
@@ -139,7 +170,8 @@ impl Ground {
         let mut servers = Vec::with_capacity(SERVICES.len());
         for ((service, program, _), endpoint) in SERVICES.into_iter().zip(&self.endpoints) {
             let log = self.log(service);
-            servers.push(Server::start_logged(program, endpoint, &self.environment, &log).await?);
+            let settings = self.settings_of(service);
+            servers.push(Server::start_logged(program, endpoint, &settings, &log).await?);
         }
         Ok(servers)
     }

@@ -32,5 +32,17 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// If it is not built or can't be started.
 pub fn neurotriage(arguments: &[&str]) -> anyhow::Result<Output> {
-    Command::new(program("neurotriage")?).args(arguments).output().context("run neurotriage")
+    neurotriage_with(arguments, &[])
+}
+
+/// As [`neurotriage`], with these settings on top of the test's own.
+///
+/// # Errors
+/// As [`neurotriage`].
+pub fn neurotriage_with(arguments: &[&str], settings: &[(&str, &str)]) -> anyhow::Result<Output> {
+    Command::new(program("neurotriage")?)
+        .args(arguments)
+        .envs(settings.iter().copied())
+        .output()
+        .context("run neurotriage")
 }

@@ -1,5 +1,7 @@
 //! Traces and logs: one call at start, one guard to flush at the end.
 
+use std::io;
+
 use anyhow::Context as _;
 use clap::Args;
 use neurotriage_access::{Rules, rules::Decision};
@@ -13,8 +15,8 @@ use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::Sd
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, filter::LevelFilter, fmt::writer::BoxMakeWriter,
+    layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 /// Where traces go and how much is logged.
@@ -54,6 +56,25 @@ impl TelemetryGuard {
 /// # Errors
 /// If the filter or the endpoint is malformed, or a subscriber is installed already.
 pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<TelemetryGuard> {
+    install(service, config, BoxMakeWriter::new(io::stdout))
+}
+
+/// As [`init`], with the lines on standard error: for a command, whose standard output is its answer.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_command(
+    name: &'static str,
+    config: &TelemetryConfig,
+) -> anyhow::Result<TelemetryGuard> {
+    install(name, config, BoxMakeWriter::new(io::stderr))
+}
+
+fn install(
+    service: &'static str,
+    config: &TelemetryConfig,
+    lines: BoxMakeWriter,
+) -> anyhow::Result<TelemetryGuard> {
     global::set_text_map_propagator(TraceContextPropagator::new());
     let filter = EnvFilter::try_new(&config.log_filter).context("parse log filter")?;
 
@@ -76,7 +97,7 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
     tracing_subscriber::registry()
         // Whatever is logged: a call's trace goes into the audit and on to other services.
         .with(spans.with_filter(LevelFilter::INFO))
-        .with(tracing_subscriber::fmt::layer().json().with_filter(filter))
+        .with(tracing_subscriber::fmt::layer().json().with_writer(lines).with_filter(filter))
         .try_init()
         .context("install subscriber")?;
     Ok(TelemetryGuard(Some(provider)))

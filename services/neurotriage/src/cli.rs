@@ -342,7 +342,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         TelemetryConfig { otlp_endpoint: cli.otlp_endpoint, log_filter: cli.log_filter };
     let guard = {
         let _entered = runtime.enter();
-        telemetry::init("neurotriage", &telemetry)?
+        telemetry::init_command("neurotriage", &telemetry)?
     };
     let outcome = match cli.command {
         Command::Diagnose(args) => crate::case::run(&runtime, args),

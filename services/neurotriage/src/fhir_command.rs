@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use neurotriage_fhir::bundle::BYTES_MAX;
 use neurotriage_proto::{
@@ -117,8 +117,11 @@ pub fn run(runtime: &Runtime, args: FhirCommandArgs) -> anyhow::Result<()> {
                 let response = import(&mut fhir, dry_run, bytes).await.with_context(asked)?;
                 let (text, refused) = report_text(&response);
                 print(&text)?;
-                ensure!(refused == 0, "{refused} entries were refused");
-                Ok(())
+                match refused {
+                    0 => Ok(()),
+                    1 => bail!("1 entry was refused"),
+                    _ => bail!("{refused} entries were refused"),
+                }
             }
         }
     })

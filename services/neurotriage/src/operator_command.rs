@@ -171,8 +171,9 @@ pub fn run(runtime: &Runtime, service: Service, args: OperatorCommandArgs) -> an
             let broken = report.broken().count();
             if broken > 0 {
                 bail!(
-                    "audit is broken in {broken} chains, or these are not the keys of this database; keep the database as it is \
-                     and find out who changed it"
+                    "audit is broken in {broken} of {} chains, or these are not the keys of this database; keep the database \
+                     as it is and find out who changed it",
+                    report.chains.len()
                 );
             }
             Ok(())

@@ -16,9 +16,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 pub(crate) fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
     let path = folder.join(name);
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".part-").tempfile_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        readable_as_others(&mut builder);
+        let mut file = builder.prefix(".part-").tempfile_in(folder)?;
         file.write_all(bytes)?;
-        readable_by_others(file.as_file())?;
         file.persist(&path)?;
         Ok(())
     };
@@ -26,16 +27,16 @@ pub(crate) fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Re
     Ok(path)
 }
 
-/// Temporary files are readable by their owner alone; a report follows the folder's owner instead.
-fn readable_by_others(file: &fs::File) -> io::Result<()> {
+/// Temporary files are readable by their owner alone; what stays is readable by whom the caller's umask lets read
+/// other files.
+fn readable_as_others(builder: &mut tempfile::Builder<'_, '_>) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        builder.permissions(fs::Permissions::from_mode(0o666));
     }
     #[cfg(not(unix))]
-    let _ = file;
-    Ok(())
+    let _ = builder;
 }
 
 /// Writes `text` to stdout; a reader that has gone away is no failure.
