@@ -6,6 +6,7 @@
 #![allow(elided_lifetimes_in_paths, reason = "async_trait rejects `SchemaManager<'_>` here: E0195")]
 
 mod audit;
+mod constraint;
 pub mod ingestion;
 pub mod records;
 pub mod referral;

@@ -7,7 +7,7 @@ use sea_orm_migration::{
     schema::{big_integer, date_null, double_null, json, text, timestamp_with_time_zone, uuid},
 };
 
-use crate::audit;
+use crate::{audit, constraint::NameConstraint};
 
 /// Applies every step in order.
 #[derive(Debug)]
@@ -26,6 +26,12 @@ impl MigratorTrait for Migrator {
             Box::new(sealed::CreateSearchToken),
             Box::new(sealed::CreateChange),
             Box::new(audit::CreateAudit("m20261126_000009_create_audit")),
+            Box::new(NameConstraint {
+                step: "m20261127_000010_name_key_of_change",
+                table: "change",
+                chosen: "change_pkey",
+                given: "pk_change",
+            }),
         ]
     }
 

@@ -13,7 +13,7 @@ use sea_orm_migration::{
     schema::{big_integer, boolean, double, json, text, timestamp_with_time_zone, uuid},
 };
 
-use crate::audit;
+use crate::{audit, constraint::NameConstraint};
 
 /// Applies every step in order.
 #[derive(Debug)]
@@ -35,6 +35,12 @@ impl MigratorTrait for Migrator {
             Box::new(fhir::IndexPatients),
             Box::new(audit::CreateAudit("m20261126_000011_create_audit")),
             Box::new(sealing::SealTexts),
+            Box::new(NameConstraint {
+                step: "m20261127_000013_name_check_of_beds",
+                table: "hospital",
+                chosen: "hospital_beds_free_check",
+                given: "ck_hospital_beds_free",
+            }),
         ]
     }
 

@@ -52,12 +52,14 @@ pub(crate) fn literal(db: &DatabaseConnection, id: &str) -> String {
     }
 }
 
-/// Takes the step back that made room for sealed texts.
+/// Takes the step back that made room for sealed texts, and what came after it.
 pub(crate) async fn step_back(db: &DatabaseConnection) -> Result<(), sea_orm::DbErr> {
-    Migrator::down(db, Some(1)).await
+    let applied = Migrator::get_applied_migrations_read_only(db).await?;
+    let after = applied.iter().rev().take_while(|step| !step.name().ends_with("_seal_texts"));
+    Migrator::down(db, Some(after.map(|_| 1).sum::<u32>() + 1)).await
 }
 
-/// Makes that step again.
+/// Makes those steps again.
 pub(crate) async fn step_on(db: &DatabaseConnection) -> Result<(), sea_orm::DbErr> {
     Migrator::up(db, None).await
 }
