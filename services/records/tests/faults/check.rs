@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use neurotriage_proto::records::v1::{
-    GetSymptomReportRequest, ListPatientsRequest, Patient,
+    GetPatientRequest, GetSymptomReportRequest, ListPatientsRequest, Patient,
     records_service_client::RecordsServiceClient,
 };
 use neurotriage_records::store::{change_row, entry_row, patient_row, search_token_row};
@@ -14,29 +14,42 @@ use neurotriage_service_kit::audit::{self, audit_entry_row};
 use sea_orm::{
     ColumnTrait as _, DatabaseConnection, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
 };
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
-    load::{Content, Create, patient},
     program::KEYS,
+    writes::{BIRTH_DATE, Content, Known, Written},
 };
 
-/// Checks that every acknowledged create is there once, under the id that was acknowledged, and that nothing else
-/// is there but creates that were given up, once each. Returns the ids of what is stored.
+/// Calls of the checks at a time.
+const CHECKS: usize = 32;
+
+/// Checks that every acknowledged create is there once, under the id that was acknowledged, that nothing else is there
+/// but creates that were given up, once each, and that of the erased nothing is left. Returns the ids of what is stored.
 pub(crate) async fn rows(
     db: &DatabaseConnection,
-    creates: &[Create],
+    written: &Written,
 ) -> anyhow::Result<BTreeSet<String>> {
     let mut stored: BTreeMap<Uuid, String> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     let patients = patient_row::Entity::find().all(db).await?;
     let entries = entry_row::Entity::find().all(db).await?;
+    let erased: BTreeSet<String> = patients
+        .iter()
+        .filter(|row| row.content.is_none())
+        .map(|row| row.patient_id.to_string())
+        .collect();
+    let gone = written.patients.keys().filter(|id| written.remains(id).is_none());
+    assert!(erased.iter().eq(gone), "others are erased than were acknowledged");
+    let left = entries.iter().filter(|row| erased.contains(&row.patient_id.to_string()));
+    assert!(left.clone().all(|row| row.content.is_none()), "content of the erased");
     let numbers = search_token_row::Entity::find()
         .filter(search_token_row::Column::Kind.eq("medical_record_number"))
         .count(db)
         .await?;
-    assert_eq!(numbers, patients.len() as u64, "numbers by which patients are found");
+    let here = patients.len() - erased.len();
+    assert_eq!(numbers, here as u64, "numbers by which patients are found");
     let patients = patients.into_iter().map(|row| (row.request_id, row.patient_id));
     let entries = entries.into_iter().map(|row| (row.request_id, row.entry_id));
     for (request_id, id) in patients.chain(entries) {
@@ -44,7 +57,7 @@ pub(crate) async fn rows(
         ensure!(ids.insert(id.to_string()), "one id twice: {id}");
     }
     let (mut acknowledged, mut unsaid) = (0, 0);
-    for create in creates {
+    for create in &written.creates {
         let there = stored.remove(&create.request_id);
         match &create.acknowledged {
             Some(id) => {
@@ -56,83 +69,129 @@ pub(crate) async fn rows(
     }
     assert!(stored.is_empty(), "stored and never asked for: {stored:?}");
     assert_eq!(ids.len(), acknowledged + unsaid);
-    eprintln!("{acknowledged} acknowledged, {unsaid} stored without a word");
+    eprintln!("{acknowledged} creates acknowledged, {unsaid} stored without a word");
     Ok(ids)
 }
 
-/// Checks that the change feed tells of each record once.
+/// Checks that the change feed tells once that each record was created, and once of each revision up to the one that is
+/// there. Returns the changes.
 pub(crate) async fn changes(
     db: &DatabaseConnection,
     stored: &BTreeSet<String>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<change_row::Model>> {
     let rows = change_row::Entity::find().all(db).await?;
-    assert_eq!(rows.len(), stored.len(), "changes");
-    let told: BTreeSet<String> = rows
-        .into_iter()
+    let created: Vec<String> = rows
+        .iter()
         .filter(|row| row.action == "created")
         .map(|row| row.record_id.to_string())
         .collect();
-    assert!(told == *stored, "the changes are of other records than are stored");
-    Ok(())
+    assert_eq!(created.len(), stored.len(), "changes");
+    let created: BTreeSet<String> = created.into_iter().collect();
+    assert!(created == *stored, "the changes are of other records than are stored");
+    let mut revisions: BTreeMap<Uuid, BTreeSet<i64>> = BTreeMap::new();
+    for row in &rows {
+        let once = revisions.entry(row.record_id).or_default().insert(row.revision);
+        ensure!(once, "told of twice: {row:?}");
+    }
+    for row in patient_row::Entity::find().all(db).await? {
+        let last = revisions[&row.patient_id].last();
+        assert_eq!(last, Some(&row.revision), "the last change of {}", row.patient_id);
+    }
+    Ok(rows)
 }
 
-/// Checks that the audit is whole and says once of each record that it was created.
+/// Checks that the audit is whole and says once of each change that it was made.
 pub(crate) async fn audit(
     db: &DatabaseConnection,
-    stored: &BTreeSet<String>,
+    changes: &[change_row::Model],
 ) -> anyhow::Result<()> {
     let report = audit::verify(db, &Keyring::parse(KEYS)?, &[], "").await?;
     let broken: Vec<_> = report.broken().collect();
     assert!(broken.is_empty(), "{broken:?}");
     let rows = audit_entry_row::Entity::find().all(db).await?;
     assert_eq!(report.entries(), rows.len() as u64);
-    let mut created: BTreeMap<String, usize> = BTreeMap::new();
-    let mut repeated = 0;
-    for row in rows.iter().filter(|row| row.action == "create") {
-        ensure!(row.outcome == "done", "a refusal that nobody was told of: {row:?}");
-        if row.detail.contains("REPEATED") {
-            repeated += 1;
-        } else {
-            let id = row.resource_id.context("a create of nothing")?;
-            *created.entry(id.to_string()).or_default() += 1;
+    let words =
+        [("create", "created"), ("update", "updated"), ("merge", "merged"), ("erase", "erased")];
+    let (mut repeated, mut refused) = (0, 0);
+    for (action, change) in words {
+        let mut said: Vec<Uuid> = Vec::new();
+        for row in rows.iter().filter(|row| row.action == action) {
+            if row.outcome != "done" {
+                let stale = row.detail.contains("REVISION_STALE");
+                ensure!(stale, "a refusal that nobody was told of: {row:?}");
+                refused += 1;
+            } else if row.detail.contains("REPEATED") {
+                repeated += 1;
+            } else {
+                said.push(row.resource_id.context("a write of nothing")?);
+            }
         }
+        let told = changes.iter().filter(|row| row.action == change);
+        let mut told: Vec<Uuid> = told.map(|row| row.record_id).collect();
+        said.sort_unstable();
+        told.sort_unstable();
+        assert!(said == told, "of what was {change} the audit says otherwise than the changes");
+        eprintln!("{} {change}", told.len());
     }
-    assert!(created.values().all(|&times| times == 1), "created twice, says the audit");
-    assert!(created.keys().eq(stored.iter()), "the audit is of other records than are stored");
     eprintln!(
-        "{} entries of audit in {} chains, {repeated} repetitions",
+        "{} entries of audit in {} chains, {repeated} repetitions, {refused} of another revision",
         rows.len(),
         report.chains.len()
     );
     Ok(())
 }
 
-/// Checks that the service returns what was acknowledged with its content.
+/// Checks that the service returns what was acknowledged with its content: patients at the revision of their last
+/// acknowledged write or with an update that was given up after it, those who were merged as who remains, and of the
+/// erased nothing.
 pub(crate) async fn contents(
     client: &RecordsServiceClient<Channel>,
-    creates: &[Create],
+    written: &Written,
 ) -> anyhow::Result<()> {
-    let patients = all_patients(client.clone()).await?;
-    let mut reports = Vec::new();
-    for create in creates {
-        let Some(id) = create.acknowledged.clone() else { continue };
-        match &create.content {
-            Content::Patient { number, name } => {
-                let got = patients.get(&id).with_context(|| format!("not listed: {create:?}"))?;
-                let sent = patient(number, name);
-                ensure!(
-                    (got.revision, &got.name) == (1, name)
-                        && got.medical_record_numbers == sent.medical_record_numbers
-                        && got.birth_date == sent.birth_date,
-                    "other content: {got:?}"
-                );
-            }
-            Content::Report { patient_id, text } => {
-                reports.push(report_is(client.clone(), id, patient_id, text));
-            }
+    let listed = all_patients(client.clone()).await?;
+    let mut unsaid = 0;
+    let mut asked: Vec<BoxFuture<'_, anyhow::Result<()>>> = Vec::new();
+    for (id, known) in &written.patients {
+        let remains = written.remains(id);
+        if remains.is_some_and(|remains| remains.patient_id == *id) {
+            let got = listed.get(id).with_context(|| format!("not listed: {known:?}"))?;
+            unsaid += u64::from(is_with_unsaid(got, known)?);
+        } else {
+            ensure!(!listed.contains_key(id), "listed: {known:?}");
+            asked.push(Box::pin(resolves(client.clone(), id, remains)));
         }
     }
-    stream::iter(reports).buffer_unordered(32).try_collect::<Vec<()>>().await.map(drop)
+    for create in &written.creates {
+        let (Content::Report { patient_id, text }, Some(id)) =
+            (&create.content, &create.acknowledged)
+        else {
+            continue;
+        };
+        asked.push(Box::pin(report_is(client.clone(), id, written.remains(patient_id), text)));
+    }
+    eprintln!("{unsaid} updates stored without a word");
+    stream::iter(asked).buffer_unordered(CHECKS).try_collect::<Vec<()>>().await.map(drop)
+}
+
+/// Returns whether a patient has an update that was not acknowledged.
+///
+/// # Errors
+/// If they are neither as acknowledged nor with one of those.
+fn is_with_unsaid(got: &Patient, known: &Known) -> anyhow::Result<bool> {
+    let mut numbers: Vec<&String> =
+        got.medical_record_numbers.iter().map(|number| &number.number).collect();
+    let mut own: Vec<&String> = known.numbers.iter().collect();
+    numbers.sort_unstable();
+    own.sort_unstable();
+    let there = (got.revision, &got.name);
+    let unsaid = got.revision == known.revision + 1 && known.tried.contains(&got.name);
+    ensure!(
+        (there == (known.revision, &known.name) || unsaid)
+            && numbers == own
+            && got.birth_date == BIRTH_DATE,
+        "other content: {got:?} of {known:?}"
+    );
+    Ok(unsaid)
 }
 
 async fn all_patients(
@@ -154,18 +213,42 @@ async fn all_patients(
     }
 }
 
+/// Checks that an id leads to who remains, or to nobody.
+async fn resolves(
+    mut client: RecordsServiceClient<Channel>,
+    id: &str,
+    remains: Option<&Known>,
+) -> anyhow::Result<()> {
+    let got = client.get_patient(GetPatientRequest { patient_id: id.to_owned() }).await;
+    let Some(remains) = remains else {
+        let code = got.map_err(|status| status.code()).err();
+        ensure!(code == Some(Code::NotFound), "erased, and answered by {code:?}: {id}");
+        return Ok(());
+    };
+    let got = got?.into_inner().patient.context("no patient")?;
+    let right = got.patient_id == remains.patient_id
+        && got.merged_patient_ids.iter().any(|merged| merged == id);
+    ensure!(right, "{id} leads to {got:?} and not to {remains:?}");
+    Ok(())
+}
+
 async fn report_is(
     mut client: RecordsServiceClient<Channel>,
-    id: String,
-    patient_id: &str,
+    id: &str,
+    remains: Option<&Known>,
     text: &str,
 ) -> anyhow::Result<()> {
-    let request = GetSymptomReportRequest { symptom_report_id: id.clone() };
-    let got = client.get_symptom_report(request).await?.into_inner();
-    let got = got.report.context("no report")?;
+    let request = GetSymptomReportRequest { symptom_report_id: id.to_owned() };
+    let got = client.get_symptom_report(request).await;
+    let Some(remains) = remains else {
+        let code = got.map_err(|status| status.code()).err();
+        ensure!(code == Some(Code::NotFound), "erased, and answered by {code:?}: {id}");
+        return Ok(());
+    };
+    let got = got?.into_inner().report.context("no report")?;
     ensure!(
         got.symptom_report_id == id
-            && (got.patient_id.as_str(), got.text.as_str()) == (patient_id, text)
+            && (&got.patient_id, got.text.as_str()) == (&remains.patient_id, text)
             && got.findings.len() == 1,
         "other content: {got:?}"
     );

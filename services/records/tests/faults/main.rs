@@ -1,8 +1,8 @@
 //! Fault tests on a real PostgreSQL: the service and the database are killed with SIGKILL amid thousands of
-//! creates, and stopped, and nothing that was acknowledged may be lost or be there twice.
+//! writes, and stopped, and nothing that was acknowledged may be lost or be there twice.
 //!
 //! The service is the program in a process of its own; the database a server of its own that writes safely
-//! (`fsync`). Callers repeat with the same `request_id`, as the contract says.
+//! (`fsync`). Callers repeat with the same `request_id` or `revision`, as the contract says.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a test says what it did")]
@@ -13,8 +13,11 @@ mod cluster;
 mod load;
 mod program;
 mod proxy;
+mod watcher;
+mod writes;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -37,9 +40,11 @@ use uuid::Uuid;
 
 use crate::{
     cluster::Cluster,
-    load::{CALLERS, CREATES_EACH, Content, Create, Progress, Watcher},
+    load::{CALLERS, Progress, WRITES_EACH},
     program::Service,
     proxy::Proxy,
+    watcher::Watcher,
+    writes::{Content, Create},
 };
 
 /// Connections of the service to its database.
@@ -86,13 +91,13 @@ async fn what_was_acknowledged_is_there_once_after_kills() -> anyhow::Result<()>
     let progress = Arc::<Progress>::default();
     let load = tokio::spawn({
         let progress = Arc::clone(&progress);
-        async move { load::create(&clients, &progress).await }
+        async move { load::write(&clients, &progress).await }
     });
 
-    let creates = CALLERS * CREATES_EACH;
+    let writes = CALLERS * WRITES_EACH;
     for (round, fault) in (1..).zip(FAULTS) {
         // A golden-ratio walk comes near every moment without a generator.
-        let share = creates / (FAULTS.len() + 1);
+        let share = writes / (FAULTS.len() + 1);
         let moment = share * round + round * 618 % (share / 2);
         while progress.done() < moment && !load.is_finished() {
             sleep(Duration::from_millis(5)).await;
@@ -117,21 +122,25 @@ async fn what_was_acknowledged_is_there_once_after_kills() -> anyhow::Result<()>
             }
         }
     }
-    let created = load.await??;
+    let written = load.await??;
     service.check_runs()?;
     let seconds = begun.elapsed().as_secs_f64();
-    eprintln!("{creates} creates in {seconds:.1} s under {FAULTS:?}: {progress:?}");
+    eprintln!("{writes} writes in {seconds:.1} s under {FAULTS:?}: {progress:?}");
     ensure!(progress.unavailable.load(Ordering::Relaxed) > 0, "no kill of the database was felt");
     ensure!(progress.broken.load(Ordering::Relaxed) > 0, "no kill of the service was felt");
 
-    let stored = check::rows(&db.db, &created).await?;
-    let seen = watcher.finish(stored.len()).await?;
+    let stored = check::rows(&db.db, &written).await?;
+    let changes = check::changes(&db.db, &stored).await?;
+    let seen = watcher.finish(changes.len()).await?;
     ensure!(seen.begun > 3, "the watch was not broken: it began {} times", seen.begun);
-    assert!(seen.created.values().all(|&times| times == 1), "the watch told of some twice");
-    assert!(seen.created.keys().eq(stored.iter()), "the watch told of others than are stored");
-    check::changes(&db.db, &stored).await?;
-    check::audit(&db.db, &stored).await?;
-    check::contents(&service.client()?, &created).await?;
+    assert!(seen.changes.values().all(|&times| times == 1), "the watch told of some twice");
+    let told: BTreeSet<(String, u64)> = changes
+        .iter()
+        .map(|row| (row.record_id.to_string(), row.revision.unsigned_abs()))
+        .collect();
+    assert!(seen.changes.keys().eq(told.iter()), "the watch told of others than were made");
+    check::audit(&db.db, &changes).await?;
+    check::contents(&service.client()?, &written).await?;
     eprintln!("checked after {:.1} s", begun.elapsed().as_secs_f64());
     drop(service);
     db.drop().await
@@ -147,7 +156,7 @@ async fn answers(
     let mut calls = JoinSet::new();
     for create in creates {
         let (mut creator, create) = (client.clone(), create.clone());
-        calls.spawn(async move { load::once(&mut creator, &create).await });
+        calls.spawn(async move { writes::create(&mut creator, &create).await });
         let (mut reader, patient_id) = (client.clone(), first.to_owned());
         calls.spawn(async move {
             let got = reader.get_patient(GetPatientRequest { patient_id }).await?.into_inner();
@@ -204,8 +213,8 @@ async fn check_back(
     eprintln!("back after {:?}", begun.elapsed());
     assert!(begun.elapsed() < RECOVERY_MAX);
     for create in creates {
-        let id = load::once(&mut client, create).await?;
-        assert_eq!(load::once(&mut client, create).await?, id);
+        let id = writes::create(&mut client, create).await?;
+        assert_eq!(writes::create(&mut client, create).await?, id);
     }
     assert_eq!(patient_row::Entity::find().count(&db.db).await?, patients);
     Ok(())
@@ -217,7 +226,7 @@ async fn without_a_database_calls_end_in_time_and_the_service_comes_back_by_itse
     let Some((mut cluster, db, mut service)) = world().await? else { return Ok(()) };
     let client = service.client()?;
     let process = service.id();
-    let first = load::once(&mut client.clone(), &some_creates(0)[0]).await?;
+    let first = writes::create(&mut client.clone(), &some_creates(0)[0]).await?;
 
     // Away.
     cluster.kill().await?;
@@ -263,7 +272,7 @@ async fn a_database_whose_host_vanishes_is_found_again() -> anyhow::Result<()> {
     let url = db.url.expose_secret().replace(&address, &proxy.address.to_string());
     let mut service = Service::start(&url.into(), CONNECTIONS).await?;
     let client = service.client()?;
-    let first = load::once(&mut client.clone(), &some_creates(0)[0]).await?;
+    let first = writes::create(&mut client.clone(), &some_creates(0)[0]).await?;
 
     // Every connection is at work and most are cut off in the middle.
     let warm = some_creates(100);
