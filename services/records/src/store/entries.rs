@@ -250,7 +250,7 @@ pub(super) async fn delete(
         .exec(unit.transaction())
         .await
         .map_err(failed(WRITE))?;
-    tokens::delete(&unit, entry_id).await?;
+    tokens::delete(&unit, (entry_id, row.patient_id)).await?;
     let patient_id = row.patient_id.into();
     let record = (RecordKind::Entry(kind), entry_id);
     unit.changed(record, patient_id, ChangeAction::Deleted, next, at).await?;

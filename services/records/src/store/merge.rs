@@ -124,9 +124,9 @@ pub(super) async fn merge(
     };
     patients::write(&unit, duplicate.patient_id, columns).await?;
     move_over(&unit, duplicate.patient_id, kept.patient_id).await?;
-    tokens::delete(&unit, duplicate.patient_id).await?;
-    tokens::delete(&unit, kept.patient_id).await?;
     let record = (kept.patient_id, kept.patient_id);
+    tokens::delete(&unit, (duplicate.patient_id, kept.patient_id)).await?;
+    tokens::delete(&unit, record).await?;
     let tokens = tokens::rows(store, unit.hospital(), record, &details.search_keys())?;
     if let Err(error) = tokens::insert(&unit, tokens).await {
         let own = [kept.patient_id, duplicate.patient_id];

@@ -313,7 +313,7 @@ pub(super) async fn update(
         .map(|field| field.kind())
         .collect();
     if !kinds.is_empty() {
-        tokens::delete_kinds(&unit, id, &kinds).await?;
+        tokens::delete_kinds(&unit, (id, id), &kinds).await?;
         let mut keys = details.search_keys();
         keys.retain(|key| kinds.contains(&vault::kind(key)));
         let tokens = tokens::rows(store, unit.hospital(), (id, id), &keys)?;

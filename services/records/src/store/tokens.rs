@@ -1,8 +1,9 @@
 //! What records are found by, in table `search_token`.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryTrait as _,
-    sea_query::InsertStatement,
+    ActiveValue::Set,
+    ColumnTrait as _, Condition, DbErr, EntityTrait as _, QueryFilter as _, QueryTrait as _,
+    sea_query::{InsertStatement, SimpleExpr},
 };
 use uuid::Uuid;
 
@@ -60,27 +61,34 @@ pub(super) async fn insert(
     unit.insert(insert_of(rows).into_iter().collect()).await
 }
 
-/// Removes what a record is found by, of these kinds.
+/// Removes what `record` of `patient` is found by, of these kinds.
 pub(super) async fn delete_kinds(
     unit: &Unit<'_>,
-    record_id: Uuid,
+    record: (Uuid, Uuid),
     kinds: &[&str],
 ) -> Result<(), RecordsError> {
-    search_token_row::Entity::delete_many()
-        .filter(search_token_row::Column::HospitalId.eq(unit.hospital()))
-        .filter(search_token_row::Column::RecordId.eq(record_id))
-        .filter(search_token_row::Column::Kind.is_in(kinds.iter().copied()))
-        .exec(unit.transaction())
+    delete_where(unit, record, Some(search_token_row::Column::Kind.is_in(kinds.iter().copied())))
         .await
-        .map_err(failed("remove search tokens"))?;
-    Ok(())
 }
 
-/// Removes what a record is found by.
-pub(super) async fn delete(unit: &Unit<'_>, record_id: Uuid) -> Result<(), RecordsError> {
+/// Removes what `record` of `patient` is found by.
+pub(super) async fn delete(unit: &Unit<'_>, record: (Uuid, Uuid)) -> Result<(), RecordsError> {
+    delete_where(unit, record, None).await
+}
+
+async fn delete_where(
+    unit: &Unit<'_>,
+    (record_id, patient_id): (Uuid, Uuid),
+    narrower: Option<SimpleExpr>,
+) -> Result<(), RecordsError> {
+    let of_record = Condition::all()
+        .add(search_token_row::Column::HospitalId.eq(unit.hospital()))
+        // SQLite, which nobody tells how the rows are spread, would look at every one of the hospital otherwise.
+        .add(search_token_row::Column::PatientId.eq(patient_id))
+        .add(search_token_row::Column::RecordId.eq(record_id))
+        .add_option(narrower);
     search_token_row::Entity::delete_many()
-        .filter(search_token_row::Column::HospitalId.eq(unit.hospital()))
-        .filter(search_token_row::Column::RecordId.eq(record_id))
+        .filter(of_record)
         .exec(unit.transaction())
         .await
         .map_err(failed("remove search tokens"))?;
