@@ -242,7 +242,7 @@ impl Reader {
             let text = service.resource.provided_by.as_ref().and_then(Reference::text);
             let owner = match self.lead(Kind::Organization, text, full_url) {
                 Lead::To(owner) => owner,
-                lead => {
+                lead @ (Lead::Refused(_) | Lead::Elsewhere | Lead::Unclear) => {
                     if matches!(lead, Lead::Unclear) {
                         self.unclear.get_or_insert(service.index);
                     }
@@ -292,7 +292,7 @@ impl Reader {
                         owner.locations.push(place);
                     }
                 }
-                lead => {
+                lead @ (Lead::Refused(_) | Lead::Elsewhere | Lead::Unclear) => {
                     if matches!(lead, Lead::Unclear) {
                         self.unclear.get_or_insert(location.index);
                     }
