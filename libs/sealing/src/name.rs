@@ -95,12 +95,14 @@ impl Word {
         !self.spellings(chars_min).is_empty()
     }
 
-    /// Returns spellings of which a row that the word begins like has one for certain, if one is long enough.
+    /// Returns spellings of which a row that the word begins like has one for certain, if one is long enough. Where no
+    /// piece is, such as in `d'a`, rows that tell the pieces apart are not found: so short a beginning is not indexed.
     pub(crate) fn spellings(&self, chars_min: usize) -> Vec<Zeroizing<String>> {
-        let longest = self.pieces.iter().max_by_key(|piece| piece.chars().count()).cloned();
         let is_long = |text: &Zeroizing<String>| text.chars().count() >= least(text, chars_min);
-        let mut spellings: Vec<Zeroizing<String>> =
-            [self.joined()].into_iter().chain(longest).filter(is_long).collect();
+        let long = self.pieces.iter().filter(|piece| is_long(piece));
+        let longest = long.max_by_key(|piece| piece.chars().count()).cloned();
+        let joined = Some(self.joined()).filter(is_long);
+        let mut spellings: Vec<Zeroizing<String>> = joined.into_iter().chain(longest).collect();
         // Alone it would find rows that were indexed before, and no other.
         if !spellings.is_empty() && is_long(&self.plain) {
             spellings.push(self.plain.clone());
