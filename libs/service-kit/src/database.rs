@@ -181,12 +181,20 @@ pub async fn begin(
     }
 }
 
-/// Checks that every migration of `M` is applied. Changes nothing.
+/// Checks that every migration of `M` is applied, and no other. Changes nothing.
 ///
 /// # Errors
-/// If the database does not answer or a migration is missing; `neurotriage-migrate up` applies it.
+/// If the database does not answer, a migration is missing (`neurotriage-migrate up` applies it), or a newer version
+/// applied more.
 pub async fn check_schema<M: MigratorTrait>(db: &DatabaseConnection) -> anyhow::Result<()> {
-    let pending = M::get_pending_migrations_read_only(db).await.context("read schema version")?;
+    let pending = match M::get_pending_migrations_read_only(db).await {
+        // So it says that steps are applied which `M` does not have.
+        Err(DbErr::Custom(steps)) => bail!(
+            "a newer version migrated this database ({steps}); start that version, or take its steps back with its \
+             `neurotriage-migrate down`"
+        ),
+        pending => pending.context("read schema version")?,
+    };
     if let Some(first) = pending.first() {
         bail!(
             "{} database migrations are missing, first {}; run `neurotriage-migrate up`",

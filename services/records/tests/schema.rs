@@ -103,7 +103,7 @@ async fn the_program_does_not_start_on_a_newer_schema() -> anyhow::Result<()> {
         let db = filled(db).await?;
         let step = format!("INSERT INTO records_migrations VALUES ('{LATER}', 0)");
         stored::run(&db.db, &step).await?;
-        refuses(&db, &[LATER]).await?;
+        refuses(&db, &[LATER, "newer version", "neurotriage-migrate down"]).await?;
         db.drop().await?;
     }
     Ok(())
