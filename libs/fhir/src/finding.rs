@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub(crate) use self::read::{Kind, LeftOut, Read, condition, kind, observation, tellers};
+pub(crate) use self::read::{
+    Kind, LeftOut, Read, condition, kind, observation, tellers, unconfirmed_sources,
+};
 use crate::{
     code::{
         Course, NOTE, Onset, Reporter, SIDE, SNOMED, SYMPTOM_REPORT, Severity, body_side_concept,

@@ -74,7 +74,7 @@ fn patient() -> StoredPatient {
             .iter()
             .map(|relationship| ContactPerson {
                 relationship: Some(*relationship),
-                name: "Other <Person> & Co".to_owned(),
+                name: "Other \"Person\" & Co".to_owned(),
                 contact_points: vec![point(ContactSystem::Phone, "119")],
             })
             .collect(),
@@ -390,6 +390,10 @@ fn what_goes_out_comes_back() {
             .iter()
             .map(|stored| {
                 let mut report = stored.report.clone();
+                // What software read from a text is read again where it comes in.
+                let mut from_text =
+                    stored.from_text.iter().map(|is| *is && !report.text.is_empty());
+                report.findings.retain(|_| !from_text.next().unwrap_or_default());
                 for finding in &mut report.findings {
                     // Without a name the code stands for it.
                     if finding.display_name.is_empty() {

@@ -300,6 +300,15 @@ fn of_period(
     reader.time(period, name, now)
 }
 
+/// Returns the references to what an Observation was derived from, if it says that it is preliminary: so the exports of
+/// this suite mark what software read from a text.
+pub(crate) fn unconfirmed_sources<'a>(reader: &mut Reader, node: &Node<'a>) -> Vec<Node<'a>> {
+    if node.peek("status") != Some("preliminary") {
+        return Vec::new();
+    }
+    reader.optional(|reader| reader.objects(node, "derivedFrom"))
+}
+
 /// Returns the references to those who observed something or say that a condition is there.
 pub(crate) fn tellers<'a>(
     reader: &mut Reader,

@@ -95,6 +95,11 @@ impl Importer {
                 problems.push(Problem::new(path, "names a finding of another patient"));
                 continue;
             }
+            if !report.text.is_empty() && part.read_from.contains(&entry) {
+                // Whoever keeps the text reads it again: nobody coded it.
+                entries.push(place);
+                continue;
+            }
             if contradicts(&mut seen, &part.finding) {
                 problems.push(Problem::new(path, CONTRADICTION));
                 refusal = Refusal::Contradicted;

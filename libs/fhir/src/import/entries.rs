@@ -36,6 +36,8 @@ pub(super) struct Part {
     pub(super) finding: Finding,
     pub(super) reporter: Option<Reporter>,
     pub(super) reported_at: Option<OffsetDateTime>,
+    /// Places of what software read it from, which nobody has confirmed.
+    pub(super) read_from: Vec<usize>,
     /// Place of the report that names it.
     pub(super) claimed: Option<usize>,
 }
@@ -229,6 +231,11 @@ impl Importer {
         };
         let about = self.names.about(&self.import, &mut reader, resource, full_url);
         let tellers = finding::tellers(&mut reader, resource, is_condition);
+        let sources = finding::unconfirmed_sources(&mut reader, resource);
+        let read_from = sources
+            .iter()
+            .filter_map(|source| self.names.entry(source, resource, full_url))
+            .collect();
         let (read, patient) = match (read, about) {
             (Err(left_out), _) | (_, About::Else(left_out)) => {
                 return self.leave_out(place, left_out);
@@ -261,7 +268,15 @@ impl Importer {
             Read::Finding(finding, reported_at) => {
                 let own = resource.peek("id").unwrap_or_default();
                 let name = full_url.unwrap_or(own).to_owned();
-                let part = Part { name, patient, finding, reporter, reported_at, claimed: None };
+                let part = Part {
+                    name,
+                    patient,
+                    finding,
+                    reporter,
+                    reported_at,
+                    read_from,
+                    claimed: None,
+                };
                 parts.findings.insert(place, part);
                 parts.order.push(place);
             }
