@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use neurotriage_domain::HospitalId;
 use neurotriage_migrations::{records, tenancy};
 use neurotriage_service_kit::{
+    access::Access,
     database,
     tenant::{self, Mode},
 };
-use neurotriage_testkit::{TestDb, databases};
+use neurotriage_testkit::{TestDb, databases, issuer::Issuer};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use sea_orm_migration::prelude::*;
 
@@ -176,8 +177,12 @@ async fn a_sqlite_writer_waits_for_the_one_before_it() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn the_role_of_the_tests_is_one_that_policies_bind() -> anyhow::Result<()> {
+    let issuer = Issuer::start()?;
+    let (alone, open) = (Access::development("127.0.0.1:1".parse()?)?, issuer.access().await?);
     for test in databases::<Steps>().await? {
-        tenant::check_role(&test.service).await?;
+        tenant::check_role(&test.service, &open).await?;
+        // There is one hospital.
+        tenant::check_role(&test.db, &alone).await?;
         if test.db.get_database_backend() == DbBackend::Postgres {
             let sql = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user";
             let query = |db: sea_orm::DatabaseConnection| async move {
@@ -187,6 +192,8 @@ async fn the_role_of_the_tests_is_one_that_policies_bind() -> anyhow::Result<()>
             };
             assert!(!query(test.service.clone()).await?);
             assert!(query(test.db.clone()).await?);
+            let refused = tenant::check_role(&test.db, &open).await.unwrap_err().to_string();
+            assert!(refused.contains("superuser") && refused.contains("connect as"), "{refused}");
         }
         test.drop().await?;
     }

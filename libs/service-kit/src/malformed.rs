@@ -59,19 +59,17 @@ pub(crate) fn name_field<B: Default>(response: Response<B>) -> Response<B> {
 fn malformed(headers: &HeaderMap) -> Option<Malformed> {
     // Only errors have it here: the status of an answer comes in trailers.
     let status = Status::from_header_map(headers)?;
-    match status.code() {
-        Code::Internal => {
-            let text = status.message().strip_prefix(UNREADABLE)?;
-            Some(Malformed::Unreadable([field(text)]))
-        }
-        Code::OutOfRange => {
-            let text = status.message().strip_prefix(TOO_LONG)?;
-            let (_, limit) = text.split_once(LIMIT)?;
-            // No field is known: nothing of the message was read.
-            let description = format!("a message of at most {limit}");
-            Some(Malformed::TooLong([FieldViolation { field: String::new(), description }]))
-        }
-        _ => None,
+    let (code, message) = (status.code(), status.message());
+    if code == Code::Internal {
+        let text = message.strip_prefix(UNREADABLE)?;
+        Some(Malformed::Unreadable([field(text)]))
+    } else if code == Code::OutOfRange {
+        let (_, limit) = message.strip_prefix(TOO_LONG)?.split_once(LIMIT)?;
+        // No field is known: nothing of the message was read.
+        let description = format!("a message of at most {limit}");
+        Some(Malformed::TooLong([FieldViolation { field: String::new(), description }]))
+    } else {
+        None
     }
 }
 

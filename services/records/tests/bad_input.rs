@@ -297,7 +297,7 @@ async fn sql_is_text_where_a_text_may_be_anything() -> anyhow::Result<()> {
         );
         let medical_record_number = kept.medical_record_numbers.first().cloned();
         let by_number = SearchPatientsRequest { medical_record_number, ..Default::default() };
-        assert_eq!(harness.search(by_number).await?, [id.clone()]);
+        assert_eq!(harness.search(by_number).await?, std::slice::from_ref(&id));
         assert_eq!(harness.note(&id, SQL).await?.text, SQL);
         assert_eq!(harness.report(&id, SQL).await?.text, SQL);
         let request = LinkStudyRequest { description: SQL.to_owned(), ..link(&id) };

@@ -8,12 +8,11 @@ use harness::{fields, patient, reason, refusal, start};
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
     BatchCreateRequest, ContactPoint, CreateNoteRequest, CreatePatientRequest,
-    CreatePatientResponse, CreateSymptomReportRequest, Finding, GetNoteRequest, GetPatientRequest,
-    GetStudyLinkRequest, GetSymptomReportRequest, LinkStudyRequest, ListNotesRequest,
-    ListPatientsRequest, ListStudyLinksRequest, ListSymptomReportsRequest, MedicalRecordNumber,
-    MergePatientsRequest, Patient, SearchPatientsRequest, UpdatePatientRequest,
-    batch_create_request::Create, batch_create_result::Outcome,
-    records_service_server::SERVICE_NAME,
+    CreateSymptomReportRequest, Finding, GetNoteRequest, GetPatientRequest, GetStudyLinkRequest,
+    GetSymptomReportRequest, LinkStudyRequest, ListNotesRequest, ListPatientsRequest,
+    ListStudyLinksRequest, ListSymptomReportsRequest, MedicalRecordNumber, MergePatientsRequest,
+    Patient, SearchPatientsRequest, UpdatePatientRequest, batch_create_request::Create,
+    batch_create_result::Outcome, records_service_server::SERVICE_NAME,
 };
 use neurotriage_records::store::patient_row;
 use neurotriage_testkit::{TestDb, databases};

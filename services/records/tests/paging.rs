@@ -120,7 +120,7 @@ impl Patients {
         patient.name = "Lee Sample".to_owned();
         harness.update(patient, &["name"]).await?;
         // By turns into one who was shown, and into one who was not.
-        let shown = page % 2 == 0;
+        let shown = page.is_multiple_of(2);
         let (Some(kept), Some(duplicate)) = (self.take(shown), self.take(!shown)) else {
             return Ok(());
         };

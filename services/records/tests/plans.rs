@@ -309,7 +309,7 @@ async fn calls(harness: &mut Harness, sent: &Sent) -> anyhow::Result<Vec<Asked>>
         medical_record_number: Some(number("MRN-1")),
         ..SearchPatientsRequest::default()
     };
-    assert_eq!(harness.search(of_number).await?, [id.clone()]);
+    assert_eq!(harness.search(of_number).await?, std::slice::from_ref(&id));
     note("search by number", &[NUMBER]);
     harness.create_as(&request, patient(1)).await?;
     note("repeated create", &["uq_patient_hospital_id_request_id"]);

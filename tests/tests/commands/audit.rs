@@ -180,9 +180,9 @@ async fn what_cannot_be_verified_is_told_in_one_line() {
 #[test]
 fn database_and_keys_must_be_named() {
     for action in ["verify-audit", "checkpoint-audit", "rotate-keys"] {
-        let told = run(&["records", action], &[]).as_usage();
+        let told = run(&["records", action], &[]).wrongly_used();
         assert!(told.contains("--database-url"), "{told}");
-        let told = run(&["records", action, "--database-url", "sqlite:///x"], &[]).as_usage();
+        let told = run(&["records", action, "--database-url", "sqlite:///x"], &[]).wrongly_used();
         assert!(told.contains("--keyring-file"), "{told}");
     }
 }

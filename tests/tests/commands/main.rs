@@ -52,7 +52,7 @@ impl Ended {
     }
 
     /// Returns what was said of wrong usage.
-    pub(crate) fn as_usage(self) -> String {
+    pub(crate) fn wrongly_used(self) -> String {
         let Self { code, said, told } = self;
         assert_eq!((code, said.as_str()), (Some(2), ""), "{told}");
         told
