@@ -5,7 +5,9 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 /// Elements that are the storing system's own.
-const OWN: [&str; 3] = ["id", "meta", "issued"];
+const OWN: [&str; 4] = ["id", "meta", "issued", "recorded"];
+/// What tells of the software that made a story; it is not brought in.
+const OF_SOFTWARE: [&str; 2] = ["Device", "Provenance"];
 /// How ids begin, and the system of identifiers that are one.
 const IDS: [&str; 2] = ["urn:uuid:", "urn:ietf:rfc:3986"];
 /// Present, of SNOMED CT.
@@ -22,6 +24,14 @@ pub(crate) fn read(file: &Path) -> Value {
 
 fn resources(bundle: &Value) -> impl Iterator<Item = &Value> {
     bundle["entry"].as_array().unwrap().iter().map(|entry| &entry["resource"])
+}
+
+/// Returns how many entries of a bundle are brought in.
+pub(crate) fn brought_in(bundle: &Value) -> usize {
+    let is_of_software = |resource: &&Value| {
+        OF_SOFTWARE.iter().any(|software| resource["resourceType"] == *software)
+    };
+    resources(bundle).filter(|resource| !is_of_software(resource)).count()
 }
 
 /// Returns every resource of a bundle without ids and times of storing, sorted.
