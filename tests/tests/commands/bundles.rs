@@ -93,7 +93,7 @@ fn finding(resource: &Value) -> Finding<'_> {
         let part = parts.find(|part| first_code(&part["code"]) == code);
         part.map_or("", |part| first_code(&part["valueCodeableConcept"]))
     };
-    (first_code(&resource["code"]), component("side"), present, component("onset"))
+    (first_code(&resource["code"]), component("laterality"), present, component("onset"))
 }
 
 fn first_code(concept: &Value) -> &str {

@@ -66,7 +66,7 @@ async fn who_is_born_tomorrow_is_refused_by_the_path_and_stores_nothing() {
     for more in [&["--dry-run"][..], &[]] {
         let (said, told) = discreet(there.import(&file, more));
         assert_eq!(told, format!("neurotriage: {entries} entries were refused\n"));
-        let line = "refused (ELEMENTS_WRONG): entry[0].resource.birthDate: lies in the future\n";
+        let line = "refused (ELEMENTS_WRONG): entry[0].resource.birthDate: lies in the future; correct it\n";
         assert!(said.contains(line), "{said}");
         assert_eq!(there.kept().await, empty);
     }
