@@ -350,7 +350,7 @@ async fn every_wrong_field_is_named_at_once() -> anyhow::Result<()> {
         page_token: none(),
     };
     let status = client.search_patients(request).await.unwrap_err();
-    let criteria = ["code", "medical_record_number", "birth_date", "name_prefix"];
+    let criteria = ["medical_record_number", "birth_date", "code", "name_prefix"];
     assert_eq!(fields(&status), [criteria.as_slice(), &page].concat());
     let request = MergePatientsRequest {
         patient_id: none(),
