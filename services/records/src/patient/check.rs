@@ -36,6 +36,8 @@ pub const CONSENTS_MAX: usize = 4;
 pub const LANGUAGES_MAX: usize = 4;
 /// Nobody alive was born before this year.
 const BIRTH_YEAR_MIN: i32 = 1880;
+/// What a birth date looks like.
+pub const BIRTH_DATE: &str = "YYYY-MM-DD, of 1880 or later and not in the future, or empty";
 /// It is tomorrow already where clocks are ahead of UTC.
 const AHEAD_MAX: Duration = Duration::days(1);
 
@@ -167,7 +169,7 @@ fn check_field(
         PatientField::Name => wrong.name("name", &details.name, 0),
         PatientField::BirthDate => {
             if !details.birth_date.is_none_or(|date| is_in_a_life(date, now)) {
-                wrong.add("birth_date", "YYYY-MM-DD, not in the future, or empty");
+                wrong.add("birth_date", BIRTH_DATE);
             }
         }
         // Every value that could be read is right.

@@ -226,6 +226,10 @@ impl Rotation<'_> {
     ) -> Result<HashMap<Uuid, Vec<search_token_row::Model>>, RecordsError> {
         let found = search_token_row::Entity::find()
             .filter(search_token_row::Column::HospitalId.eq(self.call.hospital_id.as_str()))
+            // As in `tokens`: SQLite would look at every one of the hospital otherwise.
+            .filter(
+                search_token_row::Column::PatientId.is_in(rows.iter().map(|row| row.patient_id)),
+            )
             .filter(search_token_row::Column::RecordId.is_in(rows.iter().map(|row| row.id)))
             .all(transaction)
             .await

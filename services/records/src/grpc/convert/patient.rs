@@ -11,9 +11,10 @@ use super::{
 use crate::{
     error::violation,
     patient::{
-        Address, CONSENTS_MAX, CONTACT_PERSONS_MAX, CONTACT_POINTS_MAX, Consent, ConsentScope,
-        ContactPerson, ContactPoint, ContactSystem, Coordinates, Handedness, MedicalRecordNumber,
-        Patient, PatientDetails, PatientDraft, Relationship, Sex, date, is_in_a_life,
+        Address, BIRTH_DATE, CONSENTS_MAX, CONTACT_PERSONS_MAX, CONTACT_POINTS_MAX, Consent,
+        ConsentScope, ContactPerson, ContactPoint, ContactSystem, Coordinates, Handedness,
+        MedicalRecordNumber, Patient, PatientDetails, PatientDraft, Relationship, Sex, date,
+        is_in_a_life,
     },
     records::{CRITERIA, Merge, PatientFilter, Read, both},
     search::Criteria,
@@ -83,7 +84,7 @@ pub(in crate::grpc) fn criteria(request: &pb::SearchPatientsRequest) -> Read<Cri
     if let Some(date) = criteria.birth_date
         && !is_in_a_life(date, OffsetDateTime::now_utc())
     {
-        wrong.push(violation("birth_date", "YYYY-MM-DD, not in the future, or empty"));
+        wrong.push(violation("birth_date", BIRTH_DATE));
     }
     if criteria.is_empty() && wrong.is_empty() {
         wrong.push(violation("name_prefix", CRITERIA));
