@@ -74,7 +74,7 @@ pub(super) async fn bring_in<S: DirectoryStore>(
     let file = ReadFile { hospitals: read.hospitals, refused: Vec::new(), passed_over: Vec::new() };
     directory::import(store, file, ImportMode::Merge, request.dry_run).await?;
     let rest = |place: usize| {
-        let text = "belongs to a hospital that was refused";
+        let text = "belongs to a hospital that was refused or passed over";
         let problem = Problem::new(format!("entry[{place}].resource"), text);
         Outcome::Refused(Refusal::DependsOnRefused.as_str().to_owned(), vec![problem])
     };
