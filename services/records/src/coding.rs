@@ -20,7 +20,7 @@ mod negation;
 mod token;
 pub(crate) mod words;
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use neurotriage_domain::Side;
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,16 @@ pub enum Origin {
     Text,
 }
 
+/// Who wrote a text: whom a relative in it may mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writer {
+    /// The patient, a clinician, or not said: "my mother has seizures" is about somebody else.
+    #[default]
+    Other,
+    /// A relative or carer: their mother is the patient, the mother of hers somebody else.
+    Relative,
+}
+
 /// One coded finding.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -149,8 +159,8 @@ impl fmt::Debug for Coded {
 /// Returns the findings in `text`, and the pieces of it that were not understood.
 ///
 /// Only the first [`CODED_CHARS_MAX`] characters are read; callers refuse longer texts.
-pub fn code(lexicon: &Lexicon, text: &str) -> Coded {
-    let text = token::Text::read(text, lexicon);
+pub fn code(lexicon: &Lexicon, text: &str, writer: Writer) -> Coded {
+    let text = token::Text::read(text, lexicon, writer);
     let mut found = Vec::new();
     for (clause, tokens) in text.clauses() {
         if tokens.first().is_some_and(|token| token.aside) {
@@ -168,6 +178,7 @@ pub fn code(lexicon: &Lexicon, text: &str) -> Coded {
     let not_understood = leftover::pieces(&text, &found, &said, &unsure, lexicon);
 
     let mut findings: Vec<Finding> = Vec::new();
+    give_sides(&text, &mut found);
     for found in &found {
         let Some(entry) = lexicon.entries().get(found.entry) else { continue };
         let same = |other: &Finding| {
@@ -195,4 +206,23 @@ pub fn code(lexicon: &Lexicon, text: &str) -> Coded {
         });
     }
     Coded { findings, not_understood }
+}
+
+/// "Facial palsy, on the left", "동명반맹, 왼쪽이 안 보임": a finding that names no side and no part of the body
+/// is the one of its sentence that names a side, if there is one.
+fn give_sides(text: &token::Text, found: &mut [matches::Match]) {
+    let sentences = text.sentences();
+    let key = |one: &matches::Match| {
+        let sentence = sentences.partition_point(|start| *start <= one.span.start);
+        (sentence, one.entry, one.present)
+    };
+    let mut sides = HashMap::new();
+    for one in found.iter() {
+        let Some(side) = one.side else { continue };
+        let only = sides.entry(key(one)).or_insert(Some(side));
+        *only = only.filter(|only| *only == side);
+    }
+    for one in found.iter_mut().filter(|one| one.side.is_none() && one.shared.is_empty()) {
+        one.side = sides.get(&key(one)).copied().flatten();
+    }
 }

@@ -120,6 +120,10 @@ pub(crate) struct EnglishWords {
     pub(crate) sides: HashMap<String, Side>,
     /// Words in a row that hold a side or a denial but mean none.
     pub(crate) neutral: Vec<Vec<String>>,
+    /// Words for what a side may be of instead of a finding: "glioma", "craniotomy".
+    pub(crate) lesions: HashSet<String>,
+    /// Words between such a side and its word: "frontal".
+    pub(crate) regions: HashSet<String>,
     /// Words in a row that say that somebody else is meant.
     pub(crate) others: Vec<Vec<String>>,
     /// Words that a denial right before them is of, and of no finding: "no relief".
@@ -161,6 +165,10 @@ pub(crate) struct KoreanWords {
     pub(crate) parts: Vec<String>,
     /// Stems that hold a side but mean none.
     pub(crate) neutral: Vec<String>,
+    /// Stems, as in English.
+    pub(crate) lesions: Vec<String>,
+    /// Stems, as in English.
+    pub(crate) regions: Vec<String>,
     /// Stems of two words in one clause of which the second is no finding: "치료", "진전".
     pub(crate) neutral_pairs: Vec<(String, String)>,
     /// Stems that say that somebody else is meant.

@@ -392,7 +392,7 @@ impl<S: RecordsStore> Records<S> {
         let lexicon = Arc::clone(&self.lexicon);
         // A long text takes milliseconds: too long for the runtime's threads.
         let content = spawn_blocking(move || {
-            let coded = coding::code(&lexicon, reported.text());
+            let coded = coding::code(&lexicon, reported.text(), reported.writer());
             let version = lexicon.version().to_owned();
             reported.coded(coded, version, at)
         })

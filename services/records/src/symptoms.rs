@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    coding::{CODED_CHARS_MAX, Coded, Finding},
+    coding::{CODED_CHARS_MAX, Coded, Finding, Writer},
     entry::{Content, EntryKind, has_odd_control},
     error::violation,
     lexicon::Lexicon,
@@ -140,6 +140,16 @@ impl ReportedSymptoms {
     /// Returns the text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Returns whom a relative in the text may mean.
+    pub fn writer(&self) -> Writer {
+        match self.reporter {
+            Reporter::Relative => Writer::Relative,
+            Reporter::Unspecified | Reporter::Patient | Reporter::Clinician | Reporter::Other => {
+                Writer::Other
+            }
+        }
     }
 
     /// Returns the report, with what was understood of the text. What the caller coded wins.

@@ -1,7 +1,7 @@
 //! Onset, course and severity as people write them, and what the built-in lexicon makes of it.
 
 use neurotriage_records::{
-    coding::{Coded, Finding, Origin, code},
+    coding::{Coded, Finding, Origin, Writer, code},
     lexicon::Lexicon,
 };
 
@@ -25,7 +25,7 @@ fn shown(coded: &Coded) -> String {
 fn check(table: &[(&str, &str, &str, &[&str])]) {
     let Ok(lexicon) = Lexicon::built_in() else { panic!("the built-in lexicon is sound") };
     for (case, text, findings, pieces) in table {
-        let coded = code(&lexicon, text);
+        let coded = code(&lexicon, text, Writer::Other);
         assert_eq!(shown(&coded), *findings, "case: {case}: {text}");
         assert_eq!(coded.not_understood, *pieces, "case: {case}: {text}");
         assert!(coded.findings.iter().all(|finding| finding.origin == Origin::Text));
@@ -274,7 +274,8 @@ fn findings_do_not_depend_on_what_is_said_of_them() {
         "갑자기 심한 두통이 있고 구토는 없으며 오른팔에 서서히 힘이 빠진다",
         "3일 전부터 급격히 악화되었고 왼쪽 눈꺼풀이 조금 처진다",
     ] {
-        let (mut with, bare) = (code(&lexicon, text), code(&without, text));
+        let (mut with, bare) =
+            (code(&lexicon, text, Writer::Other), code(&without, text, Writer::Other));
         assert_ne!(with.findings, bare.findings, "text: {text}");
         for finding in &mut with.findings {
             (finding.onset, finding.course, finding.severity) = (None, None, None);
@@ -291,7 +292,7 @@ fn a_finding_stored_without_attributes_is_read_back() {
     assert_eq!((finding.onset, finding.course, finding.severity), (None, None, None));
     assert_eq!(finding.origin, Origin::Text);
     let lexicon = Lexicon::built_in().expect("a sound lexicon");
-    let coded = code(&lexicon, "sudden mild headache, getting better").findings;
+    let coded = code(&lexicon, "sudden mild headache, getting better", Writer::Other).findings;
     let json = serde_json::to_value(&coded[0]).expect("JSON");
     assert_eq!(json["onset"], "sudden");
     assert_eq!(json["course"], "improving");

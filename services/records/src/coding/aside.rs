@@ -10,11 +10,15 @@
 use std::ops::Range;
 
 use super::{
+    Writer,
     korean::closes_clause,
     token::{Break, Script, Token},
     words::find_row,
 };
-use crate::lexicon::{Lexicon, aside::Kin};
+use crate::lexicon::{
+    Lexicon,
+    aside::{Kin, KoreanAside},
+};
 
 /// Farthest that a word of reporting stands behind who reports, in words.
 const REPORT_REACH_MAX: usize = 3;
@@ -24,12 +28,12 @@ const KOREAN_REPORT_REACH_MAX: usize = 12;
 const PRONOUN_REACH_MAX: usize = 2;
 
 /// Marks the words that are set aside, and makes clauses of them.
-pub(super) fn mark(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
+pub(super) fn mark(text: &str, tokens: &mut [Token], lexicon: &Lexicon, writer: Writer) {
     let mut aside = vec![false; tokens.len()];
     let mut carried = None;
     for sentence in runs(tokens, |at| tokens[at].before == Break::Sentence) {
-        carried = others(text, tokens, &sentence, carried, &mut aside, lexicon);
-        korean_others(tokens, &sentence, &mut aside, lexicon);
+        carried = others(text, tokens, &sentence, carried, &mut aside, (lexicon, writer));
+        korean_others(tokens, &sentence, &mut aside, (lexicon, writer));
         let and_now = |at: usize| {
             let word = |at: usize| tokens.get(at).map(|token| token.word.as_str());
             word(at) == Some("and") && word(at + 1) == Some("now")
@@ -94,7 +98,7 @@ fn others(
     sentence: &Range<usize>,
     carried: Option<Kin>,
     aside: &mut [bool],
-    lexicon: &Lexicon,
+    (lexicon, writer): (&Lexicon, Writer),
 ) -> Option<Kin> {
     let words = &lexicon.english_words.aside;
     let first = tokens.get(sentence.clone()).unwrap_or_default();
@@ -104,12 +108,16 @@ fn others(
     for at in sentence.clone() {
         let token = &tokens[at];
         if token.script != Script::Latin {
+            if lexicon.korean_words.aside.patient.contains(&token.word) {
+                other = None;
+            }
             continue;
         }
         if row_end(tokens, at, &lexicon.english_words.others).is_some() {
             (other, own) = (Some(Kin::Family), false);
         } else if let Some(kin) =
             words.kin(&token.word).filter(|_| is_meant(text, tokens, at, lexicon))
+            && !(writer == Writer::Relative && is_writers_own(text, tokens, at, lexicon))
         {
             let owner = at.checked_sub(1).map(|before| tokens[before].word.as_str());
             if owner.is_some_and(|owner| words.owners.contains(owner)) {
@@ -127,6 +135,19 @@ fn others(
         }
     }
     other.filter(|_| own)
+}
+
+/// Returns true if a relative is the writer's: "my mum", "Mum", not "her mum" or "mum's brother".
+fn is_writers_own(text: &str, tokens: &[Token], at: usize, lexicon: &Lexicon) -> bool {
+    let words = &lexicon.english_words.aside;
+    let joined = tokens[at].before == Break::None;
+    let before = at.checked_sub(1).map(|before| &tokens[before]).filter(|_| joined);
+    before.is_none_or(|before| {
+        let others = words.owners.contains(&before.word)
+            && !matches!(before.word.as_str(), "my" | "our" | "the");
+        let owned = text.get(before.span.clone()).is_some_and(|word| word.contains(['\'', '’']));
+        !others && !(owned && words.kin(&before.word).is_some())
+    })
 }
 
 /// Returns true if a relative is who the words that follow are about.
@@ -150,7 +171,12 @@ fn is_meant(text: &str, tokens: &[Token], at: usize, lexicon: &Lexicon) -> bool 
     (owns || subject || (!led && !of)) && !reports
 }
 
-fn korean_others(tokens: &[Token], sentence: &Range<usize>, aside: &mut [bool], lexicon: &Lexicon) {
+fn korean_others(
+    tokens: &[Token],
+    sentence: &Range<usize>,
+    aside: &mut [bool],
+    (lexicon, writer): (&Lexicon, Writer),
+) {
     let words = &lexicon.korean_words.aside;
     let stems = &lexicon.korean_words.others;
     let (mut other, mut history) = (false, false);
@@ -172,7 +198,10 @@ fn korean_others(tokens: &[Token], sentence: &Range<usize>, aside: &mut [bool], 
             |stems: &[String]| stems.iter().any(|stem| token.word.starts_with(stem.as_str()));
         if begins(stems) {
             (other, history) = (true, true);
-        } else if words.is_kin(&token.word) && !reports() {
+        } else if words.is_kin(&token.word)
+            && !reports()
+            && (writer == Writer::Other || belongs_to_kin(tokens, at, words))
+        {
             (other, history) = (true, false);
         } else if history
             && (begins(&lexicon.korean_words.deny) || words.holder.contains(&token.word))
@@ -187,6 +216,18 @@ fn korean_others(tokens: &[Token], sentence: &Range<usize>, aside: &mut [bool], 
             fill(aside, at..at + 1);
         }
     }
+}
+
+/// "어머니의 오빠가", "엄마 오빠가".
+fn belongs_to_kin(tokens: &[Token], at: usize, words: &KoreanAside) -> bool {
+    let before = at.checked_sub(1).map(|before| &tokens[before].word);
+    before.is_some_and(|before| {
+        words
+            .kin
+            .iter()
+            .filter_map(|kin| before.strip_prefix(kin.as_str()))
+            .any(|rest| matches!(rest, "의" | "") && before.chars().nth(1).is_some())
+    })
 }
 
 /// "As a child", "used to have", "none since"; "어릴 때".

@@ -18,6 +18,7 @@ use self::{
     scene::{Scan, Scene},
 };
 use super::{
+    Course,
     english::is_conjunction,
     matches::Match,
     token::{Break, Script, Text, Token},
@@ -50,7 +51,9 @@ pub(super) fn attach(text: &Text, found: &mut [Match], lexicon: &Lexicon) -> Vec
     for (index, one) in said.iter().enumerate() {
         let segment = scene.segment(one.at.start);
         let aside = scene.tokens.get(one.at.start).is_some_and(|token| token.aside);
-        if aside || scene.is_past(&segment) {
+        // "The weakness he had in the past has gone".
+        let gone = matches!(one.says, Attribute::Course(Course::Resolved));
+        if aside || (scene.is_past(&segment) && !gone) {
             continue;
         }
         if scene.is_lone(&segment) {

@@ -166,10 +166,10 @@ fn nearest(
         if is_transparent(token, words) {
             continue;
         }
-        if slot.side {
+        let of_pattern = pattern.slots.iter().any(|slot| fits(token, slot));
+        if slot.side && !of_pattern {
             return None;
         }
-        let of_pattern = pattern.slots.iter().any(|slot| fits(token, slot));
         if !of_pattern && !is_conjunction(token) {
             opaque += 1;
         }
@@ -238,7 +238,7 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
         let clause = one.clause.clone();
         let before = (0..first).rev().map(|at| (at, &tokens[at]));
         let before = before.take_while(|(_, token)| token.span.start >= clause.start);
-        claim(one, before, &mut claimed, lexicon);
+        claim(one, before, true, &mut claimed, lexicon);
     }
     // After the match: "numbness on the left". Not if the side belongs to the next match.
     for one in found.iter_mut().filter(|one| one.side.is_none()) {
@@ -251,7 +251,7 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
             && tokens.get(next..).is_some_and(|rest| is_sided_place(rest, lexicon));
         let after: Vec<(usize, &Token)> =
             after.take_while(|(at, _)| led || !claimed[*at]).collect();
-        claim(one, after.into_iter(), &mut claimed, lexicon);
+        claim(one, after.into_iter(), false, &mut claimed, lexicon);
     }
     attach_lone_sides(text, found, &claimed, lexicon);
 }
@@ -279,10 +279,18 @@ fn join(side: Option<Side>, token: &Token) -> Side {
 fn claim<'a>(
     one: &mut Match,
     row: impl Iterator<Item = (usize, &'a Token)>,
+    before: bool,
     claimed: &mut [bool],
     lexicon: &Lexicon,
 ) {
+    let mut beside = true;
     for (at, token) in row {
+        // "Right hand dysmetria": the part of the body stands right before the finding.
+        let part = before && beside && one.shared.is_empty() && is_place(token, lexicon);
+        beside &= part;
+        if part {
+            continue;
+        }
         if is_side(token) {
             one.side = Some(join(one.side, token));
             one.reach(&token.span);
@@ -309,7 +317,11 @@ fn attach_lone_sides(text: &Text, found: &mut [Match], claimed: &[bool], lexicon
     for (clause, tokens) in text.clauses() {
         let range = first..first + tokens.len();
         first = range.end;
-        let nothing_else = tokens.iter().all(|token| is_transparent(token, &lexicon.english_words));
+        // "Numbness, left arm".
+        let nothing_else = tokens.iter().all(|token| {
+            is_transparent(token, &lexicon.english_words)
+                || (token.script == Script::Latin && is_place(token, lexicon))
+        });
         let free = range.clone().any(|at| claimed.get(at) == Some(&false));
         let sentence = tokens.first().is_none_or(|token| token.before == Break::Sentence);
         if !nothing_else || !free || sentence || !tokens.iter().any(is_side) {

@@ -5,14 +5,16 @@ use std::ops::Range;
 use neurotriage_domain::Side;
 
 use super::{
-    leftover::is_place,
+    leftover::{is_filler, is_place},
     matches::{Candidate, Match, PLACE_WEIGHT, overlap},
     token::{Break, Script, Text, Token},
 };
 use crate::lexicon::{Lexicon, Pattern, Slot};
 
-/// Most syllables between two stems of a pattern.
+/// Most syllables between two stems of a pattern, without those of words that say nothing.
 const GAP_MAX: usize = 7;
+/// Most syllables between them in all.
+const GAP_IN_ALL_MAX: usize = 16;
 /// Farthest that a side may stand before what it belongs to, in words.
 const SIDE_REACH_MAX: usize = 3;
 
@@ -21,6 +23,8 @@ struct Letters<'a> {
     tokens: &'a [Token],
     /// Letter, where it stands in the text, and in which word.
     row: Vec<(char, usize, usize)>,
+    /// Words that say nothing by themselves: "자꾸", "요즘은".
+    idle: Vec<bool>,
 }
 
 impl<'a> Letters<'a> {
@@ -45,7 +49,9 @@ impl<'a> Letters<'a> {
                 index += 1;
             }
         }
-        Self { tokens, row }
+        let filler = &lexicon.korean_words.filler;
+        let idle = tokens.iter().map(|token| is_filler(&token.word, filler)).collect();
+        Self { tokens, row, idle }
     }
 
     /// Returns true if a pattern may begin here: at a word, or after the side that begins it.
@@ -79,6 +85,17 @@ impl<'a> Letters<'a> {
             place += 1;
         }
         Some(place)
+    }
+
+    /// Returns where the next stem of a pattern may begin after a letter.
+    fn places(&self, from: usize) -> impl Iterator<Item = usize> {
+        let mut counted = 0;
+        (from..=from + GAP_IN_ALL_MAX).take_while(move |&place| {
+            let near = counted <= GAP_MAX;
+            let idle = self.row.get(place).is_some_and(|letter| self.idle[letter.2]);
+            counted += usize::from(!idle);
+            near
+        })
     }
 
     /// Returns the end of the longest stem of `slot` at this letter.
@@ -154,10 +171,9 @@ fn fit(
     let (mut own, mut shared) = (Vec::new(), Vec::new());
     let (mut next, mut distance, mut weight) = (at, 0, 0);
     for (index, slot) in pattern.slots.iter().enumerate() {
-        let gap = if index == 0 { 0 } else { GAP_MAX };
-        let places = next..=next + gap;
+        let fits = |place| Some((place, letters.slot_at(place, slot)?));
         let (start, end) =
-            places.into_iter().find_map(|place| Some((place, letters.slot_at(place, slot)?)))?;
+            if index == 0 { fits(next) } else { letters.places(next).find_map(fits) }?;
         if start > next && letters.closes_between(next.saturating_sub(1), start, lexicon) {
             return None;
         }

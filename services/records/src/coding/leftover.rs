@@ -96,7 +96,11 @@ pub(super) fn is_unknown(
         Script::Hangul => {
             let words = &lexicon.korean_words;
             let begins = |stems: &[String]| stems.iter().any(|stem| token.word.starts_with(stem));
-            token.side.is_none()
+            let person = !token.aside
+                && (words.aside.is_kin(&token.word) || words.aside.patient.contains(&token.word));
+            !token.particle
+                && !person
+                && token.side.is_none()
                 && !words.deny_before.contains(&token.word)
                 && !is_filler(&token.word, &words.filler)
                 && !begins(&words.deny)
@@ -109,7 +113,7 @@ pub(super) fn is_unknown(
 }
 
 /// A stem of one letter would begin too many words: it stands only for itself.
-fn is_filler(word: &str, stems: &[String]) -> bool {
+pub(super) fn is_filler(word: &str, stems: &[String]) -> bool {
     stems.iter().any(|stem| {
         word == stem || (stem.chars().nth(1).is_some() && word.starts_with(stem.as_str()))
     })

@@ -10,6 +10,7 @@ mod korean;
 use std::ops::Range;
 
 use super::{
+    korean::closes_clause,
     marks::Mark,
     matches::{Match, overlap},
     token::{Break, Text, Token},
@@ -28,7 +29,7 @@ pub(super) fn attach(text: &Text, found: &mut Vec<Match>, lexicon: &Lexicon) -> 
         english::before(sentence, found, lexicon);
         english::after(sentence, found, lexicon);
         korean::sentence(text, sentence, found, lexicon);
-        marked(text, sentence, found);
+        marked(text, sentence, found, lexicon);
     }
     answers::attach(text, &sentences, found, lexicon);
     let unsure = found.iter().filter(|one| one.unsure).map(|one| one.span.clone()).collect();
@@ -54,7 +55,7 @@ fn owned(token: &Token, found: &[Match]) -> bool {
 }
 
 /// Denies the findings that a sign follows, or affirms them: "구토(+), 두통(-)".
-fn marked(text: &Text, sentence: &[Token], found: &mut [Match]) {
+fn marked(text: &Text, sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
     let mut from = 0;
     for (at, token) in sentence.iter().enumerate() {
         // "감각이 무": the word is the finding's.
@@ -66,7 +67,7 @@ fn marked(text: &Text, sentence: &[Token], found: &mut [Match]) {
             if next.before != Break::None {
                 let between = text.slice(sentence[before].span.end..next.span.start);
                 near &= between.contains(['/', '·']);
-                if !near && !bare_list(sentence, before, found) {
+                if !near && !bare_list(sentence, before, found, lexicon) {
                     break;
                 }
             }
@@ -84,9 +85,13 @@ fn marked(text: &Text, sentence: &[Token], found: &mut [Match]) {
 
 /// "두통, 구토 없음": true if the clause that ends at a word is nothing but a finding, so that it
 /// joins the list that follows.
-fn bare_list(sentence: &[Token], last: usize, found: &[Match]) -> bool {
+fn bare_list(sentence: &[Token], last: usize, found: &[Match], lexicon: &Lexicon) -> bool {
     let before = &sentence[..=last];
-    let start = before.iter().rposition(|token| token.before != Break::None).unwrap_or_default();
+    // "두통은 있으나 구역, 구토는 없고": it begins behind the end of a clause too.
+    let begins = |at: usize| {
+        before[at].before != Break::None || (at > 0 && closes_clause(&before[at - 1], lexicon))
+    };
+    let start = (0..before.len()).rev().find(|&at| begins(at)).unwrap_or_default();
     let clause = &before[start..];
     !clause.is_empty()
         && clause.iter().all(|token| {

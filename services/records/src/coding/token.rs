@@ -6,12 +6,14 @@ use neurotriage_domain::Side;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
-    CODED_CHARS_MAX, aside,
+    CODED_CHARS_MAX, Writer, aside,
     marks::{self, Mark},
     words::{canonical, find_row, is_hangul, plain_word},
 };
 use crate::lexicon::Lexicon;
 
+/// Farthest that a word for a lesion stands behind its side, in words.
+const LESION_REACH_MAX: usize = 4;
 /// Farthest that the second word of a pair that is no finding stands behind the first, in words.
 const NEUTRAL_REACH_MAX: usize = 3;
 
@@ -52,6 +54,10 @@ pub(super) struct Token {
     pub(super) neutral: bool,
     /// Says of the finding before it whether it is there: "(-)".
     pub(super) mark: Option<Mark>,
+    /// A side that stands here is that of a lesion: nothing else has it.
+    pub(super) side_of_lesion: bool,
+    /// Korean: a particle of the English word before it: "tremor는".
+    pub(super) particle: bool,
     /// It is about somebody else, about once, or about what may come: nothing is read from it.
     pub(super) aside: bool,
 }
@@ -66,7 +72,7 @@ pub(super) struct Text {
 
 impl Text {
     /// Returns the words of `text`.
-    pub(super) fn read(text: &str, lexicon: &Lexicon) -> Self {
+    pub(super) fn read(text: &str, lexicon: &Lexicon, writer: Writer) -> Self {
         // Composed, so that Korean typed as separate letters reads the same.
         let text: String = text.chars().take(CODED_CHARS_MAX).nfc().collect();
         let mut tokens = cut(&text);
@@ -75,9 +81,10 @@ impl Text {
         }
         let mut tokens = rewritten(tokens, lexicon);
         marks::mark_words(&mut tokens);
+        mark_particles(&mut tokens, lexicon);
         mark_neutral(&mut tokens, lexicon);
-        mark_sides(&mut tokens, lexicon);
-        aside::mark(&text, &mut tokens, lexicon);
+        mark_sides(&text, &mut tokens, lexicon);
+        aside::mark(&text, &mut tokens, lexicon, writer);
         let first = |&(index, token): &(usize, &Token)| index == 0 || token.before != Break::None;
         let mut clauses: Vec<usize> =
             tokens.iter().enumerate().filter(first).map(|(index, _)| index).collect();
@@ -93,6 +100,12 @@ impl Text {
             let span = tokens.first()?.span.start..tokens.last()?.span.end;
             Some((span, tokens))
         })
+    }
+
+    /// Returns where each sentence begins.
+    pub(super) fn sentences(&self) -> Vec<usize> {
+        let first = self.tokens.iter().filter(|token| token.before == Break::Sentence);
+        first.map(|token| token.span.start).collect()
     }
 
     /// Returns every word.
@@ -150,6 +163,15 @@ fn cut(text: &str) -> Vec<Token> {
                 letters.next();
             }
         }
+        if let Some(end) = nausea_and_vomiting_end(text, start) {
+            tokens.push(token(start..start + 1, "nausea", Script::Latin, before));
+            tokens.push(token(end - 1..end, "vomiting", Script::Latin, Break::None));
+            before = Break::None;
+            while letters.peek().is_some_and(|&(at, _)| at < end) {
+                letters.next();
+            }
+            continue;
+        }
         let word = match (script, c) {
             (_, '&') => "and".to_owned(),
             (Script::Hangul, _) => text[start..end].to_owned(),
@@ -173,8 +195,19 @@ fn token(span: Range<usize>, word: &str, script: Script, before: Break) -> Token
         side_bytes: 0,
         neutral: false,
         mark: None,
+        particle: false,
+        side_of_lesion: false,
         aside: false,
     }
+}
+
+/// "N/V", "N&V": two findings in one word.
+fn nausea_and_vomiting_end(text: &str, start: usize) -> Option<usize> {
+    let end = start + 3;
+    let word = text.get(start..end)?;
+    let known = ["n/v", "n&v", "n+v"].iter().any(|known| word.eq_ignore_ascii_case(known));
+    let ends = !text[end..].starts_with(char::is_alphanumeric);
+    (known && ends).then_some(end)
 }
 
 /// Returns the end of an abbreviation of two letters and a slash, if the word begins one.
@@ -184,7 +217,7 @@ fn slashed_end(text: &str, start: usize, end: usize) -> Option<usize> {
     let mut after = text.get(end..)?.chars();
     let one = end - start == 1 && letter(text[start..end].chars().next()).is_some();
     let two = after.next() == Some('/') && letter(after.next()).is_some();
-    let ends = after.next().is_none_or(|c| !c.is_alphanumeric() && c != '/' && c != '(');
+    let ends = after.next().is_none_or(|c| !c.is_alphanumeric() && c != '/');
     (one && two && ends && last != Some('/')).then_some(end + 2)
 }
 
@@ -194,6 +227,7 @@ fn break_of(text: &str, at: usize, c: char) -> Break {
     let last = text[..at].chars().next_back();
     match c {
         '.' | ',' if digit(last) && digit(next) => Break::None,
+        '.' if abbreviates_side(text, at) => Break::None,
         '.' | '!' | '?' | ';' | '\n' | '\r' | '。' | '？' | '！' | '；' => Break::Sentence,
         ',' | '(' | ')' | '[' | ']' | '/' | '、' | '，' | '·' | '•' | '–' | '—' | '|' => {
             Break::Clause
@@ -203,6 +237,14 @@ fn break_of(text: &str, at: usize, c: char) -> Break {
         }
         _ => Break::None,
     }
+}
+
+/// "Lt. hemiparesis": true if the full stop ends an abbreviation of a side, and the line goes on.
+fn abbreviates_side(text: &str, stop: usize) -> bool {
+    let word = text[..stop].rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    let rest = text[stop + 1..].trim_start_matches([' ', '\t']);
+    let side = matches!(word, "R" | "L") || ["rt", "lt"].contains(&word.to_lowercase().as_str());
+    side && rest.starts_with(char::is_alphanumeric)
 }
 
 fn rewritten(tokens: Vec<Token>, lexicon: &Lexicon) -> Vec<Token> {
@@ -227,6 +269,18 @@ fn rewritten(tokens: Vec<Token>, lexicon: &Lexicon) -> Vec<Token> {
         at += length;
     }
     out
+}
+
+/// "Tremor는 없음".
+fn mark_particles(tokens: &mut [Token], lexicon: &Lexicon) {
+    for at in 1..tokens.len() {
+        let joined = tokens[at - 1].script == Script::Latin
+            && tokens[at - 1].span.end == tokens[at].span.start;
+        let token = &mut tokens[at];
+        token.particle = joined
+            && token.script == Script::Hangul
+            && lexicon.korean_words.particles.contains(&token.word);
+    }
 }
 
 fn mark_neutral(tokens: &mut [Token], lexicon: &Lexicon) {
@@ -259,6 +313,7 @@ fn mark_neutral(tokens: &mut [Token], lexicon: &Lexicon) {
             }
         }
     }
+    mark_sides_of_lesions(tokens, lexicon);
     let mut persists = false;
     for token in tokens.iter_mut().filter(|token| token.script == Script::Hangul) {
         let than = token.word.ends_with("보다");
@@ -270,19 +325,65 @@ fn mark_neutral(tokens: &mut [Token], lexicon: &Lexicon) {
     }
 }
 
-fn mark_sides(tokens: &mut [Token], lexicon: &Lexicon) {
+/// "Aphasia after left frontal glioma", "좌측 전두엽 종양": the side is the lesion's, not the finding's.
+fn mark_sides_of_lesions(tokens: &mut [Token], lexicon: &Lexicon) {
+    let (english, korean) = (&lexicon.english_words, &lexicon.korean_words);
+    let is_lesion = |token: &Token| match token.script {
+        Script::Latin => english.lesions.contains(&token.word),
+        Script::Hangul => korean.lesions.iter().any(|stem| token.word.contains(stem.as_str())),
+    };
+    let is_region = |token: &Token| match token.script {
+        Script::Latin => english.regions.contains(&token.word),
+        Script::Hangul => korean.regions.iter().any(|stem| token.word.starts_with(stem.as_str())),
+    };
+    for at in 0..tokens.len() {
+        let rest = tokens[at + 1..].iter().take_while(|token| token.before == Break::None);
+        let mut after =
+            rest.take(LESION_REACH_MAX).skip_while(|&token| is_region(token) && !is_lesion(token));
+        let one_word = tokens[at].script == Script::Hangul && is_lesion(&tokens[at]);
+        if one_word || after.next().is_some_and(is_lesion) {
+            tokens[at].side_of_lesion = true;
+        }
+    }
+}
+
+/// "R arm", "dysmetria L": a capital by itself, not "L-dopa", "R/O" or the initial of a name.
+fn side_letter(text: &str, span: &Range<usize>) -> Option<Side> {
+    let side = match text.get(span.clone())? {
+        "R" => Side::Right,
+        "L" => Side::Left,
+        _ => return None,
+    };
+    let joins = |c: char| matches!(c, '-' | '/' | '&' | '+');
+    let after = &text[span.end..];
+    let sided = after.get(..6).is_some_and(|after| after.eq_ignore_ascii_case("-sided"));
+    let alone = !text[..span.start].ends_with(joins) && (sided || !after.starts_with(joins));
+    let rest = text[span.end..].trim_start_matches(['.', ' ']);
+    let initial = text[span.end..].starts_with('.') && rest.starts_with(char::is_uppercase);
+    (alone && !initial).then_some(side)
+}
+
+fn mark_sides(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
     let korean = &lexicon.korean_words;
-    for token in tokens.iter_mut().filter(|token| !token.neutral) {
+    let is_part = |word: &str| korean.parts.iter().any(|part| word.starts_with(part.as_str()));
+    for at in 0..tokens.len() {
+        // "두 다리": in two words.
+        let part_follows = tokens
+            .get(at + 1)
+            .is_some_and(|next| next.before == Break::None && is_part(&next.word));
+        let token = &mut tokens[at];
+        if token.neutral || token.side_of_lesion {
+            continue;
+        }
         if token.script == Script::Latin {
-            token.side = lexicon.english_words.sides.get(&token.word).copied();
+            let side = lexicon.english_words.sides.get(&token.word).copied();
+            token.side = side.or_else(|| side_letter(text, &token.span));
             continue;
         }
         let whole = korean.sides.iter().find(|(stem, _)| token.word.starts_with(stem.as_str()));
         let before_part = korean.sides_before_part.iter().find(|(stem, _)| {
-            token
-                .word
-                .strip_prefix(stem.as_str())
-                .is_some_and(|rest| korean.parts.iter().any(|part| rest.starts_with(part.as_str())))
+            let rest = token.word.strip_prefix(stem.as_str());
+            rest.is_some_and(|rest| is_part(rest) || (rest.is_empty() && part_follows))
         });
         if let Some((stem, side)) = whole.or(before_part) {
             token.side = Some(*side);

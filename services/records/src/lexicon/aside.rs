@@ -158,7 +158,8 @@ pub(super) struct KoreanAsideSource {
 /// Korean words that set others aside.
 #[derive(Debug, Default)]
 pub(crate) struct KoreanAside {
-    kin: Vec<String>,
+    /// Stems of somebody else.
+    pub(crate) kin: Vec<String>,
     subjects: HashSet<String>,
     /// Stems of what somebody does who only reports.
     pub(crate) reports: Vec<String>,

@@ -2,9 +2,10 @@
 
 mod english;
 mod korean;
+mod written;
 
 use neurotriage_records::{
-    coding::{CODED_CHARS_MAX, Coded, code},
+    coding::{CODED_CHARS_MAX, Coded, Writer, code},
     lexicon::Lexicon,
 };
 
@@ -31,7 +32,7 @@ fn check_listed(table: &[(&str, &str)]) {
 fn for_each(table: &[(&str, &str)], see: impl Fn(&str, &[String])) {
     let Ok(lexicon) = Lexicon::built_in() else { panic!("the built-in lexicon is sound") };
     for (text, findings) in table {
-        let coded = code(&lexicon, text);
+        let coded = code(&lexicon, text, Writer::Other);
         assert_eq!(shown(&coded), *findings, "text: {text}");
         see(text, &coded.not_understood);
     }
@@ -168,7 +169,7 @@ fn korean_findings_are_read_with_their_sides() {
     check(&[
         ("두통", "headache"),
         ("왼쪽 팔에 힘이 없다", "hemiparesis@left"),
-        ("오른손에 힘이 없고 물건을 자꾸 떨어뜨립니다.", "hemiparesis@right hemiparesis"),
+        ("오른손에 힘이 없고 물건을 자꾸 떨어뜨립니다.", "hemiparesis@right"),
         ("오른쪽 팔다리에 힘이 빠지고 말이 어눌해졌다", "hemiparesis@right dysarthria"),
         ("왼쪽 팔과 다리에 힘이 없고 저리다", "hemiparesis@left paresthesia@left"),
         ("양쪽 다리에 힘이 없어요", "hemiparesis@midline"),
@@ -265,10 +266,78 @@ fn what_is_not_understood_is_listed_and_never_dropped() {
         ("가족력 경련", "", &["가족력 경련"]),
     ];
     for (text, findings, pieces) in table {
-        let coded = code(&lexicon, text);
+        let coded = code(&lexicon, text, Writer::Other);
         assert_eq!(shown(&coded), findings, "text: {text}");
         assert_eq!(coded.not_understood, pieces, "text: {text}");
     }
+}
+
+#[test]
+fn a_relative_who_writes_means_the_patient() {
+    let lexicon = Lexicon::built_in().expect("the built-in lexicon is sound");
+    // (text, what a relative says with it, what anybody else does)
+    let table = [
+        ("Mum forgets appointments", "memory_impairment", ""),
+        ("My husband had two seizures. He is confused.", "seizure confusion", ""),
+        ("her mother had seizures", "", ""),
+        ("mum's brother has epilepsy", "", ""),
+        ("family history of epilepsy", "", ""),
+        ("남편이 경련을 했어요", "seizure", ""),
+        ("어머니가 자꾸 넘어지세요", "imbalance", ""),
+        ("어머니의 오빠가 뇌전증이 있어요", "", ""),
+        ("가족력: 뇌전증", "", ""),
+    ];
+    for (text, relative, other) in table {
+        assert_eq!(shown(&code(&lexicon, text, Writer::Relative)), relative, "text: {text}");
+        assert_eq!(shown(&code(&lexicon, text, Writer::Other)), other, "text: {text}");
+    }
+}
+
+#[test]
+fn sides_of_lesions_are_of_no_finding() {
+    check_listed(&[
+        ("Right hemiparesis from left MCA infarct", "hemiparesis@right"),
+        ("aphasia due to left frontal tumour", "aphasia"),
+        ("s/p R frontal craniotomy, now L facial droop", "facial_palsy@left"),
+        ("좌측 전두엽 종양에 의한 편마비", "hemiparesis"),
+        ("우측 측두엽 교모세포종으로 발작", "seizure"),
+        ("좌측 뇌경색 후 우측 편마비", "hemiparesis@right"),
+    ]);
+    check(&[
+        ("left cerebellar ataxia", "ataxia@left"),
+        ("left temporal headache", "unilateral_headache@left"),
+    ]);
+}
+
+#[test]
+fn abbreviations_of_notes_are_read() {
+    check(&[
+        ("Lt. hemiparesis", "hemiparesis@left"),
+        ("Broca's aphasia, Rt. facial droop", "expressive_aphasia facial_palsy@right"),
+        ("R arm weakness, no N/V", "hemiparesis@right !nausea !vomiting"),
+        ("headache, N&V", "headache nausea vomiting"),
+        ("R-sided weakness", "hemiparesis@right"),
+        ("h/a(+), N/V(-/-), seizure(-)", "headache !nausea !vomiting !seizure"),
+        ("dysphagia는 없음, tremor는 없음", "!dysphagia !tremor"),
+    ]);
+    check_listed(&[("Persistent hiccups and vertigo. ? medulla", "hiccups vertigo")]);
+}
+
+#[test]
+fn a_function_that_is_lost_is_a_finding_and_no_denial() {
+    check(&[
+        ("말이 나오지 않아요", "expressive_aphasia"),
+        ("오른쪽이 보이지 않아요", "hemianopia@right"),
+        ("균형감각이 없어요", "imbalance"),
+        ("왼쪽 오른쪽 구분을 못해요", "left_right_disorientation"),
+        ("겹쳐 보이지는 않아요", "!diplopia"),
+        ("두통은 있으나 구역, 구토는 없고", "headache !nausea !vomiting"),
+    ]);
+    check_listed(&[
+        ("딸꾹질이 이틀째 멈추질 않아요", "hiccups"),
+        ("지남력 있음", ""),
+        ("My left cheek has gone numb", "sensory_loss@left"),
+    ]);
 }
 
 #[test]
@@ -276,8 +345,8 @@ fn the_matched_text_is_a_piece_of_what_was_written() {
     let lexicon = Lexicon::built_in().expect("a sound lexicon");
     // Korean as separate letters, as some systems send it, reads the same.
     let letters = "\u{1103}\u{116E}\u{1110}\u{1169}\u{11BC}";
-    assert_eq!(code(&lexicon, letters).findings[0].matched_text, "두통");
-    let coded = code(&lexicon, "Since May: WEAKNESS of the Right Arm!");
+    assert_eq!(code(&lexicon, letters, Writer::Other).findings[0].matched_text, "두통");
+    let coded = code(&lexicon, "Since May: WEAKNESS of the Right Arm!", Writer::Other);
     assert_eq!(coded.findings[0].matched_text, "WEAKNESS of the Right Arm");
     assert_eq!(coded.findings[0].code, "HP:0001269");
     assert_eq!(coded.findings[0].display_name, "Hemiparesis");
@@ -298,7 +367,7 @@ fn every_word_of_the_lexicon_is_read_as_its_own_finding() {
             if phrase.contains(['!', '@']) {
                 continue;
             }
-            let coded = code(&lexicon, phrase);
+            let coded = code(&lexicon, phrase, Writer::Other);
             let read = coded.findings.iter().any(|found| found.finding_id == id && found.present);
             if !read || coded.findings.len() > 1 {
                 wrong.push(format!("{id}: {phrase}: {}", shown(&coded)));
@@ -328,7 +397,7 @@ fn long_and_odd_texts_are_read_to_the_end() {
         "두통이 3주에 걸쳐 점점 ".repeat(1_400),
     ];
     for text in table {
-        let coded = code(&lexicon, &text);
+        let coded = code(&lexicon, &text, Writer::Other);
         assert!(coded.findings.len() < 10);
     }
 }
@@ -413,7 +482,7 @@ mod properties {
 
         #[test]
         fn any_text_is_read_without_a_panic(text in "\\PC{0,200}") {
-            let coded = code(lexicon(), &text);
+            let coded = code(lexicon(), &text, Writer::Other);
             prop_assert!(coded.findings.len() <= text.chars().count());
         }
 
@@ -423,7 +492,7 @@ mod properties {
         ) {
             let lexicon = lexicon();
             let text = format!("{before} zzqx {after}");
-            let coded = code(lexicon, &text);
+            let coded = code(lexicon, &text, Writer::Other);
             prop_assert!(
                 coded.not_understood.iter().any(|piece| piece.contains("zzqx")),
                 "text: {text}"

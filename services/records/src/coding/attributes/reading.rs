@@ -71,7 +71,7 @@ pub(super) fn said(scene: &Scene<'_>) -> Vec<Said> {
     }
     said.sort_by_key(|one| one.at.start);
     said.retain(|one| !is_denied(scene, one, &taken) && !is_name(scene, one));
-    said.retain(|one| !is_circumstantial(scene, one));
+    said.retain(|one| !is_circumstantial(scene, one) && !has_become(scene, one));
     let courses: Vec<Option<usize>> =
         (0..said.len()).map(|index| course_of(scene, &said, index)).collect();
     for (index, course) in courses.iter().enumerate() {
@@ -244,7 +244,8 @@ fn korean_span<'a>(
     }
     let before = at.checked_sub(1)?;
     let time = scene.tokens.get(before).filter(|_| last.before == Break::None)?;
-    let stem = time.word.strip_suffix('에')?;
+    // "두 달에 걸쳐", "이틀 사이에".
+    let stem = time.word.strip_suffix('에').unwrap_or(&time.word);
     let length = |unit: &&SpanUnit| {
         unit.words.iter().filter(|word| stem.ends_with(word.as_str())).map(String::len).max()
     };
@@ -341,6 +342,16 @@ fn is_circumstantial(scene: &Scene<'_>, said: &Said) -> bool {
             }) && endings.next().is_some()
         }
     }
+}
+
+/// "Has gone numb": the finding has come, not gone.
+fn has_become(scene: &Scene<'_>, said: &Said) -> bool {
+    let gone = said.at.end.checked_sub(1).map(|last| &scene.tokens[last]);
+    let next = scene.tokens.get(said.at.end).filter(|next| next.before == Break::None);
+    matches!(said.says, Attribute::Course(Course::Resolved))
+        && gone.is_some_and(|gone| gone.word == "gone")
+        && next.is_some()
+        && !scene.resting_on(said.at.end).is_empty()
 }
 
 /// Returns the course that it is said of if it is not of the finding: "suddenly got worse", "a

@@ -26,7 +26,11 @@ pub(super) fn attach(
         let question = &tokens[question.clone()];
         let end = question.last().map(|token| token.span.end).unwrap_or_default();
         let start = next.first().map_or(usize::MAX, |token| token.span.start);
-        if !text.between(end, start).contains(['?', '？']) {
+        // "Hiccups. ? medulla" supposes what follows; it asks nothing.
+        let between = text.between(end, start).trim_start_matches([')', '"', '”', '\'']);
+        let korean = question.last().is_some_and(|last| last.script == Script::Hangul);
+        let between = if korean { between.trim_start() } else { between };
+        if !between.starts_with(['?', '？']) {
             continue;
         }
         let answer = answer(next, found, lexicon);

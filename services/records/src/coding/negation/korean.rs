@@ -6,7 +6,7 @@
 use super::{
     super::{
         korean::{closes_clause, ends_in_l, ends_in_n},
-        leftover::is_unknown,
+        leftover::{is_filler, is_unknown},
         matches::Match,
         token::{Break, Script, Text, Token},
     },
@@ -60,7 +60,7 @@ pub(super) fn sentence(text: &Text, sentence: &[Token], found: &mut [Match], lex
     let mut from = 0;
     for (at, token) in sentence.iter().enumerate() {
         let joins = token.before != Break::Clause
-            || at.checked_sub(1).is_some_and(|last| bare_list(sentence, last, found));
+            || at.checked_sub(1).is_some_and(|last| bare_list(sentence, last, found, lexicon));
         if !joins || token.aside {
             from = from.max(at);
         }
@@ -296,7 +296,7 @@ impl Walk<'_> {
                 );
                 continue;
             }
-            if at == self.at {
+            if at == self.at || token.particle {
                 continue;
             }
             let again = begins(&token.word, &words.deny) || words.deny_before.contains(&token.word);
@@ -306,7 +306,15 @@ impl Walk<'_> {
             }
             partly |= hit.is_empty() && begins(&token.word, &words.partly);
             let subject = words.subject.iter().any(|end| token.word.ends_with(end.as_str()));
-            let unknown = subject && is_unknown(token, found, &[], self.lexicon);
+            // "자발적 발화 및 행동 거의 없음": a noun right before it.
+            let right_before = self.sentence[at + 1..self.at]
+                .iter()
+                .all(|token| is_filler(&token.word, &words.filler));
+            let verb = ["지", "진", "질"].iter().any(|end| token.word.ends_with(end))
+                || ends_in_n(&token.word)
+                || ends_in_l(&token.word);
+            let noun = token.script == Script::Hangul && right_before && !verb;
+            let unknown = (subject || noun) && is_unknown(token, found, &[], self.lexicon);
             if hit.is_empty() && unknown && !self.is_joined(at, found) {
                 of_other = true;
                 break;
@@ -317,9 +325,14 @@ impl Walk<'_> {
 
     /// "두통이나 열이 없다", "두통도 열도": the word goes on with a list that a finding begins.
     fn is_joined(&self, at: usize, found: &[Match]) -> bool {
-        let before = at.checked_sub(1).and_then(|before| self.sentence.get(before));
+        let joins = &self.lexicon.korean_words.attributes.joins;
+        let word = |at: usize| at.checked_sub(1).and_then(|before| self.sentence.get(before));
+        let before = word(at);
+        // "감각이상 및 마비".
+        if before.is_some_and(|before| joins.contains(&before.word)) {
+            return word(at - 1).is_some_and(|before| owned(before, found));
+        }
         before.is_some_and(|before| {
-            let joins = &self.lexicon.korean_words.attributes.joins;
             let both = before.word.ends_with('도') && self.sentence[at].word.ends_with('도');
             // "의식저하나 마비는", not "아프나".
             let verb = ["아프나", "저리나", "토하나", "떨리나", "졸리나", "흐리나", "들리나"];
