@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     SqlxError, TransactionOptions, TransactionTrait as _,
-    sqlx::{self, Connection as _, PgConnection, Row as _},
+    sqlx::{self, Connection as _, PgConnection, Row as _, SqliteConnection},
 };
 use sea_orm_migration::MigratorTrait;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -45,8 +45,8 @@ const POSTGRES_LIMITS: [(&str, &str); 3] = [
 ///
 /// Waits are bounded: 10 s for a connection; PostgreSQL ends a statement after 9 s, a wait for a lock after 8 s
 /// and an idle transaction after 15 s. [`is_away`] knows what comes of it. A server that is stopped or cut off
-/// keeps no such promise: who answers callers limits the time of its own operations too. A connection that is
-/// silent for 2 s as it is given back, or before it is used after 1 s of idleness, is closed.
+/// keeps no such promise: who answers callers limits the time of its own operations too. A connection is closed that
+/// comes back inside of a transaction, is silent for 2 s as it comes back, or before it is used after 1 s of idleness.
 ///
 /// # Errors
 /// If the URL is of neither kind, or the database can't be opened. The error does not repeat the
@@ -159,7 +159,21 @@ fn sqlite(path: &str) -> anyhow::Result<ConnectOptions> {
             // What was answered is on the disk.
             .pragma("synchronous", "FULL")
     });
+    options.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_release(|connection, _| Box::pin(is_out_of_transactions(connection)))
+    });
     Ok(options)
+}
+
+/// Asks the driver whether a connection that comes back is outside of a transaction.
+///
+/// SQLite rolls a whole transaction back by itself at some errors, such as a full disk. sqlx-sqlite 0.9.0 then fails to
+/// roll it back once more, and counts it as open: the next to be given the connection would get a savepoint for a
+/// transaction, inside one that never ends, and what they commit would be lost.
+async fn is_out_of_transactions(connection: &mut SqliteConnection) -> Result<bool, SqlxError> {
+    // A rollback that was only asked for is made before the answer.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Begins a transaction. If its caller goes away meanwhile, it is begun all the same, and rolled back.
@@ -267,7 +281,7 @@ mod tests {
     use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
     use sea_orm::{
-        ConnAcquireErr, ConnectionTrait as _, Statement,
+        ConnAcquireErr, ConnectionTrait as _, DbBackend, SqliteTransactionMode, Statement,
         sqlx::error::{DatabaseError, ErrorKind},
     };
     use sea_orm_migration::prelude::*;
@@ -406,6 +420,36 @@ mod tests {
         assert_eq!(pragma(&db, "journal_mode").await, "wal");
         assert_eq!(pragma(&db, "foreign_keys").await, "1");
         assert_eq!(pragma(&db, "busy_timeout").await, "10000");
+    }
+
+    #[tokio::test]
+    async fn what_is_committed_after_a_full_disk_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = SecretString::from(format!("sqlite://{}", folder.path().join("db").display()));
+        let db = connect(&url, 1).await.unwrap();
+        db.execute_unprepared("CREATE TABLE note (text BLOB)").await.unwrap();
+        let immediate = || TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        // As many pages as there are: to the connection the disk is full.
+        db.execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
+        let transaction = begin(&db, immediate()).await.unwrap();
+        let full = transaction.execute_unprepared("INSERT INTO note VALUES (zeroblob(100000))");
+        let error = full.await.unwrap_err();
+        assert!(is_away(&error), "{error:?}");
+        drop(transaction);
+        for _ in 0..2 {
+            let transaction = begin(&db, immediate()).await.unwrap();
+            transaction.execute_unprepared("INSERT INTO note VALUES ('kept')").await.unwrap();
+            transaction.commit().await.unwrap();
+            begin(&db, immediate()).await.unwrap().rollback().await.unwrap();
+        }
+        drop(db);
+        let other = connect_existing(&url, 1).await.unwrap();
+        let count = Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM note");
+        let row = other.query_one_raw(count).await.unwrap().unwrap();
+        assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 2);
     }
 
     #[tokio::test]

@@ -146,7 +146,8 @@ fn is_writers_own(text: &str, tokens: &[Token], at: usize, lexicon: &Lexicon) ->
         let others = words.owners.contains(&before.word)
             && !matches!(before.word.as_str(), "my" | "our" | "the");
         let owned = text.get(before.span.clone()).is_some_and(|word| word.contains(['\'', '’']));
-        !others && !(owned && words.kin(&before.word).is_some())
+        let of_kin = owned && words.kin(&before.word).is_some();
+        !others && !of_kin
     })
 }
 
