@@ -317,6 +317,7 @@ fn abbreviations_of_notes_are_read() {
         ("R arm weakness, no N/V", "hemiparesis@right !nausea !vomiting"),
         ("headache, N&V", "headache nausea vomiting"),
         ("R-sided weakness", "hemiparesis@right"),
+        ("Headache ? No. Seizures ? Yes.", "!headache seizure"),
         ("h/a(+), N/V(-/-), seizure(-)", "headache !nausea !vomiting !seizure"),
         ("dysphagia는 없음, tremor는 없음", "!dysphagia !tremor"),
     ]);

@@ -26,14 +26,17 @@ pub(super) fn attach(
         let question = &tokens[question.clone()];
         let end = question.last().map(|token| token.span.end).unwrap_or_default();
         let start = next.first().map_or(usize::MAX, |token| token.span.start);
+        let answer = answer(next, found, lexicon);
         // "Hiccups. ? medulla" supposes what follows; it asks nothing.
-        let between = text.between(end, start).trim_start_matches([')', '"', '”', '\'']);
+        let between = text.between(end, start);
+        let attached = between.trim_start_matches([')', '"', '”', '\'']);
         let korean = question.last().is_some_and(|last| last.script == Script::Hangul);
-        let between = if korean { between.trim_start() } else { between };
-        if !between.starts_with(['?', '？']) {
+        let attached = if korean { attached.trim_start() } else { attached };
+        let asks = attached.starts_with(['?', '？'])
+            || (answer.is_some() && between.contains(['?', '？']));
+        if !asks {
             continue;
         }
-        let answer = answer(next, found, lexicon);
         let bare = is_bare(question, found, lexicon);
         let asked = |one: &&mut Match| question.iter().any(|token| one.owns(&token.span));
         for one in found.iter_mut().filter(asked) {
