@@ -103,13 +103,13 @@ pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
     }
     if arguments.task == Task::Hospitals {
         let mut program = workspace.cargo();
-        program.args(["bench", "--package", "neurotriage-referral", "--profile", "release"]);
-        return process::run(program.args(["--bench", "hospitals"]));
+        program.args(["bench", "--package", "neurotriage-referral", "--bench", "hospitals"]);
+        return process::run(&mut program);
     }
     if arguments.task == Task::Records {
         let mut program = workspace.cargo();
-        program.args(["bench", "--package", "neurotriage-records", "--profile", "release"]);
-        return process::run(program.args(["--bench", "records"]));
+        program.args(["bench", "--package", "neurotriage-records", "--bench", "records"]);
+        return process::run(&mut program);
     }
     let (sides, batches) = cells(arguments)?;
     let libtorch = libtorch::ensure(workspace)?;
