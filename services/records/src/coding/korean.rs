@@ -15,6 +15,10 @@ use crate::lexicon::{Lexicon, Pattern, Slot};
 const GAP_MAX: usize = 7;
 /// Most syllables between them in all.
 const GAP_IN_ALL_MAX: usize = 16;
+/// Second letters of words that begin like the denial "안": 안전, 안정, 안내, 안녕, 안과, 안면, 안경, 안구, 안마, 안심.
+const AN_WORDS: &str = "전정내녕과면경구마심";
+/// Words of one letter that are no first letter of the word behind them: "이 명단" is no "이명".
+const LONE_LETTERS: [&str; 7] = ["이", "그", "저", "세", "불", "새", "각"];
 /// Farthest that a side may stand before what it belongs to, in words.
 const SIDE_REACH_MAX: usize = 3;
 
@@ -59,7 +63,7 @@ impl<'a> Letters<'a> {
         let Some(&(_, place, index)) = self.row.get(at) else { return false };
         let Some(token) = self.tokens.get(index) else { return false };
         let offset = place - token.span.start;
-        if token.neutral {
+        if token.neutral || LONE_LETTERS.contains(&token.word.as_str()) {
             return false;
         }
         // "안아파요".
@@ -100,7 +104,14 @@ impl<'a> Letters<'a> {
 
     /// Returns the end of the longest stem of `slot` at this letter.
     fn slot_at(&self, at: usize, slot: &Slot) -> Option<usize> {
-        slot.words.iter().filter_map(|stem| self.stem_at(at, stem)).max()
+        let next = |end: usize| self.row.get(end).map(|letter| letter.0);
+        // "보행 안정적", "계산 안내": no denial.
+        let word = |stem: &str, end: usize| {
+            stem == "안" && next(end).is_some_and(|letter| AN_WORDS.contains(letter))
+        };
+        let stems = slot.words.iter();
+        let ends = stems.filter_map(|stem| Some((stem, self.stem_at(at, stem)?)));
+        ends.filter(|(stem, end)| !word(stem, *end)).map(|(_, end)| end).max()
     }
 
     fn span(&self, range: Range<usize>) -> Option<Range<usize>> {

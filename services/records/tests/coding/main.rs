@@ -342,6 +342,33 @@ fn a_function_that_is_lost_is_a_finding_and_no_denial() {
 }
 
 #[test]
+fn words_of_letters_and_notes_are_no_findings() {
+    let lexicon = Lexicon::built_in().expect("the built-in lexicon is sound");
+    for text in [
+        "I do not understand why my appointment was cancelled",
+        "Please follow up his thyroid problems",
+        "I am writing about the problems with transport",
+        "ECG: 1 mm ST depression in V4",
+        "L5/S1 disc herniation",
+        "repair under general anaesthesia",
+        "fine needle aspiration was benign",
+        "Plan: slow titration of ramipril",
+        "She knows what she wants",
+        "a shunt was fitted last year",
+        "흉부 CT상 결절은 보이지 않습니다",
+        "이 명단에 있는 분들",
+        "다음 증상이 있으면 오세요",
+        "혼자 사시는 분",
+        "신경 질환 센터",
+        "보행 안정적임",
+        "세 번 이상 운동을 하세요",
+    ] {
+        let coded = code(&lexicon, text, Writer::Other);
+        assert_eq!(shown(&coded), "", "text: {text}");
+    }
+}
+
+#[test]
 fn the_matched_text_is_a_piece_of_what_was_written() {
     let lexicon = Lexicon::built_in().expect("a sound lexicon");
     // Korean as separate letters, as some systems send it, reads the same.
