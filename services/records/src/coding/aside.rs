@@ -32,8 +32,8 @@ pub(super) fn mark(text: &str, tokens: &mut [Token], lexicon: &Lexicon, writer: 
     let mut aside = vec![false; tokens.len()];
     let mut carried = None;
     for sentence in runs(tokens, |at| tokens[at].before == Break::Sentence) {
-        carried = others(text, tokens, &sentence, carried, &mut aside, (lexicon, writer));
-        korean_others(tokens, &sentence, &mut aside, (lexicon, writer));
+        carried = others(text, tokens, &sentence, carried, &mut aside, lexicon, writer);
+        korean_others(tokens, &sentence, &mut aside, lexicon, writer);
         let and_now = |at: usize| {
             let word = |at: usize| tokens.get(at).map(|token| token.word.as_str());
             word(at) == Some("and") && word(at + 1) == Some("now")
@@ -98,7 +98,8 @@ fn others(
     sentence: &Range<usize>,
     carried: Option<Kin>,
     aside: &mut [bool],
-    (lexicon, writer): (&Lexicon, Writer),
+    lexicon: &Lexicon,
+    writer: Writer,
 ) -> Option<Kin> {
     let words = &lexicon.english_words.aside;
     let first = tokens.get(sentence.clone()).unwrap_or_default();
@@ -176,7 +177,8 @@ fn korean_others(
     tokens: &[Token],
     sentence: &Range<usize>,
     aside: &mut [bool],
-    (lexicon, writer): (&Lexicon, Writer),
+    lexicon: &Lexicon,
+    writer: Writer,
 ) {
     let words = &lexicon.korean_words.aside;
     let stems = &lexicon.korean_words.others;

@@ -318,6 +318,7 @@ fn abbreviations_of_notes_are_read() {
         ("headache, N&V", "headache nausea vomiting"),
         ("R-sided weakness", "hemiparesis@right"),
         ("Headache ? No. Seizures ? Yes.", "!headache seizure"),
+        ("Seizures come and go, some weeks five, some weeks none.", "seizure"),
         ("h/a(+), N/V(-/-), seizure(-)", "headache !nausea !vomiting !seizure"),
         ("dysphagia는 없음, tremor는 없음", "!dysphagia !tremor"),
     ]);

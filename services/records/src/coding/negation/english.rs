@@ -215,7 +215,8 @@ pub(super) fn after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) 
         let last = at > 0 && sentence.get(at + 1).is_none_or(|next| next.before != Break::None);
         let at_end = last && matches!(token.word.as_str(), "no" | "negative");
         let denies = words.deny_after.contains(&token.word) || at_end;
-        if !denies || owned(token, found) || is_elsewhere(sentence, at, lexicon) {
+        // "Some weeks none".
+        if !denies || token.neutral || owned(token, found) || is_elsewhere(sentence, at, lexicon) {
             continue;
         }
         // Back over transparent words to the match, and over the matches joined to it.
