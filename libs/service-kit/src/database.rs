@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     SqlxError, TransactionOptions, TransactionTrait as _,
-    sqlx::{self, Connection as _, PgConnection, Row as _, SqliteConnection},
+    sqlx::{Connection as _, PgConnection, SqliteConnection},
 };
 use sea_orm_migration::MigratorTrait;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -45,8 +45,9 @@ const POSTGRES_LIMITS: [(&str, &str); 3] = [
 ///
 /// Waits are bounded: 10 s for a connection; PostgreSQL ends a statement after 9 s, a wait for a lock after 8 s
 /// and an idle transaction after 15 s. [`is_away`] knows what comes of it. A server that is stopped or cut off
-/// keeps no such promise: who answers callers limits the time of its own operations too. A connection is closed that
-/// comes back inside of a transaction, is silent for 2 s as it comes back, or before it is used after 1 s of idleness.
+/// keeps no such promise: who answers callers limits the time of its own operations too. A connection is closed that is
+/// silent for 2 s as it comes back, or before it is used after 1 s of idleness; and one of SQLite that comes back inside
+/// of a transaction.
 ///
 /// # Errors
 /// If the URL is of neither kind, or the database can't be opened. The error does not repeat the
@@ -106,7 +107,7 @@ async fn open(
                 })
             })
             // The driver asks too as a connection comes back, and would wait for ever.
-            .after_release(|connection, _| Box::pin(is_clean(connection)))
+            .after_release(|connection, _| Box::pin(lives(connection)))
         });
         options
     } else {
@@ -122,19 +123,8 @@ async fn open(
     Database::connect(options).await.context("connect to database")
 }
 
-/// Asks whether a connection that comes back is outside of a transaction. A caller who went away while one began has
-/// left it open, and what others write on that connection would be rolled back in the end.
-async fn is_clean(connection: &mut PgConnection) -> Result<bool, SqlxError> {
-    // Inside of a transaction `now` is the time of its begin. Asked in one message: a prepared statement takes several,
-    // and the time of the last of them is another than that of the first.
-    let asked = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(connection);
-    match timeout(TEST_TIMEOUT, asked).await {
-        Ok(answer) => answer?.try_get(0),
-        Err(_) => Err(SqlxError::Io(io::ErrorKind::TimedOut.into())),
-    }
-}
-
-/// Asks the server whether it is there. One whose host vanished says nothing, and no error either.
+/// Asks the server whether it is there, and waits for what was asked of it before, such as a rollback. One whose host
+/// vanished says nothing, and no error either.
 async fn lives(connection: &mut PgConnection) -> Result<bool, SqlxError> {
     match timeout(TEST_TIMEOUT, connection.ping()).await {
         Ok(answer) => answer.map(|()| true),
@@ -178,8 +168,9 @@ async fn is_out_of_transactions(connection: &mut SqliteConnection) -> Result<boo
 
 /// Begins a transaction. If its caller goes away meanwhile, it is begun all the same, and rolled back.
 ///
-/// sqlx-postgres 0.9.0 forgets a transaction whose `BEGIN` was sent and whose answer nobody waited for: the next to be
-/// given the connection would be inside it, and what they write outside of a transaction of their own would be lost.
+/// Every transaction begins here: sqlx-postgres 0.9.0 forgets one whose `BEGIN` was sent and whose answer nobody waited
+/// for. The next to be given the connection would be inside it, and what they write outside of a transaction of their
+/// own would be lost.
 ///
 /// # Errors
 /// If the database does not answer or refuses.

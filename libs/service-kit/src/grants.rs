@@ -6,8 +6,10 @@
 use std::{fmt, str::FromStr};
 
 use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, Statement, TransactionOptions,
 };
+
+use crate::database;
 
 /// Longest name of a role, in bytes; PostgreSQL cuts longer ones off.
 const ROLE_BYTES_MAX: usize = 63;
@@ -102,7 +104,7 @@ pub async fn grant(db: &DatabaseConnection, role: &Role) -> Result<(), GrantErro
     if db.get_database_backend() != DbBackend::Postgres {
         return Err(GrantError::NoRoles);
     }
-    let transaction = db.begin().await?;
+    let transaction = database::begin(db, TransactionOptions::default()).await?;
     let unlimited = format!(
         "SELECT r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, current_user, 'MEMBER') OR {MAY_OWN} \
          FROM pg_roles r WHERE r.rolname = $1"

@@ -65,6 +65,7 @@ pub(super) fn breaches(source: &Source) -> Vec<String> {
             status_made(&source.path, line),
             environment_read(&source.path, line),
             edge_crossed(&source.path, line),
+            transaction_begun(&source.path, line),
         ] {
             breaches.extend(problem.map(|text| format!("{}:{}: {text}", source.path, index + 1)));
         }
@@ -115,6 +116,19 @@ fn edge_crossed(path: &str, line: &str) -> Option<String> {
     Some(format!("a domain module does not know {named}"))
 }
 
+/// A transaction begins in one place, which waits for its begin although the caller goes away. One inside of another ends
+/// with it.
+fn transaction_begun(path: &str, line: &str) -> Option<String> {
+    let allowed = path == "libs/service-kit/src/database.rs" || path.starts_with("xtask/");
+    if allowed || is_test(path) {
+        return None;
+    }
+    let begun = ["db.begin(", ".begin_with_config(", ".begin_with_options("];
+    let begun =
+        begun.iter().any(|call| line.contains(call)) || line.trim_start().starts_with(".begin(");
+    begun.then(|| "a transaction begins by `database::begin` of libs/service-kit only".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +154,12 @@ mod tests {
             ),
             ("database", "services/a/src/study.rs", "use sea_orm::DbErr;", true),
             ("database in store", "services/a/src/store.rs", "use sea_orm::DbErr;", false),
+            ("begin", "services/a/src/store.rs", "let unit = self.db.begin().await?;", true),
+            ("begin on a line of its own", "services/a/src/store.rs", "    .begin()", true),
+            ("begin with", "libs/a/src/b.rs", "db.begin_with_options(options).await", true),
+            ("begin in its place", "libs/a/src/b.rs", "database::begin(&db, options)", false),
+            ("begin inside", "services/a/src/store.rs", "transaction.begin().await?", false),
+            ("begin in a test", "services/a/tests/b.rs", "db.begin().await?", false),
             ("command", "services/neurotriage/src/x.rs", "use tonic::Status;", false),
             ("comment", "services/a/src/study.rs", "// not tonic::Status", false),
         ];

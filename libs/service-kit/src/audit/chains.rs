@@ -13,8 +13,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, Condition, ConnectionTrait as _, DatabaseConnection, DatabaseTransaction,
     DbBackend, EntityTrait as _, FromQueryResult as _, IsolationLevel, QueryFilter as _,
-    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Statement,
-    TransactionTrait as _,
+    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Statement, TransactionOptions,
     sea_query::{
         CommonTableExpression, Expr, ExprTrait as _, LockType, OnConflict, Query, UpdateStatement,
     },
@@ -28,7 +27,10 @@ use super::{
         audit_hospital_row as hospital_row,
     },
 };
-use crate::tenant::{self, Mode};
+use crate::{
+    database,
+    tenant::{self, Mode},
+};
 
 /// Rows read at once by a verification: some 0.5 MB.
 const VERIFY_ROWS: u64 = 1000;
@@ -355,13 +357,14 @@ pub async fn snapshot(
 ) -> Result<DatabaseTransaction, AuditError> {
     const BEGIN: &str = "begin snapshot";
     // A transaction of SQLite is a snapshot from its first read on.
+    let mut options = TransactionOptions::default();
     let backend = db.get_database_backend();
     if backend == DbBackend::Sqlite {
-        return db.begin().await.map_err(failed(BEGIN));
+        return database::begin(db, options).await.map_err(failed(BEGIN));
     }
-    let level = Some(IsolationLevel::RepeatableRead);
-    let snapshot =
-        db.begin_with_config(level, Some(AccessMode::ReadOnly)).await.map_err(failed(BEGIN))?;
+    options.isolation_level = Some(IsolationLevel::RepeatableRead);
+    options.access_mode = Some(AccessMode::ReadOnly);
+    let snapshot = database::begin(db, options).await.map_err(failed(BEGIN))?;
     let values = [hospital_id.as_str().into()];
     let set = Statement::from_sql_and_values(
         backend,

@@ -6,10 +6,10 @@
 
 use std::{error::Error, sync::PoisonError};
 
-use neurotriage_service_kit::database::is_away;
+use neurotriage_service_kit::database::{self, is_away};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, TransactionTrait as _,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, TransactionOptions,
     sea_query::{Expr, OnConflict},
 };
 
@@ -150,7 +150,9 @@ impl DirectoryStore for SqlReferralStore {
     async fn write(&self, revision: u64, hospitals: Vec<Hospital>) -> Result<Written, StoreError> {
         let before = i64::try_from(revision).map_err(failed("encode directory revision"))?;
         let rows = hospitals.iter().map(row_of_hospital).collect::<Result<Vec<_>, _>>()?;
-        let transaction = self.ledger.db.begin().await.map_err(failed("begin import"))?;
+        let transaction = database::begin(&self.ledger.db, TransactionOptions::default())
+            .await
+            .map_err(failed("begin import"))?;
         let counted = directory_row::Entity::update_many()
             .col_expr(directory_row::Column::Revision, Expr::value(before + 1))
             .filter(directory_row::Column::DirectoryId.eq(DIRECTORY_ID))
