@@ -12,6 +12,7 @@
 mod aside;
 mod attributes;
 mod english;
+mod intact;
 mod korean;
 mod leftover;
 mod marks;
@@ -25,7 +26,7 @@ use std::{collections::HashMap, fmt};
 use neurotriage_domain::Side;
 use serde::{Deserialize, Serialize};
 
-use crate::lexicon::Lexicon;
+use crate::lexicon::{Lexicon, Says};
 
 /// Longest text that is coded, in characters.
 pub const CODED_CHARS_MAX: usize = 20_000;
@@ -167,6 +168,7 @@ pub fn code(lexicon: &Lexicon, text: &str, writer: Writer) -> Coded {
             continue;
         }
         let mut candidates = english::candidates(tokens, lexicon);
+        candidates.extend(intact::candidates(tokens, lexicon));
         candidates.extend(korean::candidates(tokens, lexicon));
         found.extend(matches::choose(clause, candidates));
     }
@@ -174,6 +176,7 @@ pub fn code(lexicon: &Lexicon, text: &str, writer: Writer) -> Coded {
     english::attach_sides(&text, &mut found, lexicon);
     korean::attach_sides(&text, &mut found, lexicon);
     let unsure = negation::attach(&text, &mut found, lexicon);
+    found.retain(|one| !(one.present && one.says == Says::AbsentIfDenied));
     let said = attributes::attach(&text, &mut found, lexicon);
     let not_understood = leftover::pieces(&text, &found, &said, &unsure, lexicon);
 

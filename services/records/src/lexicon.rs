@@ -63,12 +63,24 @@ pub(crate) struct Slot {
     pub(crate) shared: bool,
 }
 
+/// What the words of a pattern say of its finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// It is there.
+    Present,
+    /// It is not there: "pupils equal".
+    Absent,
+    /// Nothing, unless they are denied: "no weakness", but "weakness" may be anything.
+    AbsentIfDenied,
+}
+
 /// A sequence of words (a phrase) or of places that words take (a pattern).
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     /// Index into [`Lexicon::entries`].
     pub(crate) entry: usize,
     pub(crate) slots: Vec<Slot>,
+    pub(crate) says: Says,
 }
 
 /// Words and patterns of one language, found by the first word (English) or letter (Korean).
@@ -78,6 +90,8 @@ pub(crate) struct Language {
     pub(crate) phrases: HashMap<String, Vec<Pattern>>,
     /// English: in any order, close together. Korean: in this order, close together.
     pub(crate) patterns: HashMap<String, Vec<Pattern>>,
+    /// English: functions, as phrases; one that is intact says that the finding is not there.
+    pub(crate) functions: HashMap<String, Vec<Pattern>>,
 }
 
 /// A lexicon, ready for [`crate::coding::code`].
@@ -140,8 +154,23 @@ pub(crate) struct EnglishWords {
     pub(crate) asks: HashSet<String>,
     /// Words with which somebody else, once or what may come is meant.
     pub(crate) aside: EnglishAside,
+    /// Words that say that a function is intact.
+    pub(crate) intact: IntactWords,
     /// Words that say how a finding came on, goes on and how bad it is.
     pub(crate) attributes: AttributeWords,
+}
+
+/// English words that say that a function is intact.
+#[derive(Debug, Default)]
+pub(crate) struct IntactWords {
+    /// Behind it: "memory is fine".
+    pub(crate) after: HashSet<String>,
+    /// Before it: "normal hearing".
+    pub(crate) before: HashSet<String>,
+    /// Words that may stand between the two.
+    pub(crate) between: HashSet<String>,
+    /// Words with which the clause says something else: "was normal until May".
+    pub(crate) unless: HashSet<String>,
 }
 
 /// Korean stems that are no findings but matter.
@@ -277,7 +306,7 @@ impl Lexicon {
     fn fill_english(&mut self, source: &Source) -> Result<(), LexiconError> {
         let mut owners: HashMap<Vec<String>, usize> = HashMap::new();
         for (entry, finding) in source.findings.iter().enumerate() {
-            for phrase in &finding.english {
+            for (phrase, says) in finding.english_phrases() {
                 let mut row = words::english_words(phrase, &self.english_words);
                 let loses = |word: &String| {
                     !self.english_words.idle.contains(word)
@@ -299,7 +328,15 @@ impl Lexicon {
                     return Err(wrong(phrase, "belongs to two findings"));
                 }
                 let slots = row.into_iter().map(Slot::word).collect();
-                self.english.phrases.entry(first).or_default().push(Pattern { entry, slots });
+                self.english.phrases.entry(first).or_default().push(Pattern { entry, slots, says });
+            }
+            for phrase in &finding.english_intact {
+                let mut row = words::english_words(phrase, &self.english_words);
+                row.retain(|word| !self.english_words.idle.contains(word));
+                let first = row.first().cloned().ok_or_else(|| wrong(phrase, "has no word"))?;
+                let slots = row.into_iter().map(Slot::word).collect();
+                let function = Pattern { entry, slots, says: Says::Absent };
+                self.english.functions.entry(first).or_default().push(function);
             }
             for text in &finding.english_patterns {
                 let mut slots = slots(text, &source.classes.english)?;
@@ -308,7 +345,7 @@ impl Lexicon {
                         *word = words::english_words(word, &self.english_words).join(" ");
                     }
                 }
-                let pattern = Pattern { entry, slots };
+                let pattern = Pattern { entry, slots, says: Says::Present };
                 let heads = pattern.slots.first().map(|slot| slot.words.clone());
                 for head in heads.unwrap_or_default() {
                     self.english.patterns.entry(head).or_default().push(pattern.clone());
@@ -321,17 +358,19 @@ impl Lexicon {
     fn fill_korean(&mut self, source: &Source) -> Result<(), LexiconError> {
         let mut owners: HashMap<&str, usize> = HashMap::new();
         for (entry, finding) in source.findings.iter().enumerate() {
-            for text in &finding.korean {
+            for (text, says) in finding.korean_patterns() {
                 if *owners.entry(text).or_insert(entry) != entry {
                     return Err(wrong(text, "belongs to two findings"));
                 }
-                let pattern = Pattern { entry, slots: slots(text, &source.classes.korean)? };
+                let slots = slots(text, &source.classes.korean)?;
+                let pattern = Pattern { entry, slots, says };
                 let heads = pattern.slots.first().map(|slot| slot.words.clone());
                 for head in heads.unwrap_or_default() {
                     let letter = head.chars().next().ok_or_else(|| wrong(text, "has no word"))?;
                     let patterns = self.korean.patterns.entry(letter.to_string()).or_default();
                     let same = |other: &Pattern| {
                         other.entry == entry
+                            && other.says == says
                             && other.slots.len() == pattern.slots.len()
                             && other
                                 .slots

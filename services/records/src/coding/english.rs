@@ -46,7 +46,7 @@ pub(super) fn candidates(tokens: &[Token], lexicon: &Lexicon) -> Vec<Candidate> 
     found
 }
 
-fn fit_phrase(
+pub(super) fn fit_phrase(
     tokens: &[Token],
     at: usize,
     phrase: &Pattern,
@@ -71,7 +71,8 @@ fn fit_phrase(
         next += skipped + 1;
     }
     let shared = Vec::new();
-    Some(Candidate { entry: phrase.entry, own, shared, sides: 0, weight: 0, distance: 0 })
+    let says = phrase.says;
+    Some(Candidate { entry: phrase.entry, own, shared, sides: 0, weight: 0, distance: 0, says })
 }
 
 fn fit_pattern(
@@ -109,7 +110,8 @@ fn fit_pattern(
             }
         }
     }
-    Some(Candidate { entry: pattern.entry, own, shared, sides, weight, distance })
+    let says = pattern.says;
+    Some(Candidate { entry: pattern.entry, own, shared, sides, weight, distance, says })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -160,10 +162,13 @@ fn nearest(
             return None;
         }
         passed_place |= of_places && is_place(token, lexicon);
-        if words.deny.contains_key(&token.word) || words.deny_end.contains(&token.word) {
+        // "My arm is not weak": what is denied of a subject is read with it.
+        let of_subject = direction == Direction::Backward && at + 1 == head && token.word == "not";
+        let denies = words.deny.contains_key(&token.word) && !of_subject;
+        if denies || words.deny_end.contains(&token.word) {
             return None;
         }
-        if is_transparent(token, words) {
+        if of_subject || is_transparent(token, words) {
             continue;
         }
         let of_pattern = pattern.slots.iter().any(|slot| fits(token, slot));

@@ -9,7 +9,7 @@ use super::{
     matches::{Candidate, Match, PLACE_WEIGHT, overlap},
     token::{Break, Script, Text, Token},
 };
-use crate::lexicon::{Lexicon, Pattern, Slot};
+use crate::lexicon::{Lexicon, Pattern, Says, Slot};
 
 /// Most syllables between two stems of a pattern, without those of words that say nothing.
 const GAP_MAX: usize = 7;
@@ -19,6 +19,13 @@ const GAP_IN_ALL_MAX: usize = 16;
 const AN_WORDS: &str = "전정내녕과면경구마심";
 /// Words of one letter that are no first letter of the word behind them: "이 명단" is no "이명".
 const LONE_LETTERS: [&str; 7] = ["이", "그", "저", "세", "불", "새", "각"];
+/// Letters of particles between a function and what is said of it: "기억력에는", "힘만".
+const PARTICLES: &str = "은는이가도에을를의만";
+/// Endings with which what is said to be intact is not so now, or is asked.
+const NOT_NOW: [&str; 16] = [
+    "었", "았", "했", "였", "졌", "질", "까", "겠", "인지", "은지", "을지", "으면", "이면", "하면",
+    "인가", "은가",
+];
 /// Farthest that a side may stand before what it belongs to, in words.
 const SIDE_REACH_MAX: usize = 3;
 
@@ -114,6 +121,22 @@ impl<'a> Letters<'a> {
         ends.filter(|(stem, end)| !word(stem, *end)).map(|(_, end)| end).max()
     }
 
+    /// Returns true if the word goes on as what was, will be or is asked: "정상이었는데", "괜찮아질 거예요", "정상인지".
+    fn is_not_now(&self, end: usize) -> bool {
+        let last = end.checked_sub(1).and_then(|last| self.row.get(last));
+        let rest = self.row.get(end..).unwrap_or_default().iter();
+        let rest = rest.take_while(|letter| last.is_some_and(|last| last.2 == letter.2));
+        let rest: String = rest.map(|letter| letter.0).collect();
+        NOT_NOW.iter().any(|ending| rest.contains(ending))
+    }
+
+    /// Returns true if nothing but particles and words that say nothing stands between the two letters:
+    /// "기억력은 정상", not "기억력 저하 있고 의식 정상".
+    fn joined(&self, from: usize, to: usize) -> bool {
+        let between = self.row.get(from..to).unwrap_or_default();
+        between.iter().all(|&(letter, _, index)| self.idle[index] || PARTICLES.contains(letter))
+    }
+
     fn span(&self, range: Range<usize>) -> Option<Range<usize>> {
         let letters = self.row.get(range)?;
         let start = letters.iter().map(|letter| letter.1).min()?;
@@ -188,6 +211,9 @@ fn fit(
         if start > next && letters.closes_between(next.saturating_sub(1), start, lexicon) {
             return None;
         }
+        if pattern.says == Says::Absent && index > 0 && !letters.joined(next, start) {
+            return None;
+        }
         distance += start - next;
         if slot.shared {
             weight += PLACE_WEIGHT;
@@ -199,7 +225,11 @@ fn fit(
         }
         next = end;
     }
-    Some(Candidate { entry: pattern.entry, own, shared, sides: 0, weight, distance })
+    let says = pattern.says;
+    if says == Says::Absent && letters.is_not_now(next) {
+        return None;
+    }
+    Some(Candidate { entry: pattern.entry, own, shared, sides: 0, weight, distance, says })
 }
 
 /// Returns the words right before that begin with a stem of `slot` too: "팔과 다리".

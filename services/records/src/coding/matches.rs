@@ -5,6 +5,7 @@ use std::{cmp::Reverse, ops::Range};
 use neurotriage_domain::Side;
 
 use super::{Course, Onset, Severity};
+use crate::lexicon::Says;
 
 /// What a part of the body counts for among shared words, in letters: all the same, so that the
 /// nearest wins.
@@ -25,6 +26,8 @@ pub(super) struct Candidate {
     pub(super) weight: usize,
     /// How far those words stand from the first, in words.
     pub(super) distance: usize,
+    /// What its words say of the finding.
+    pub(super) says: Says,
 }
 
 /// A candidate that won its words.
@@ -39,6 +42,8 @@ pub(super) struct Match {
     pub(super) clause: Range<usize>,
     pub(super) side: Option<Side>,
     pub(super) present: bool,
+    /// What its own words say of it; a denial may say something else.
+    pub(super) says: Says,
     /// It is not clear whether it is there: it is given up.
     pub(super) unsure: bool,
     pub(super) onset: Option<Onset>,
@@ -101,7 +106,7 @@ pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Ve
             }
         }
         let span = span(&candidate);
-        let Candidate { entry, own, shared, .. } = candidate;
+        let Candidate { entry, own, shared, says, .. } = candidate;
         won.push(Match {
             entry,
             own,
@@ -109,7 +114,8 @@ pub(super) fn choose(clause: Range<usize>, mut candidates: Vec<Candidate>) -> Ve
             span,
             clause: clause.clone(),
             side: None,
-            present: true,
+            present: says != Says::Absent,
+            says,
             unsure: false,
             onset: None,
             course: None,

@@ -229,7 +229,7 @@ fn break_of(text: &str, at: usize, c: char) -> Break {
         '.' | ',' if digit(last) && digit(next) => Break::None,
         '.' if abbreviates_side(text, at) => Break::None,
         '.' | '!' | '?' | ';' | '\n' | '\r' | '。' | '？' | '！' | '；' => Break::Sentence,
-        ',' | '(' | ')' | '[' | ']' | '/' | '、' | '，' | '·' | '•' | '–' | '—' | '|' => {
+        ',' | '(' | ')' | '[' | ']' | '/' | '、' | '，' | '·' | '•' | '–' | '—' | '|' | '→' => {
             Break::Clause
         }
         '-' if last.is_some_and(char::is_whitespace) && next.is_some_and(char::is_whitespace) => {

@@ -6,7 +6,7 @@ use neurotriage_domain::Side;
 use serde::Deserialize;
 
 use super::{
-    EnglishWords, KoreanWords,
+    EnglishWords, IntactWords, KoreanWords, Says,
     aside::{EnglishAsideSource, KoreanAsideSource},
     attributes::{AttributeWords, AttributesSource},
 };
@@ -30,11 +30,41 @@ pub(super) struct FindingSource {
     pub(super) code: String,
     pub(super) name: String,
     #[serde(default)]
-    pub(super) english: Vec<String>,
+    english: Vec<String>,
     #[serde(default)]
     pub(super) english_patterns: Vec<String>,
     #[serde(default)]
-    pub(super) korean: Vec<String>,
+    english_absent: Vec<String>,
+    #[serde(default)]
+    english_denied: Vec<String>,
+    #[serde(default)]
+    pub(super) english_intact: Vec<String>,
+    #[serde(default)]
+    korean: Vec<String>,
+    #[serde(default)]
+    korean_absent: Vec<String>,
+    #[serde(default)]
+    korean_denied: Vec<String>,
+}
+
+fn saying(says: Says, texts: &[String]) -> impl Iterator<Item = (&String, Says)> {
+    texts.iter().map(move |text| (text, says))
+}
+
+impl FindingSource {
+    /// Returns the English phrases and what they say of the finding.
+    pub(super) fn english_phrases(&self) -> impl Iterator<Item = (&String, Says)> {
+        saying(Says::Present, &self.english)
+            .chain(saying(Says::Absent, &self.english_absent))
+            .chain(saying(Says::AbsentIfDenied, &self.english_denied))
+    }
+
+    /// Returns the Korean patterns and what they say of the finding.
+    pub(super) fn korean_patterns(&self) -> impl Iterator<Item = (&String, Says)> {
+        saying(Says::Present, &self.korean)
+            .chain(saying(Says::Absent, &self.korean_absent))
+            .chain(saying(Says::AbsentIfDenied, &self.korean_denied))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +96,27 @@ impl SidesSource {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct IntactSource {
+    after: Vec<String>,
+    before: Vec<String>,
+    between: Vec<String>,
+    unless: Vec<String>,
+}
+
+impl IntactSource {
+    fn words(&self) -> IntactWords {
+        let set = |words: &[String]| words.iter().cloned().collect();
+        IntactWords {
+            after: set(&self.after),
+            before: set(&self.before),
+            between: set(&self.between),
+            unless: set(&self.unless),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct EnglishSource {
     transparent: Vec<String>,
     filler: Vec<String>,
@@ -89,6 +140,7 @@ pub(super) struct EnglishSource {
     asks: Vec<String>,
     side_ends: Vec<String>,
     aside: EnglishAsideSource,
+    intact: IntactSource,
     pub(super) attributes: AttributesSource,
 }
 
@@ -134,6 +186,7 @@ impl EnglishSource {
             asks: self.asks.iter().cloned().collect(),
             side_ends: self.side_ends.iter().cloned().collect(),
             aside: self.aside.words(),
+            intact: self.intact.words(),
             ..EnglishWords::default()
         };
         words.deny.extend(self.deny_list.iter().map(|word| (word.clone(), true)));
@@ -160,6 +213,8 @@ impl EnglishSource {
             &words.deny_turn,
             &words.lesions,
             &words.regions,
+            &words.intact.after,
+            &words.intact.before,
         ];
         known.extend(sets.into_iter().flatten().cloned());
         known.extend(words.answers.keys().cloned());
@@ -247,7 +302,10 @@ impl KoreanSource {
 impl Source {
     /// Returns every English word that phrases and classes use.
     pub(super) fn english_vocabulary(&self) -> HashSet<String> {
-        let phrases = self.findings.iter().flat_map(|finding| &finding.english);
+        let phrases = self.findings.iter().flat_map(|finding| {
+            let phrases = finding.english_phrases().map(|(phrase, _)| phrase);
+            phrases.chain(&finding.english_intact)
+        });
         let classes = self.classes.english.values().flatten();
         let patterns = self.findings.iter().flat_map(|finding| &finding.english_patterns);
         let places = patterns.flat_map(|pattern| pattern.split_whitespace());

@@ -128,22 +128,21 @@ fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
         ("no idea why he has headaches", "headache"),
         ("She has never been able to smell", ""),
         ("I don't know when the headaches began", "headache"),
-        ("speech is not slurred", "!dysarthria"),
         ("Double vision?", ""),
         ("Cannot deny headaches", "headache"),
         ("Pt c/o severe headache x3 days w/ vomiting", "headache vomiting"),
-        ("No focal deficits. Gait normal. Speech fluent.", ""),
-        ("Speech is normal, no facial droop, strength intact", "!facial_palsy"),
+        ("No focal deficits. Gait normal. Speech fluent.", "!gait_disturbance"),
+        ("Speech is normal, no facial droop, strength intact", "!facial_palsy !hemiparesis"),
         (
             "Denies weakness, numbness, tingling, vision changes, or trouble speaking",
-            "!sensory_loss !paresthesia !aphasia",
+            "!hemiparesis !sensory_loss !paresthesia !aphasia",
         ),
         ("Without warning he had a seizure", "seizure"),
         ("no movement in the right leg", ""),
         ("No headache until he stood up", "headache"),
         ("not vomiting until after breakfast", "vomiting"),
         ("no seizures so far", "!seizure"),
-        ("Do you have any weakness? No. Any numbness? In the left hand.", ""),
+        ("Do you have any weakness? No. Any numbness? In the left hand.", "!hemiparesis"),
         ("I have headaches. Is this a tumor?", "headache"),
         ("Could this be a seizure?", ""),
         ("Why do I have double vision?", "diplopia"),
@@ -199,6 +198,46 @@ fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
         ("does not completely deny headaches", ""),
         ("cannot deny headaches", "headache"),
         ("No significant past medical history, presents with headache", "headache"),
+    ]);
+}
+
+#[test]
+fn a_function_that_is_intact_denies_its_finding() {
+    check(&[
+        ("speech is not slurred", "!dysarthria"),
+        ("memory preserved", "!memory_impairment"),
+        ("My hearing is normal.", "!hearing_impairment"),
+        ("sensation to light touch was intact on the left", "!sensory_loss@left"),
+        ("vision in the right eye is fine", "!visual_loss@right"),
+        ("memory and attention are normal", "!memory_impairment !attention_deficit"),
+        ("normal gait and balance", "!gait_disturbance !imbalance"),
+        ("with normal strength and intact sensation", "!hemiparesis !sensory_loss"),
+        ("pupils equal, memory unimpaired", "!anisocoria !memory_impairment"),
+        (
+            "headache and vomiting, power and sensation intact",
+            "headache vomiting !hemiparesis !sensory_loss",
+        ),
+        ("denies weakness or headache", "!hemiparesis !headache"),
+        ("no weakness", "!hemiparesis"),
+        ("my left arm isn't weak", "!hemiparesis@left"),
+        ("my face isn't drooping", "!facial_palsy"),
+        ("memory is getting worse", "memory_impairment"),
+    ]);
+}
+
+#[test]
+fn what_is_not_intact_or_not_now_denies_nothing() {
+    check_listed(&[
+        ("My hearing was normal until last year.", ""),
+        ("memory is not normal", ""),
+        ("memory isn't as good as it was", ""),
+        ("She does not have normal hearing.", ""),
+        ("vision is almost normal", ""),
+        ("vision is back to normal", ""),
+        ("Is my memory normal?", ""),
+        ("I hope that her speech and vision will be normal", ""),
+        ("weakness", ""),
+        ("loss of normal sensation in the left hand", "sensory_loss@left"),
     ]);
 }
 

@@ -106,7 +106,7 @@ fn denials_are_of_what_they_are_meant_for() {
         ("두통이 심하진 않아요", "headache"),
         ("팔다리에 힘이 빠지지 않아요", "!hemiparesis"),
         ("말이 어눌하지 않아요", "!dysarthria"),
-        ("시야는 정상이나 복시 있음", "diplopia"),
+        ("시야는 정상이나 복시 있음", "!hemianopia diplopia"),
         ("복시 없이 시야만 흐려요", "!diplopia blurred_vision"),
         ("이명은 없고 귀가 먹먹해요", "!tinnitus hearing_impairment"),
         ("토할 것 같아요", "nausea"),
@@ -144,9 +144,6 @@ fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
         ("예전에는 두통이 있었지만 지금은 없어요", ""),
         ("토는 안 했어요", ""),
         ("구역질은 있는데 토는 안 해요", "nausea"),
-        ("의식은 명료하고 두통은 없음", "!headache"),
-        ("시력은 정상입니다", ""),
-        ("보행은 정상이고 언어장애 없음", "!aphasia"),
         ("형광등을 보면 두통이 와요", "headache"),
         ("이모티콘을 못 읽어요", ""),
         ("두통이 심할 때는 토하기도 해요", "headache vomiting"),
@@ -163,12 +160,8 @@ fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
         ("머리가 많이 아프지 않아요", ""),
         ("머리가 별로 안 아파요", ""),
         ("팔이 저리지 않고 힘도 있어요", "!paresthesia"),
-        ("힘이 빠지지는 않아요", ""),
         ("말을 잘 못하지만 이해는 잘해요", "aphasia"),
         ("말은 잘 하는데 글을 못 읽어요", "alexia"),
-        ("걷는 데 문제 없음", ""),
-        ("냄새는 잘 맡아요", ""),
-        ("기억력은 괜찮은데 성격이 변했어요", "personality_change"),
         ("기억력 저하는 없다고 보호자가 말함", "!memory_impairment"),
         ("보호자 진술상 경련은 없었다고 함", "!seizure"),
         ("보호자가 경련을 목격함", "seizure"),
@@ -187,6 +180,40 @@ fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
         ("머리가 터질 것 같아요", "headache"),
         ("죽을 것 같이 머리가 아파요", "headache"),
         ("경련할 것 같아요", ""),
+    ]);
+}
+
+#[test]
+fn a_function_that_is_intact_denies_its_finding() {
+    check(&[
+        ("의식은 명료하고 두통은 없음", "!drowsiness !headache"),
+        ("시력은 정상입니다", "!visual_loss"),
+        ("보행은 정상이고 언어장애 없음", "!gait_disturbance !aphasia"),
+        ("기억력은 보존됨", "!memory_impairment"),
+        ("팔다리 힘은 괜찮아요", "!hemiparesis"),
+        ("귀는 잘 들리는데 어지러워요", "!hearing_impairment vertigo"),
+        ("청력에는 문제가 없어요", "!hearing_impairment"),
+        ("기억력 저하 있고 의식은 정상", "memory_impairment !loss_of_consciousness"),
+        ("오른팔에 힘이 빠지고 감각은 정상이에요", "hemiparesis@right !sensory_loss"),
+        ("청력 정상이며 구토 없음", "!hearing_impairment !vomiting"),
+        ("힘빠지는 건 없어요", "!hemiparesis"),
+        ("기억력은 괜찮은데 성격이 변했어요", "!memory_impairment personality_change"),
+        ("냄새는 잘 맡아요", "!anosmia"),
+        ("걷는 데 문제 없음", "!gait_disturbance"),
+        ("힘이 빠지지는 않아요", "!hemiparesis"),
+        // Denied in turn, or not intact.
+        ("기억력이 정상이 아니에요", "memory_impairment"),
+        ("귀가 잘 안 들려요", "hearing_impairment"),
+        ("눈이 잘 안 보여요", "visual_loss"),
+        ("시력이 떨어졌어요", "visual_loss"),
+        ("기억력은 정상이었는데 요즘은 자꾸 깜빡해요", "memory_impairment"),
+    ]);
+    check_listed(&[
+        ("청력이 정상인지 모르겠어요", ""),
+        ("힘이 괜찮아질까요", ""),
+        ("균형 유지가 안 돼요", ""),
+        ("기억력 유지가 어려워요", "memory_impairment"),
+        ("감기에 잘 걸려요", ""),
     ]);
 }
 

@@ -407,6 +407,46 @@ fn every_word_of_the_lexicon_is_read_as_its_own_finding() {
 }
 
 #[test]
+fn every_word_that_denies_a_finding_denies_it_alone() {
+    let lexicon = Lexicon::built_in().expect("a sound lexicon");
+    let source: toml::Table =
+        include_str!("../../../../assets/lexicon/symptoms.toml").parse().expect("TOML");
+    let mut wrong = Vec::new();
+    let mut read = 0;
+    for finding in source["finding"].as_array().expect("findings") {
+        let denied = format!("!{}", finding["id"].as_str().expect("a key"));
+        let of = |key: &str| {
+            let words = finding.get(key).and_then(|words| words.as_array()).cloned();
+            let words = words.unwrap_or_default().into_iter();
+            words.map(|word| word.as_str().expect("words").to_owned()).collect::<Vec<_>>()
+        };
+        let mut rows: Vec<(String, &str)> = Vec::new();
+        for function in of("english_intact") {
+            rows.push((format!("{function} is normal"), &denied));
+            rows.push((format!("intact {function}"), &denied));
+            rows.push((function, ""));
+        }
+        rows.extend(of("english_absent").into_iter().map(|text| (text, denied.as_str())));
+        for text in of("english_denied") {
+            rows.push((format!("no {text}"), &denied));
+            rows.push((text, ""));
+        }
+        let korean = of("korean_absent").into_iter();
+        rows.extend(korean.map(|text| (text.replace("!intact", "정상"), denied.as_str())));
+        rows.extend(of("korean_denied").into_iter().map(|text| (text, "")));
+        for (text, meant) in rows {
+            read += 1;
+            let coded = code(&lexicon, &text, Writer::Other);
+            if shown(&coded) != meant {
+                wrong.push(format!("{text}: {} for {meant}", shown(&coded)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(read > 100, "{read}");
+}
+
+#[test]
 fn long_and_odd_texts_are_read_to_the_end() {
     let lexicon = Lexicon::built_in().expect("a sound lexicon");
     let table = [
@@ -423,6 +463,8 @@ fn long_and_odd_texts_are_read_to_the_end() {
         "severe, ".repeat(2_500),
         "worst headache of my ".repeat(950),
         "갑자기 심한 ".repeat(2_800),
+        "memory and attention ".repeat(950),
+        "normal ".repeat(2_800),
         "두통이 3주에 걸쳐 점점 ".repeat(1_400),
     ];
     for text in table {

@@ -99,13 +99,12 @@ fn rows(scene: &Scene<'_>, at: usize) -> Vec<Fit> {
         let tokens = row_at(scene, at, &row.words)?;
         let words = row.words.iter().filter(|word| *word != GAP);
         let (words, bytes) = (words.clone().count(), words.map(String::len).sum());
-        (!tokens.iter().any(|&at| scene.is_owned(at))).then_some(Fit {
-            tokens,
-            says: row.says,
-            words,
-            bytes,
-            span: false,
-        })
+        // "Memory is getting worse": the finding's word says it too.
+        let own = tokens.iter().filter(|&&at| scene.is_owned(at)).count();
+        let course =
+            matches!(row.says, Some(Attribute::Course(course)) if course != Course::Resolved);
+        let course = course && own < tokens.len();
+        (own == 0 || course).then_some(Fit { tokens, says: row.says, words, bytes, span: false })
     };
     rows.filter_map(fit).collect()
 }

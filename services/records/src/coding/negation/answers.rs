@@ -7,7 +7,7 @@ use super::super::{
     matches::Match,
     token::{Break, Script, Text, Token},
 };
-use crate::lexicon::Lexicon;
+use crate::lexicon::{Lexicon, Says};
 
 /// Most words beside findings in a question that asserts nothing: "두통 있나요?".
 const QUESTION_WORDS_MAX: usize = 1;
@@ -41,8 +41,9 @@ pub(super) fn attach(
         let asked = |one: &&mut Match| question.iter().any(|token| one.owns(&token.span));
         for one in found.iter_mut().filter(asked) {
             match answer {
-                Some(yes) => one.present = yes,
-                None => one.unsure |= bare,
+                Some(yes) => one.present = yes == (one.says != Says::Absent),
+                // "Is my memory normal?"
+                None => one.unsure |= bare || one.says == Says::Absent,
             }
         }
     }

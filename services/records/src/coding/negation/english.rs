@@ -1,5 +1,7 @@
 //! English denials: before what they deny ("no", "denies"), behind it ("none"), or inside it.
 
+use std::ops::Range;
+
 use super::{
     super::{
         english::{is_conjunction, is_transparent},
@@ -10,7 +12,7 @@ use super::{
     },
     owned,
 };
-use crate::lexicon::Lexicon;
+use crate::lexicon::{Lexicon, Says};
 
 /// Words between a denial and the word that it is of: "not really better".
 const ONLY_REACH_MAX: usize = 2;
@@ -62,9 +64,18 @@ pub(super) fn before(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon)
             || is_place(token, lexicon);
         denied.of_other |= denied.hit.is_empty() && !known;
         for (index, one) in found.iter_mut().enumerate().filter(|(_, one)| begins(one)) {
-            one.present = false;
+            one.deny(&sentence[denied.at].span);
             denied.hit.push(index);
         }
+    }
+}
+
+impl Match {
+    /// "Does not have normal hearing": what is denied may be that it is not there.
+    fn deny(&mut self, by: &Range<usize>) {
+        self.present = false;
+        self.unsure |=
+            self.says == Says::Absent && self.clause.start <= by.start && by.end <= self.clause.end;
     }
 }
 
@@ -101,7 +112,13 @@ fn turned<'a>(
     };
     let like_this = never && words.deny_void.iter().any(here);
     if until || like_this {
-        denied.hit.iter().for_each(|&index| found[index].present = true);
+        let hit = denied
+            .hit
+            .iter()
+            .filter(|&&index| found[index].says != Says::Absent)
+            .copied()
+            .collect::<Vec<_>>();
+        hit.iter().for_each(|&index| found[index].present = true);
         return None;
     }
     if never && matches!(word, "before" | "previously") {
@@ -225,7 +242,7 @@ pub(super) fn after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) 
             let covered = found.iter().any(|one| one.covers(&before.span));
             if covered {
                 for one in found.iter_mut().filter(|one| one.covers(&before.span)) {
-                    one.present = false;
+                    one.deny(&token.span);
                 }
                 denied_any = true;
             }
