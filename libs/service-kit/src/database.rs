@@ -168,7 +168,7 @@ async fn is_out_of_transactions(connection: &mut SqliteConnection) -> Result<boo
 
 /// Begins a transaction. If its caller goes away meanwhile, it is begun all the same, and rolled back.
 ///
-/// Every transaction begins here: sqlx-postgres 0.9.0 forgets one whose `BEGIN` was sent and whose answer nobody waited
+/// Every transaction of a service begins here: sqlx-postgres 0.9.0 forgets one whose `BEGIN` was sent and whose answer nobody waited
 /// for. The next to be given the connection would be inside it, and what they write outside of a transaction of their
 /// own would be lost.
 ///

@@ -26,7 +26,7 @@ use std::{collections::HashMap, fmt};
 use neurotriage_domain::Side;
 use serde::{Deserialize, Serialize};
 
-use crate::lexicon::{Lexicon, Says};
+use crate::lexicon::Lexicon;
 
 /// Longest text that is coded, in characters.
 pub const CODED_CHARS_MAX: usize = 20_000;
@@ -176,12 +176,13 @@ pub fn code(lexicon: &Lexicon, text: &str, writer: Writer) -> Coded {
     english::attach_sides(&text, &mut found, lexicon);
     korean::attach_sides(&text, &mut found, lexicon);
     let unsure = negation::attach(&text, &mut found, lexicon);
-    found.retain(|one| !(one.present && one.says == Says::AbsentIfDenied));
+    negation::drop_undenied(&text, &mut found, lexicon);
     let said = attributes::attach(&text, &mut found, lexicon);
     let not_understood = leftover::pieces(&text, &found, &said, &unsure, lexicon);
 
     let mut findings: Vec<Finding> = Vec::new();
     give_sides(&text, &mut found);
+    give_sides_of_others(&text, &mut found, lexicon);
     for found in &found {
         let Some(entry) = lexicon.entries().get(found.entry) else { continue };
         let same = |other: &Finding| {
@@ -209,6 +210,24 @@ pub fn code(lexicon: &Lexicon, text: &str, writer: Writer) -> Coded {
         });
     }
     Coded { findings, not_understood }
+}
+
+/// "왼쪽 귀에서 소리가 나고 잘 안 들려요": a finding that names no side has that of the one before it in its sentence, if the
+/// lexicon says that they are of one place.
+fn give_sides_of_others(text: &token::Text, found: &mut [matches::Match], lexicon: &Lexicon) {
+    let sentences = text.sentences();
+    let sentence =
+        |one: &matches::Match| sentences.partition_point(|start| *start <= one.span.start);
+    for at in 1..found.len() {
+        let (before, rest) = found.split_at_mut(at);
+        let (Some(last), Some(one)) = (before.last(), rest.first_mut()) else { continue };
+        let key = |entry: usize| lexicon.entries().get(entry);
+        let (Some(entry), Some(other)) = (key(one.entry), key(last.entry)) else { continue };
+        let both = last.present && one.present && sentence(last) == sentence(one);
+        if both && one.side.is_none() && entry.sided_with.contains(&other.finding_id) {
+            one.side = last.side;
+        }
+    }
 }
 
 /// "Facial palsy, on the left", "동명반맹, 왼쪽이 안 보임": a finding that names no side and no part of the body

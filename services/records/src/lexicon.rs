@@ -50,6 +50,8 @@ pub struct Entry {
     pub code: String,
     /// Plain English name.
     pub display_name: String,
+    /// Keys of findings whose side it has too if it names none: an ear that rings and is deaf.
+    pub(crate) sided_with: Vec<String>,
 }
 
 /// One place of a pattern: any of these words.
@@ -90,6 +92,8 @@ pub(crate) struct Language {
     pub(crate) phrases: HashMap<String, Vec<Pattern>>,
     /// English: in any order, close together. Korean: in this order, close together.
     pub(crate) patterns: HashMap<String, Vec<Pattern>>,
+    /// English: phrases that say that the finding is not there.
+    pub(crate) absent: HashMap<String, Vec<Pattern>>,
     /// English: functions, as phrases; one that is intact says that the finding is not there.
     pub(crate) functions: HashMap<String, Vec<Pattern>>,
 }
@@ -144,6 +148,10 @@ pub(crate) struct EnglishWords {
     pub(crate) deny_only: HashSet<String>,
     /// Words in a row after "never" with which it denies nothing: "like this".
     pub(crate) deny_void: Vec<Vec<String>>,
+    /// Words with which "not" is only of how bad or how often it is: "not as weak as".
+    pub(crate) partly: HashSet<String>,
+    /// Words between a denial and a word that counts only if it is denied: "no limb weakness".
+    pub(crate) undenied: HashSet<String>,
     /// Words that end a denial of something not understood: "no idea why".
     pub(crate) deny_turn: HashSet<String>,
     /// Answers to a question, and whether they affirm.
@@ -169,6 +177,14 @@ pub(crate) struct IntactWords {
     pub(crate) before: HashSet<String>,
     /// Words that may stand between the two.
     pub(crate) between: HashSet<String>,
+    /// Words of them that say how it was.
+    pub(crate) past: HashSet<String>,
+    /// Words that may stand before the function.
+    pub(crate) lead: HashSet<String>,
+    /// Words of them that say whose it is.
+    pub(crate) owners: HashSet<String>,
+    /// Words that may stand before what says by itself that a finding is not there: "he is alert and oriented".
+    pub(crate) subject: HashSet<String>,
     /// Words with which the clause says something else: "was normal until May".
     pub(crate) unless: HashSet<String>,
 }
@@ -229,6 +245,8 @@ pub(crate) struct KoreanWords {
     pub(crate) aside: KoreanAside,
     /// Stems after which a denial denies no finding: "멈추지 않는다".
     pub(crate) persist: Vec<String>,
+    /// Stems that a denial right behind them is of, and of no finding: "호전 없음"; before a finding they are of it: "새로운 위약".
+    pub(crate) deny_only: Vec<String>,
     /// Stems that say how a finding came on, goes on and how bad it is.
     pub(crate) attributes: AttributeWords,
 }
@@ -271,9 +289,11 @@ impl Lexicon {
                 finding_id: finding.id.clone(),
                 code: finding.code.clone(),
                 display_name: finding.name.clone(),
+                sided_with: finding.sided_with.clone(),
             });
         }
         lexicon.english_words.known.extend(source.english_vocabulary());
+        lexicon.english_words.intact = source.english.intact_words(&lexicon.english_words);
         lexicon.fill_attributes(&source)?;
         lexicon.fill_english(&source)?;
         lexicon.fill_korean(&source)?;
@@ -305,38 +325,25 @@ impl Lexicon {
 
     fn fill_english(&mut self, source: &Source) -> Result<(), LexiconError> {
         let mut owners: HashMap<Vec<String>, usize> = HashMap::new();
+        let mut functions: HashMap<Vec<String>, usize> = HashMap::new();
         for (entry, finding) in source.findings.iter().enumerate() {
             for (phrase, says) in finding.english_phrases() {
-                let mut row = words::english_words(phrase, &self.english_words);
-                let loses = |word: &String| {
-                    !self.english_words.idle.contains(word)
-                        && self
-                            .english_words
-                            .idle
-                            .contains(&words::canonical(word.clone(), &self.english_words))
-                };
-                let plain = words::plain_words(phrase);
-                let kept = plain.iter().filter(|word| !self.english_words.idle.contains(*word));
-                // "On edge" would be every edge.
-                let is_one = plain.len() > 1 && kept.count() == 1;
-                if is_one || plain.iter().any(loses) {
-                    return Err(wrong(phrase, "is not itself without its idle words"));
-                }
-                row.retain(|word| !self.english_words.idle.contains(word));
-                let first = row.first().cloned().ok_or_else(|| wrong(phrase, "has no word"))?;
+                let row = self.english_row(phrase)?;
                 if *owners.entry(row.clone()).or_insert(entry) != entry {
                     return Err(wrong(phrase, "belongs to two findings"));
                 }
-                let slots = row.into_iter().map(Slot::word).collect();
-                self.english.phrases.entry(first).or_default().push(Pattern { entry, slots, says });
+                let rows = match says {
+                    Says::Present | Says::AbsentIfDenied => &mut self.english.phrases,
+                    Says::Absent => &mut self.english.absent,
+                };
+                push(rows, entry, row, says);
             }
-            for phrase in &finding.english_intact {
-                let mut row = words::english_words(phrase, &self.english_words);
-                row.retain(|word| !self.english_words.idle.contains(word));
-                let first = row.first().cloned().ok_or_else(|| wrong(phrase, "has no word"))?;
-                let slots = row.into_iter().map(Slot::word).collect();
-                let function = Pattern { entry, slots, says: Says::Absent };
-                self.english.functions.entry(first).or_default().push(function);
+            for function in &finding.english_intact {
+                let row = self.english_row(function)?;
+                if *functions.entry(row.clone()).or_insert(entry) != entry {
+                    return Err(wrong(function, "belongs to two findings"));
+                }
+                push(&mut self.english.functions, entry, row, Says::Absent);
             }
             for text in &finding.english_patterns {
                 let mut slots = slots(text, &source.classes.english)?;
@@ -353,6 +360,24 @@ impl Lexicon {
             }
         }
         Ok(())
+    }
+
+    /// Returns the words of a phrase that count.
+    fn english_row(&self, phrase: &str) -> Result<Vec<String>, LexiconError> {
+        let words = &self.english_words;
+        let loses = |word: &String| {
+            !words.idle.contains(word)
+                && words.idle.contains(&words::canonical(word.clone(), words))
+        };
+        let plain = words::plain_words(phrase);
+        let kept = plain.iter().filter(|word| !words.idle.contains(*word)).count();
+        // "On edge" would be every edge.
+        if (plain.len() > 1 && kept == 1) || plain.iter().any(loses) {
+            return Err(wrong(phrase, "is not itself without its idle words"));
+        }
+        let mut row = words::english_words(phrase, words);
+        row.retain(|word| !words.idle.contains(word));
+        if row.is_empty() { Err(wrong(phrase, "has no word")) } else { Ok(row) }
     }
 
     fn fill_korean(&mut self, source: &Source) -> Result<(), LexiconError> {
@@ -386,6 +411,12 @@ impl Lexicon {
         }
         Ok(())
     }
+}
+
+fn push(rows: &mut HashMap<String, Vec<Pattern>>, entry: usize, row: Vec<String>, says: Says) {
+    let Some(first) = row.first().cloned() else { return };
+    let slots = row.into_iter().map(Slot::word).collect();
+    rows.entry(first).or_default().push(Pattern { entry, slots, says });
 }
 
 impl Slot {

@@ -123,9 +123,16 @@ fn transaction_begun(path: &str, line: &str) -> Option<String> {
     if allowed || is_test(path) {
         return None;
     }
-    let begun = ["db.begin(", ".begin_with_config(", ".begin_with_options("];
-    let begun =
-        begun.iter().any(|call| line.contains(call)) || line.trim_start().starts_with(".begin(");
+    let line = line.replace("transaction.begin()", "");
+    let begun = [
+        ".begin()",
+        ".begin_with_config(",
+        ".begin_with_options(",
+        ".transaction(|",
+        ".transaction::<",
+        ".transaction_with_config",
+    ];
+    let begun = begun.iter().any(|call| line.contains(call));
     begun.then(|| "a transaction begins by `database::begin` of libs/service-kit only".to_owned())
 }
 
@@ -157,6 +164,9 @@ mod tests {
             ("begin", "services/a/src/store.rs", "let unit = self.db.begin().await?;", true),
             ("begin on a line of its own", "services/a/src/store.rs", "    .begin()", true),
             ("begin with", "libs/a/src/b.rs", "db.begin_with_options(options).await", true),
+            ("begin of a pool", "libs/a/src/b.rs", "let unit = pool.begin().await?;", true),
+            ("closure", "libs/a/src/b.rs", "db.transaction(|unit| Box::pin(f(unit)))", true),
+            ("begin of our own", "services/a/src/store.rs", "self.audit.begin(call).await?", false),
             ("begin in its place", "libs/a/src/b.rs", "database::begin(&db, options)", false),
             ("begin inside", "services/a/src/store.rs", "transaction.begin().await?", false),
             ("begin in a test", "services/a/tests/b.rs", "db.begin().await?", false),

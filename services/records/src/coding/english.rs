@@ -3,6 +3,7 @@
 use neurotriage_domain::Side;
 
 use super::{
+    intact::{self, is_function},
     leftover::is_place,
     matches::{Candidate, Match, PLACE_WEIGHT, overlap},
     token::{Break, Script, Text, Token},
@@ -146,15 +147,19 @@ fn nearest(
     let words = &lexicon.english_words;
     let (mut at, mut opaque, mut distance) = (head, 0, 0);
     let of_places = slot.words.iter().any(|word| words.places.contains(word));
-    let (mut passed_place, mut joined) = (false, false);
+    let (mut passed_place, mut joined, mut anded) = (false, false, false);
     for _ in 0..REACH_MAX {
         at = step(at, direction)?;
         let token = tokens.get(at)?;
         if fits(token, slot) {
-            let of_next = joined && belongs_to_next(tokens, at, lexicon);
+            // "Normal vision and reduced power": the power is reduced.
+            let function = || tokens.get(at + 1).is_some_and(|next| is_function(next, lexicon));
+            let of_next = joined && belongs_to_next(tokens, at, lexicon)
+                || anded && direction == Direction::Forward && function();
             return (!of_next).then_some((distance, at));
         }
         let joins = is_conjunction(token) || matches!(token.word.as_str(), "with" | "then");
+        anded |= is_conjunction(token);
         distance += if joins { JOIN_DISTANCE } else { 1 };
         // "Numb right cheek and weak left arm": the cheek is numb.
         joined |= joins && passed_place;
@@ -163,7 +168,10 @@ fn nearest(
         }
         passed_place |= of_places && is_place(token, lexicon);
         // "My arm is not weak": what is denied of a subject is read with it.
-        let of_subject = direction == Direction::Backward && at + 1 == head && token.word == "not";
+        let of_subject = direction == Direction::Backward
+            && at + 1 == head
+            && token.word == "not"
+            && !intact::is_open(tokens, lexicon);
         let denies = words.deny.contains_key(&token.word) && !of_subject;
         if denies || words.deny_end.contains(&token.word) {
             return None;
@@ -288,12 +296,9 @@ fn claim<'a>(
     claimed: &mut [bool],
     lexicon: &Lexicon,
 ) {
-    let mut beside = true;
     for (at, token) in row {
-        // "Right hand dysmetria": the part of the body stands right before the finding.
-        let part = before && beside && one.shared.is_empty() && is_place(token, lexicon);
-        beside &= part;
-        if part {
+        // "Right hand dysmetria", "both hands feel like pins and needles": the part of the body stands before it.
+        if before && one.shared.is_empty() && is_place(token, lexicon) {
             continue;
         }
         if is_side(token) {

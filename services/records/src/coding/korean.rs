@@ -5,7 +5,7 @@ use std::ops::Range;
 use neurotriage_domain::Side;
 
 use super::{
-    leftover::{is_filler, is_place},
+    leftover::{is_filler, is_place, is_unknown},
     matches::{Candidate, Match, PLACE_WEIGHT, overlap},
     token::{Break, Script, Text, Token},
 };
@@ -21,11 +21,44 @@ const AN_WORDS: &str = "전정내녕과면경구마심";
 const LONE_LETTERS: [&str; 7] = ["이", "그", "저", "세", "불", "새", "각"];
 /// Letters of particles between a function and what is said of it: "기억력에는", "힘만".
 const PARTICLES: &str = "은는이가도에을를의만";
-/// Endings with which what is said to be intact is not so now, or is asked.
-const NOT_NOW: [&str; 16] = [
-    "었", "았", "했", "였", "졌", "질", "까", "겠", "인지", "은지", "을지", "으면", "이면", "하면",
-    "인가", "은가",
+/// Words that may stand there too.
+const IDLE: [&str; 9] = ["잘", "아주", "매우", "모두", "다", "현재", "지금", "완전히", "특별한"];
+/// Endings of what is said to be intact.
+const SAID: [&str; 12] =
+    ["요", "다", "고", "며", "데", "지만", "음", "임", "함", "됨", "나", "까지"];
+/// What in the word, or beginning the next, says that it is not so, was so, may be so, or is asked.
+const NOT_SAID: [&str; 26] = [
+    "었",
+    "았",
+    "했",
+    "였",
+    "졌",
+    "질",
+    "까",
+    "겠",
+    "인지",
+    "은지",
+    "을지",
+    "으면",
+    "이면",
+    "하면",
+    "인가",
+    "은가",
+    "던",
+    "다가",
+    "지고",
+    "라는데",
+    "라고",
+    "못",
+    "힘들",
+    "어려",
+    "싶",
+    "려고",
 ];
+/// Words behind a bare "정상" that leave it what it is.
+const NORMAL: [&str; 6] = ["범위", "소견", "아니", "아님", "아닙", "않"];
+/// Words before a function with which it is said how it was: "수술 전 시력 정상".
+const ONCE: [&str; 8] = ["평소", "예전", "이전", "원래", "과거", "작년", "처음", "발병"];
 /// Farthest that a side may stand before what it belongs to, in words.
 const SIDE_REACH_MAX: usize = 3;
 
@@ -121,20 +154,48 @@ impl<'a> Letters<'a> {
         ends.filter(|(stem, end)| !word(stem, *end)).map(|(_, end)| end).max()
     }
 
-    /// Returns true if the word goes on as what was, will be or is asked: "정상이었는데", "괜찮아질 거예요", "정상인지".
-    fn is_not_now(&self, end: usize) -> bool {
-        let last = end.checked_sub(1).and_then(|last| self.row.get(last));
+    /// Returns true if the clause says of the function that it is intact, and now: not "정상이었는데", "괜찮아질 거예요",
+    /// "정상인지", "양호하지 못함", "괜찮은 날", "패션 감각이 좋아요", "수술 전 시력 정상".
+    fn is_said(&self, start: usize, end: usize, lexicon: &Lexicon) -> bool {
+        let index = |at: Option<usize>| at.and_then(|at| self.row.get(at)).map(|letter| letter.2);
+        let (Some(first), Some(last)) = (index(Some(start)), index(end.checked_sub(1))) else {
+            return false;
+        };
         let rest = self.row.get(end..).unwrap_or_default().iter();
-        let rest = rest.take_while(|letter| last.is_some_and(|last| last.2 == letter.2));
-        let rest: String = rest.map(|letter| letter.0).collect();
-        NOT_NOW.iter().any(|ending| rest.contains(ending))
+        let rest: String = rest.take_while(|letter| letter.2 == last).map(|one| one.0).collect();
+        let next = self.tokens.get(last + 1).map(|next| next.word.as_str()).unwrap_or_default();
+        let begins = |word: &str, stems: &[&str]| stems.iter().any(|stem| word.starts_with(stem));
+        // "정상이 아님", "정상적이지 않음" is denied in turn.
+        let denied = begins(next, &["아니", "아님", "아닙", "않"]);
+        let ends = if rest.is_empty() {
+            next.is_empty() || begins(next, &NORMAL)
+        } else {
+            denied || SAID.iter().any(|ending| rest.ends_with(ending))
+        };
+        let before = self.tokens.get(..first).unwrap_or_default();
+        let once = before.iter().any(|token| {
+            token.word == "전" || token.word.ends_with("까지") || begins(&token.word, &ONCE)
+        });
+        let of_other = before.last().is_some_and(|last| {
+            let ends =
+                ["은", "는", "이", "가", "고", "며", "데", "만", "서", "요", "다", "음", "도"];
+            last.script == Script::Hangul
+                && is_unknown(last, &[], &[], lexicon)
+                && !is_place(last, lexicon)
+                && !ends.iter().any(|end| last.word.ends_with(end))
+        });
+        let not = |word: &str| NOT_SAID.iter().any(|part| word.contains(part));
+        ends && !not(&rest) && !begins(next, &NOT_SAID) && !once && !of_other
     }
 
     /// Returns true if nothing but particles and words that say nothing stands between the two letters:
-    /// "기억력은 정상", not "기억력 저하 있고 의식 정상".
+    /// "기억력은 정상", not "기억력 저하 있고 의식 정상" or "힘들지만 괜찮아요".
     fn joined(&self, from: usize, to: usize) -> bool {
         let between = self.row.get(from..to).unwrap_or_default();
-        between.iter().all(|&(letter, _, index)| self.idle[index] || PARTICLES.contains(letter))
+        between.iter().all(|&(letter, _, index)| {
+            let idle = self.tokens.get(index).is_some_and(|one| IDLE.contains(&one.word.as_str()));
+            idle || PARTICLES.contains(letter)
+        })
     }
 
     fn span(&self, range: Range<usize>) -> Option<Range<usize>> {
@@ -226,7 +287,7 @@ fn fit(
         next = end;
     }
     let says = pattern.says;
-    if says == Says::Absent && letters.is_not_now(next) {
+    if says == Says::Absent && !letters.is_said(at, next, lexicon) {
         return None;
     }
     Some(Candidate { entry: pattern.entry, own, shared, sides: 0, weight, distance, says })

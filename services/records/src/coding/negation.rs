@@ -13,9 +13,9 @@ use super::{
     korean::closes_clause,
     marks::Mark,
     matches::{Match, overlap},
-    token::{Break, Text, Token},
+    token::{Break, Script, Text, Token},
 };
-use crate::lexicon::Lexicon;
+use crate::lexicon::{Lexicon, Says};
 
 /// Marks the findings that the text denies, and takes out those that are given up; returns where
 /// those stood.
@@ -35,6 +35,25 @@ pub(super) fn attach(text: &Text, found: &mut Vec<Match>, lexicon: &Lexicon) -> 
     let unsure = found.iter().filter(|one| one.unsure).map(|one| one.span.clone()).collect();
     found.retain(|one| !one.unsure);
     unsure
+}
+
+/// Takes out the findings whose words count only if they are denied, and are not, or not by themselves: "no new weakness".
+pub(super) fn drop_undenied(text: &Text, found: &mut Vec<Match>, lexicon: &Lexicon) {
+    let tokens = text.tokens();
+    let kept: Vec<bool> = found
+        .iter()
+        .map(|one| {
+            let at = tokens.partition_point(|token| token.span.end <= one.span.start);
+            let denied = || match tokens.get(at).map(|token| token.script) {
+                Some(Script::Hangul) => korean::is_bare(tokens, at, found, lexicon),
+                Some(Script::Latin) => english::is_denied_itself(tokens, at, found, lexicon),
+                None => false,
+            };
+            one.says != Says::AbsentIfDenied || (!one.present && denied())
+        })
+        .collect();
+    let mut kept = kept.into_iter();
+    found.retain(|_| kept.next().unwrap_or(true));
 }
 
 fn sentences(tokens: &[Token]) -> Vec<Range<usize>> {

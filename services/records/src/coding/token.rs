@@ -84,6 +84,7 @@ impl Text {
         mark_particles(&mut tokens, lexicon);
         mark_neutral(&mut tokens, lexicon);
         mark_sides(&text, &mut tokens, lexicon);
+        mark_same_sides(&mut tokens, lexicon);
         aside::mark(&text, &mut tokens, lexicon, writer);
         let first = |&(index, token): &(usize, &Token)| index == 0 || token.before != Break::None;
         let mut clauses: Vec<usize> =
@@ -361,6 +362,26 @@ fn side_letter(text: &str, span: &Range<usize>) -> Option<Side> {
     let rest = text[span.end..].trim_start_matches(['.', ' ']);
     let initial = text[span.end..].starts_with('.') && rest.starts_with(char::is_uppercase);
     (alone && !initial).then_some(side)
+}
+
+/// "Ringing in the left ear, deaf on that side", "the same foot": the side that was named last.
+fn mark_same_sides(tokens: &mut [Token], lexicon: &Lexicon) {
+    let mut last = None;
+    for at in 0..tokens.len() {
+        if tokens[at].before == Break::Sentence && at > 0 {
+            last = last.filter(|_| tokens[at - 1].before != Break::Sentence);
+        }
+        let next = tokens.get(at + 1).filter(|next| next.before == Break::None);
+        let place = next.is_some_and(|next| lexicon.english_words.places.contains(&next.word));
+        let side = next.is_some_and(|next| next.word == "side");
+        let token = &mut tokens[at];
+        match (token.word.as_str(), token.side) {
+            ("same", None) if side || place => token.side = last,
+            ("that", None) if side => token.side = last,
+            (_, Some(side)) if side != Side::Midline => last = Some(side),
+            _ => {}
+        }
+    }
 }
 
 fn mark_sides(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {

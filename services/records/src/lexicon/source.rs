@@ -30,6 +30,8 @@ pub(super) struct FindingSource {
     pub(super) code: String,
     pub(super) name: String,
     #[serde(default)]
+    pub(super) sided_with: Vec<String>,
+    #[serde(default)]
     english: Vec<String>,
     #[serde(default)]
     pub(super) english_patterns: Vec<String>,
@@ -100,19 +102,11 @@ pub(super) struct IntactSource {
     after: Vec<String>,
     before: Vec<String>,
     between: Vec<String>,
+    past: Vec<String>,
+    lead: Vec<String>,
+    owners: Vec<String>,
+    subject: Vec<String>,
     unless: Vec<String>,
-}
-
-impl IntactSource {
-    fn words(&self) -> IntactWords {
-        let set = |words: &[String]| words.iter().cloned().collect();
-        IntactWords {
-            after: set(&self.after),
-            before: set(&self.before),
-            between: set(&self.between),
-            unless: set(&self.unless),
-        }
-    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,6 +130,8 @@ pub(super) struct EnglishSource {
     deny_only: Vec<String>,
     deny_void: Vec<String>,
     deny_turn: Vec<String>,
+    undenied: Vec<String>,
+    partly: Vec<String>,
     answers: AnswersSource,
     asks: Vec<String>,
     side_ends: Vec<String>,
@@ -182,11 +178,12 @@ impl EnglishSource {
             deny_only: self.deny_only.iter().cloned().collect(),
             deny_void: self.deny_void.iter().map(|phrase| split(phrase)).collect(),
             deny_turn: self.deny_turn.iter().cloned().collect(),
+            undenied: self.undenied.iter().cloned().collect(),
+            partly: self.partly.iter().cloned().collect(),
             answers: self.answers.words(),
             asks: self.asks.iter().cloned().collect(),
             side_ends: self.side_ends.iter().cloned().collect(),
             aside: self.aside.words(),
-            intact: self.intact.words(),
             ..EnglishWords::default()
         };
         words.deny.extend(self.deny_list.iter().map(|word| (word.clone(), true)));
@@ -211,12 +208,14 @@ impl EnglishSource {
             &words.restart,
             &words.deny_only,
             &words.deny_turn,
+            &words.undenied,
+            &words.partly,
             &words.lesions,
             &words.regions,
-            &words.intact.after,
-            &words.intact.before,
         ];
         known.extend(sets.into_iter().flatten().cloned());
+        let intact = [&self.intact.after, &self.intact.before, &self.intact.unless];
+        known.extend(intact.into_iter().flatten().cloned());
         known.extend(words.answers.keys().cloned());
         known.extend(words.aside.vocabulary().cloned());
         let rows = words.neutral.iter().chain(&words.others).chain(&words.deny_void);
@@ -225,6 +224,25 @@ impl EnglishSource {
         words.fixed.clone_from(&known);
         words.known = known;
         words
+    }
+
+    /// Returns the words that say that a function is intact, as a text's words come out.
+    pub(super) fn intact_words(&self, words: &EnglishWords) -> IntactWords {
+        let set = |row: &[String]| {
+            row.iter().map(|word| words::canonical(word.clone(), words)).collect::<HashSet<_>>()
+        };
+        let source = &self.intact;
+        let with = |row: &[String], more: &[String]| &set(row) | &set(more);
+        IntactWords {
+            after: set(&source.after),
+            before: set(&source.before),
+            between: with(&source.between, &source.past),
+            past: set(&source.past),
+            lead: with(&source.lead, &source.owners),
+            owners: set(&source.owners),
+            subject: set(&source.subject),
+            unless: set(&source.unless),
+        }
     }
 }
 
@@ -243,6 +261,7 @@ pub(super) struct KoreanSource {
     regions: Vec<String>,
     others: Vec<String>,
     persist: Vec<String>,
+    deny_only: Vec<String>,
     not_deny: Vec<String>,
     unsure: Vec<String>,
     partly: Vec<String>,
@@ -294,6 +313,7 @@ impl KoreanSource {
             answers: self.answers.words(),
             aside: self.aside.words(),
             persist: self.persist.clone(),
+            deny_only: self.deny_only.clone(),
             attributes: AttributeWords::default(),
         }
     }

@@ -142,7 +142,7 @@ fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
         ("No headache until he stood up", "headache"),
         ("not vomiting until after breakfast", "vomiting"),
         ("no seizures so far", "!seizure"),
-        ("Do you have any weakness? No. Any numbness? In the left hand.", "!hemiparesis"),
+        ("Do you have any weakness? No. Any numbness? In the left hand.", ""),
         ("I have headaches. Is this a tumor?", "headache"),
         ("Could this be a seizure?", ""),
         ("Why do I have double vision?", "diplopia"),
@@ -222,6 +222,9 @@ fn a_function_that_is_intact_denies_its_finding() {
         ("my left arm isn't weak", "!hemiparesis@left"),
         ("my face isn't drooping", "!facial_palsy"),
         ("memory is getting worse", "memory_impairment"),
+        ("My hearing is fine and I haven't got any ringing", "!hearing_impairment !tinnitus"),
+        ("alert and oriented, pupils isocoric", "!confusion !anisocoria"),
+        ("she sees children in the room who aren't there", "visual_hallucination"),
     ]);
 }
 
@@ -236,14 +239,64 @@ fn what_is_not_intact_or_not_now_denies_nothing() {
         ("vision is back to normal", ""),
         ("Is my memory normal?", ""),
         ("I hope that her speech and vision will be normal", ""),
-        ("weakness", ""),
+        ("Between attacks her memory is normal.", ""),
+        ("Nobody thinks my memory is fine.", ""),
+        ("Only light touch sensation preserved.", ""),
         ("loss of normal sensation in the left hand", "sensory_loss@left"),
+        ("Altered sensation and otherwise normal", ""),
+        // The word is of another thing.
+        ("Reduced power and normal sensation.", "!sensory_loss"),
+        ("Absent smell and normal vision.", "!visual_loss"),
+        ("normal vision and reduced power", "!visual_loss"),
+        ("Blood pressure reading normal today.", ""),
+        ("Drug concentration normal", ""),
+        ("Fluid balance normal", ""),
+        ("He drew attention to the normal scan", ""),
+        ("Normal strength paracetamol", ""),
+        ("Full power of attorney granted to son.", ""),
+        ("It was good hearing from you.", ""),
+        ("He is normally walking with a stick.", ""),
+        // How it was.
+        ("His walking was normal, then his legs went weak.", "hemiparesis"),
+        ("My memory was fine and then I had the seizure.", "seizure"),
+        // What says by itself that a finding is not there.
+        ("He was fully alert until this morning.", ""),
+        ("Face almost symmetrical.", ""),
+        ("PERRL not tested.", ""),
+        ("fields full of static in my left eye", ""),
+    ]);
+}
+
+#[test]
+fn weakness_without_a_place_is_denied_by_itself_or_not_at_all() {
+    check(&[
+        ("no weakness", "!hemiparesis"),
+        ("No focal weakness or numbness", "!hemiparesis !sensory_loss"),
+    ]);
+    check_listed(&[
+        ("weakness", ""),
+        ("No new weakness.", ""),
+        ("No further weakness.", ""),
+        ("no increase in weakness", ""),
+        ("I didn't notice the weakness.", ""),
+        ("no headaches only weakness", "!headache"),
+        ("No bulbar weakness.", ""),
+        ("I'm not as weak as I was.", ""),
+        ("My right leg is not getting weaker.", ""),
+        ("The leg was not weak until yesterday.", ""),
+        ("His left arm isn't as numb as it was", ""),
+        ("My hand isn't numb all the time", ""),
     ]);
 }
 
 #[test]
 fn each_side_belongs_to_what_is_nearest() {
     check(&[
+        ("ringing in my right ear, deaf on that side", "tinnitus@right hearing_impairment@right"),
+        ("left leg weak, tingling in the same foot", "hemiparesis@left paresthesia@left"),
+        ("hearing loss on the right, tinnitus", "hearing_impairment@right tinnitus@right"),
+        ("both hands feel like pins and needles", "paresthesia@midline"),
+        ("weakness in both hands", "hemiparesis@midline"),
         ("Left facial droop with right arm weakness", "facial_palsy@left hemiparesis@right"),
         ("right facial weakness and left leg weakness", "facial_palsy@right hemiparesis@left"),
         ("left face numb with weakness of right leg", "sensory_loss@left hemiparesis@right"),

@@ -5,6 +5,7 @@ use super::{check, check_listed};
 #[test]
 fn denials_are_of_what_they_are_meant_for() {
     check(&[
+        ("두통은 더 심해지지 않았어요", "headache"),
         ("두통없음. 구토없음.", "!headache !vomiting"),
         ("두통은없고 어지럼증만있다", "!headache vertigo"),
         ("의식소실없음", "!loss_of_consciousness"),
@@ -206,11 +207,29 @@ fn a_function_that_is_intact_denies_its_finding() {
         ("귀가 잘 안 들려요", "hearing_impairment"),
         ("눈이 잘 안 보여요", "visual_loss"),
         ("시력이 떨어졌어요", "visual_loss"),
+        ("기억력이 예전 같지 않아요", "memory_impairment"),
+        ("기억력이 좋지 않아요", "memory_impairment"),
+        ("왼손 감각은 정상인 오른손보다 둔해요", "sensory_loss@left"),
         ("기억력은 정상이었는데 요즘은 자꾸 깜빡해요", "memory_impairment"),
     ]);
     check_listed(&[
         ("청력이 정상인지 모르겠어요", ""),
         ("힘이 괜찮아질까요", ""),
+        ("시력이 양호하지 못함", ""),
+        ("잘 걷고 싶어요", ""),
+        ("힘들지만 괜찮아요", ""),
+        ("패션 감각이 좋아요", ""),
+        ("수술 전 시력 정상", ""),
+        ("작년까지 시력은 정상", ""),
+        ("시력이 거의 정상이에요", ""),
+        ("감각은 정상에 가까움", ""),
+        ("시력 정상 여부 확인 요망", ""),
+        ("근력은 정상 쪽에 비해 떨어져요", ""),
+        ("우측 위약 호전 없음", "hemiparesis@right"),
+        ("새로운 위약은 없음", ""),
+        ("두통 호전 없음", "headache"),
+        ("호흡근 위약 없음", ""),
+        ("기억력이 괜찮은 날도 있어요", ""),
         ("균형 유지가 안 돼요", ""),
         ("기억력 유지가 어려워요", "memory_impairment"),
         ("감기에 잘 걸려요", ""),
@@ -254,6 +273,8 @@ fn signs_are_of_what_stands_before_them_and_the_rest_is_listed() {
 #[test]
 fn each_side_belongs_to_what_is_nearest() {
     check(&[
+        ("왼쪽 귀에서 소리가 나고 잘 안 들려요", "tinnitus@left hearing_impairment@left"),
+        ("두 다리에 힘이 빠져요", "hemiparesis@midline"),
         ("왼쪽 손은 저린데 오른쪽은 안 저려요", "paresthesia@left !paresthesia@right"),
         ("두통은 오른쪽 마비는 왼쪽", "unilateral_headache@right hemiparesis@left"),
         ("오른팔보다 왼팔에 힘이 없다", "hemiparesis@left"),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{
     super::{
         english::{is_conjunction, is_transparent},
+        intact,
         leftover::is_place,
         matches::Match,
         token::{Break, Script, Token},
@@ -16,6 +17,9 @@ use crate::lexicon::{Lexicon, Says};
 
 /// Words between a denial and the word that it is of: "not really better".
 const ONLY_REACH_MAX: usize = 2;
+
+/// Farthest that a word that says how bad or how often it is stands behind a finding, in words.
+const PARTLY_REACH_MAX: usize = 2;
 
 /// Farthest that "cannot" stands before a denial that it makes none, in words.
 const CANNOT_REACH_MAX: usize = 6;
@@ -65,9 +69,18 @@ pub(super) fn before(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon)
         denied.of_other |= denied.hit.is_empty() && !known;
         for (index, one) in found.iter_mut().enumerate().filter(|(_, one)| begins(one)) {
             one.deny(&sentence[denied.at].span);
+            one.unsure |= denied.word == "not" && is_partly(sentence, denied.at, at, lexicon);
             denied.hit.push(index);
         }
     }
+}
+
+/// "Not as weak as before", "isn't numb all the time": the denial is only of how bad or how often it is.
+fn is_partly(sentence: &[Token], denied: usize, at: usize, lexicon: &Lexicon) -> bool {
+    let partly = |token: &Token| lexicon.english_words.partly.contains(&token.word);
+    let rest = sentence.get(at + 1..).unwrap_or_default();
+    let rest = rest.iter().take_while(|token| token.before == Break::None);
+    sentence[denied + 1..at].iter().any(partly) || rest.take(PARTLY_REACH_MAX).any(partly)
 }
 
 impl Match {
@@ -77,6 +90,36 @@ impl Match {
         self.unsure |=
             self.says == Says::Absent && self.clause.start <= by.start && by.end <= self.clause.end;
     }
+}
+
+/// "No weakness", "denies any headache or limb weakness", "weakness: none"; not "no new weakness".
+pub(super) fn is_denied_itself(
+    tokens: &[Token],
+    at: usize,
+    found: &[Match],
+    lexicon: &Lexicon,
+) -> bool {
+    let words = &lexicon.english_words;
+    let starts = |at: usize| tokens.get(at).is_none_or(|token| token.before != Break::None);
+    let first = (0..=at).rev().find(|&at| starts(at)).unwrap_or_default();
+    let last = (at + 1..=tokens.len()).find(|&at| starts(at)).unwrap_or(tokens.len());
+    if intact::is_open(&tokens[first..last], lexicon) {
+        return false;
+    }
+    let next = tokens.get(at + 1).filter(|next| next.before != Break::Sentence);
+    if next.is_some_and(|next| words.deny_after.contains(&next.word) || next.mark.is_some()) {
+        return true;
+    }
+    for token in tokens[..at].iter().rev() {
+        if words.deny.contains_key(&token.word) {
+            return !token.neutral;
+        }
+        let idle = words.undenied.contains(&token.word) || is_conjunction(token);
+        if !idle && !owned(token, found) {
+            return false;
+        }
+    }
+    false
 }
 
 /// Returns the denial that holds from a word on.

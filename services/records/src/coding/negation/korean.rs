@@ -54,6 +54,19 @@ fn is_partly(tokens: &[Token], at: usize, lexicon: &Lexicon) -> bool {
     })
 }
 
+/// Returns true if nothing before the word says what it is of: "얼굴 위약".
+pub(super) fn is_bare(tokens: &[Token], at: usize, found: &[Match], lexicon: &Lexicon) -> bool {
+    let token = tokens.get(at).filter(|token| token.before == Break::None);
+    let before = token.and(at.checked_sub(1)).and_then(|before| tokens.get(before));
+    before.is_none_or(|before| {
+        before.side.is_some()
+            || owned(before, found)
+            || closes_clause(before, lexicon)
+            || is_filler(&before.word, &lexicon.korean_words.filler)
+            || lexicon.korean_words.attributes.joins.contains(&before.word)
+    })
+}
+
 /// Marks the findings of a sentence that its Korean words deny.
 pub(super) fn sentence(text: &Text, sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
     let words = &lexicon.korean_words;
@@ -298,6 +311,12 @@ impl Walk<'_> {
             }
             if at == self.at || token.particle {
                 continue;
+            }
+            // "두통 호전 없음", "더 심해지지 않았어요": the denial is of that; "새로운 위약은 없음" of more of it.
+            if begins(&token.word, &words.deny_only) {
+                of_other |= hit.is_empty();
+                partly |= !hit.is_empty();
+                break;
             }
             let again = begins(&token.word, &words.deny) || words.deny_before.contains(&token.word);
             let ended = again || begins(&token.word, &words.assert);
