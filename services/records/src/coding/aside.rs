@@ -7,7 +7,7 @@
 //! after "my husband …" into sentences that begin with his pronoun. Who only reports ("his wife says
 //! …") begins none.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use super::{
     Writer,
@@ -45,6 +45,8 @@ pub(super) fn mark(text: &str, tokens: &mut [Token], lexicon: &Lexicon, writer: 
                 || closes_clause(&tokens[at - 1], lexicon)
         };
         let parts = runs_in(sentence, ends);
+        advice(tokens, &parts, &mut aside, lexicon);
+        korean_advice(tokens, &parts, &mut aside, lexicon);
         for (index, part) in parts.iter().enumerate() {
             once(tokens, &parts, index, &mut aside, lexicon);
             unreal(tokens, part, &mut aside, lexicon);
@@ -277,6 +279,70 @@ fn once(
         };
         if korean.once.iter().any(|row| fits(&row)) {
             fill(aside, at..part.end);
+        }
+    }
+}
+
+/// "Return if he develops headache, vomiting or drowsiness", "side effects including …": what may come, to the end of its
+/// list.
+fn advice(tokens: &[Token], parts: &[Range<usize>], aside: &mut [bool], lexicon: &Lexicon) {
+    let words = &lexicon.english_words;
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
+    let sentence = first.start..last.end;
+    let advises = |token: &Token| words.aside.advice.contains(&token.word);
+    if tokens[sentence.clone()].iter().any(advises)
+        && let Some(at) = sentence.clone().find(|&at| tokens[at].word == "if")
+    {
+        fill(aside, at..sentence.end);
+    }
+    for row in &words.aside.listed {
+        let Some(at) = find_row(&tokens[..sentence.end], row, sentence.start) else { continue };
+        let index = parts.iter().position(|part| part.contains(&at)).unwrap_or_default();
+        // The list ends where somebody has, or does, something.
+        let ends = |part: &&Range<usize>| {
+            let any = |set: &HashSet<String>| {
+                tokens[(*part).clone()].iter().any(|token| set.contains(&token.word))
+            };
+            (any(&words.restart) || any(&words.attributes.predicate)) && !any(&words.aside.told)
+        };
+        let end = parts[index + 1..].iter().find(ends).map_or(sentence.end, |part| part.start);
+        fill(aside, at..end);
+    }
+}
+
+/// "두통, 구토가 생기면 내원하도록 교육함", "졸림, 우울을 일으킬 수 있음을 설명함".
+fn korean_advice(tokens: &[Token], parts: &[Range<usize>], aside: &mut [bool], lexicon: &Lexicon) {
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
+    let sentence = first.start..last.end;
+    let hangul = |at: &usize| tokens[*at].script == Script::Hangul;
+    let has = |at: usize, stems: &[&str]| stems.iter().any(|stem| tokens[at].word.contains(stem));
+    let find = |range: Range<usize>, stems: &[&str]| {
+        range.into_iter().rev().filter(hangul).find(|&at| has(at, stems))
+    };
+    // Where what is said of the patient ends: "두통으로", "호소하여".
+    let start = |at: usize| {
+        let ends =
+            |at: &usize| tokens[*at].word.ends_with('로') || closes_clause(&tokens[*at], lexicon);
+        (sentence.start..at).rev().find(ends).map_or(sentence.start, |at| at + 1)
+    };
+    let if_so = |range: Range<usize>| {
+        range.into_iter().rev().filter(hangul).find(|&at| {
+            let word = tokens[at].word.as_str();
+            word.ends_with('면') || word.ends_with("경우") || word == "시"
+        })
+    };
+    if let Some(told) = find(sentence.clone(), &["도록", "오라고", "가라고"])
+        && let Some(at) = if_so(sentence.start..told)
+    {
+        fill(aside, start(at)..told + 1);
+    }
+    if let Some(told) = find(sentence.clone(), &["설명", "교육", "고지", "안내"]) {
+        let risk = find(sentence.start..told, &["부작용", "위험", "가능성"]);
+        let may =
+            (sentence.start + 1..told).find(|&at| tokens[at - 1].word == "수" && has(at, &["있"]));
+        let from = risk.map(|at| start(at).min(at)).or(may.map(start));
+        if let Some(from) = from {
+            fill(aside, from..told + 1);
         }
     }
 }

@@ -163,6 +163,13 @@ fn nearest(
         distance += if joins { JOIN_DISTANCE } else { 1 };
         // "Numb right cheek and weak left arm": the cheek is numb.
         joined |= joins && passed_place;
+        // "No weakness and there is a tremor of the hand": another clause.
+        if anded
+            && direction == Direction::Forward
+            && words.attributes.predicate.contains(&token.word)
+        {
+            return None;
+        }
         if joined && is_head(token, lexicon) {
             return None;
         }
@@ -240,7 +247,16 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
             // A side that the finding is about is none: "confuses left and right".
             let owned = one.own.iter().any(|word| overlap(word, &token.span));
             claimed[at] |= owned;
-            if inside && !owned {
+            // "Not able to lift his right arm or speak": the side is of what stands before the "or".
+            let own_after = one.own.iter().map(|word| word.start).find(|&own| own > token.span.end);
+            let placed = tokens.iter().any(|place| {
+                is_place(place, lexicon) && one.shared.iter().any(|word| overlap(word, &place.span))
+            });
+            let parted = !placed
+                && tokens[at..].iter().any(|next| {
+                    is_conjunction(next) && own_after.is_some_and(|own| next.span.end <= own)
+                });
+            if inside && !owned && !parted {
                 one.side = Some(join(one.side, token));
                 claimed[at] = true;
             }
@@ -296,6 +312,7 @@ fn claim<'a>(
     claimed: &mut [bool],
     lexicon: &Lexicon,
 ) {
+    let mut last_side = false;
     for (at, token) in row {
         // "Right hand dysmetria", "both hands feel like pins and needles": the part of the body stands before it.
         if before && one.shared.is_empty() && is_place(token, lexicon) {
@@ -305,10 +322,12 @@ fn claim<'a>(
             one.side = Some(join(one.side, token));
             one.reach(&token.span);
             claimed[at] = true;
+            last_side = true;
             continue;
         }
-        // "right and left": goes on once a side is found.
-        let goes_on = one.side.is_some() && is_conjunction(token);
+        // "Right and left": goes on once a side is found; not "on the left and her right hand".
+        let goes_on = one.side.is_some() && is_conjunction(token) && (!before || last_side);
+        last_side = false;
         let restarts = (lexicon.english_words.restart.contains(&token.word)
             && token.word != "with")
             || lexicon.english_words.side_ends.contains(&token.word);

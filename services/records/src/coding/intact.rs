@@ -142,12 +142,15 @@ fn is_led(before: &[Token], subject: &dyn Fn(&str) -> bool, lexicon: &Lexicon) -
 
 /// Returns true if what follows does not make it another thing: "normal strength paracetamol", "full of".
 fn may_follow(after: &[Token], lexicon: &Lexicon) -> bool {
+    // "Sensation intact to light touch but reduced to pinprick".
+    if after.iter().any(|token| lexicon.english_words.deny_end.contains(&token.word)) {
+        return false;
+    }
     after.first().is_none_or(|token| {
         let idle = is_transparent(token, &lexicon.english_words) && token.word != "of";
         !token.neutral
             && (idle
                 || is_conjunction(token)
-                || lexicon.english_words.deny_end.contains(&token.word)
                 || token.script == Script::Hangul
                 || is_place(token, lexicon)
                 || is_function(token, lexicon))

@@ -177,8 +177,9 @@ impl<'a> Letters<'a> {
             token.word == "전" || token.word.ends_with("까지") || begins(&token.word, &ONCE)
         });
         let of_other = before.last().is_some_and(|last| {
-            let ends =
-                ["은", "는", "이", "가", "고", "며", "데", "만", "서", "요", "다", "음", "도"];
+            let ends = [
+                "은", "는", "이", "가", "고", "며", "데", "만", "서", "요", "다", "음", "도", "나",
+            ];
             last.script == Script::Hangul
                 && is_unknown(last, &[], &[], lexicon)
                 && !is_place(last, lexicon)
@@ -203,6 +204,14 @@ impl<'a> Letters<'a> {
         let start = letters.iter().map(|letter| letter.1).min()?;
         let end = letters.iter().map(|letter| letter.1 + letter.0.len_utf8()).max()?;
         Some(start..end)
+    }
+
+    /// Returns true if a clause ends between the two letters with a "but".
+    fn closes(&self, from: usize, to: usize) -> bool {
+        let index = |at: usize| self.row.get(at).map(|letter| letter.2);
+        let (Some(first), Some(last)) = (index(from), index(to)) else { return false };
+        let words = self.tokens.get(first.min(last)..last).unwrap_or_default();
+        words.iter().any(|token| is_but(&token.word))
     }
 
     /// Returns true if a clause ends between the two letters and another place is named in the
@@ -270,6 +279,16 @@ fn fit(
         let (start, end) =
             if index == 0 { fits(next) } else { letters.places(next).find_map(fits) }?;
         if start > next && letters.closes_between(next.saturating_sub(1), start, lexicon) {
+            return None;
+        }
+        // "몸이 불안정해요" is no fear.
+        let unsteady = |at: usize| letters.row.get(at).is_some_and(|one| one.0 == '정');
+        if index == 0 && slot.words.iter().any(|word| word == "불안") && unsteady(end) {
+            return None;
+        }
+        // "의식이 혼미하나 경련은 없음": the denial is of the next clause.
+        let denies = letters.row.get(start).is_some_and(|one| "없않못안".contains(one.0));
+        if denies && letters.closes(next.saturating_sub(1), start) {
             return None;
         }
         if pattern.says == Says::Absent && index > 0 && !letters.joined(next, start) {
@@ -408,7 +427,35 @@ pub(super) fn closes_clause(token: &Token, lexicon: &Lexicon) -> bool {
             .clause_endings
             .iter()
             .any(|end| token.word.ends_with(end.as_str()))
-            || token.word.strip_suffix('데').is_some_and(ends_in_n))
+            || token.word.strip_suffix('데').is_some_and(ends_in_n)
+            || is_but(&token.word))
+}
+
+/// "어눌하나", "저리나": a verb that says "but", not a noun that says "or" ("구토나", "두통이나").
+pub(super) fn is_but(word: &str) -> bool {
+    const NOUNS: [&str; 10] =
+        ["구토", "저하", "마비", "복시", "장애", "치매", "실조", "감퇴", "둔마", "안진이"];
+    const WORDS: [&str; 10] = [
+        "하나",
+        "누구나",
+        "언제나",
+        "혹시나",
+        "아무나",
+        "이제나",
+        "어디나",
+        "얼마나",
+        "이나",
+        "거나",
+    ];
+    word.strip_suffix('나').is_some_and(|stem| {
+        let verb =
+            ["보이", "들이", "놓이", "붙이", "쓰이", "꼬이"].iter().any(|end| stem.ends_with(end));
+        stem.chars().nth(1).is_some()
+            && (verb || !stem.ends_with('이'))
+            && !stem.ends_with('거')
+            && !NOUNS.iter().any(|noun| stem.ends_with(noun))
+            && !WORDS.contains(&word)
+    })
 }
 
 /// Returns true if the last syllable ends in ㄴ: "저린", "아닌".

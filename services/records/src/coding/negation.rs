@@ -17,6 +17,9 @@ use super::{
 };
 use crate::lexicon::{Lexicon, Says};
 
+/// Most words of a member of a list that is not understood: "두부 외상".
+const NOUNS_MAX: usize = 2;
+
 /// Marks the findings that the text denies, and takes out those that are given up; returns where
 /// those stood.
 pub(super) fn attach(text: &Text, found: &mut Vec<Match>, lexicon: &Lexicon) -> Vec<Range<usize>> {
@@ -112,11 +115,20 @@ fn bare_list(sentence: &[Token], last: usize, found: &[Match], lexicon: &Lexicon
     };
     let start = (0..before.len()).rev().find(|&at| begins(at)).unwrap_or_default();
     let clause = &before[start..];
-    !clause.is_empty()
-        && clause.iter().all(|token| {
-            token.side.is_none()
-                && found.iter().any(|one| one.own.iter().any(|word| word.end == token.span.end))
-        })
+    let owned = |token: &Token| {
+        let within = |word: &Range<usize>| {
+            word.end == token.span.end
+                || (word.start <= token.span.start && token.span.end <= word.end)
+        };
+        found.iter().any(|one| one.own.iter().any(within))
+    };
+    let known = clause.iter().all(|token| token.side.is_none() && owned(token));
+    let noun = |token: &Token| {
+        korean::is_noun(token, lexicon) && !found.iter().any(|one| one.covers(&token.span))
+    };
+    // "두통, 흉통, 복시 없음": a member that is not understood.
+    let unknown = clause.len() <= NOUNS_MAX && clause.iter().all(noun);
+    !clause.is_empty() && (known || unknown)
 }
 
 impl Match {

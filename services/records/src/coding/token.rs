@@ -392,6 +392,13 @@ fn mark_sides(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
         let part_follows = tokens
             .get(at + 1)
             .is_some_and(|next| next.before == Break::None && is_part(&next.word));
+        // "왼쪽을 볼 때 복시", "우측 주시 시": where somebody looks.
+        let next = tokens.get(at + 1).filter(|next| next.before == Break::None);
+        let looks = next.is_some_and(|next| {
+            ["볼", "보면", "돌리", "돌릴", "누우", "누울", "주시", "고개"]
+                .iter()
+                .any(|stem| next.word.starts_with(stem))
+        }) && !tokens.get(at + 2).is_some_and(|then| then.word.starts_with('수'));
         let token = &mut tokens[at];
         if token.neutral || token.side_of_lesion {
             continue;
@@ -399,6 +406,9 @@ fn mark_sides(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
         if token.script == Script::Latin {
             let side = lexicon.english_words.sides.get(&token.word).copied();
             token.side = side.or_else(|| side_letter(text, &token.span));
+            continue;
+        }
+        if looks {
             continue;
         }
         let whole = korean.sides.iter().find(|(stem, _)| token.word.starts_with(stem.as_str()));

@@ -31,6 +31,9 @@ pub(super) struct EnglishAsideSource {
     unreal: Vec<String>,
     unreal_after: Vec<String>,
     feared: Vec<String>,
+    advice: Vec<String>,
+    listed: Vec<String>,
+    told: Vec<String>,
 }
 
 /// English words that set others aside.
@@ -60,6 +63,12 @@ pub(crate) struct EnglishAside {
     pub(crate) unreal_after: Vec<Vec<String>>,
     /// Rows that say so of what follows them, and are said themselves: "worried about …".
     pub(crate) feared: Vec<Vec<String>>,
+    /// Words of a sentence whose "if" speaks of what may come: "return".
+    pub(crate) advice: HashSet<String>,
+    /// Rows that say of a whole list that it may come: "side effects".
+    pub(crate) listed: Vec<Vec<String>>,
+    /// Words with which such a list was only spoken of: "explained".
+    pub(crate) told: HashSet<String>,
 }
 
 fn set(words: &[String]) -> HashSet<String> {
@@ -87,6 +96,9 @@ impl EnglishAsideSource {
             unreal: rows(&self.unreal),
             unreal_after: rows(&self.unreal_after),
             feared: rows(&self.feared),
+            advice: set(&self.advice),
+            listed: rows(&self.listed),
+            told: set(&self.told),
         }
     }
 }
@@ -130,6 +142,8 @@ impl EnglishAside {
             &self.reports,
             &self.patient,
             &self.presents,
+            &self.advice,
+            &self.told,
         ];
         let rows = [
             &self.once,
@@ -138,6 +152,7 @@ impl EnglishAside {
             &self.unreal,
             &self.unreal_after,
             &self.feared,
+            &self.listed,
         ];
         sets.into_iter().flatten().chain(rows.into_iter().flatten().flatten())
     }

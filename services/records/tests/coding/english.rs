@@ -5,6 +5,17 @@ use super::{check, check_listed};
 #[test]
 fn denials_are_of_what_they_are_meant_for() {
     check(&[
+        ("Nil headache, nil N/V", "!headache !nausea !vomiting"),
+        ("Vertigo, nil tinnitus", "vertigo !tinnitus"),
+        ("Seizures: nil. Headache: nil.", "!seizure !headache"),
+        ("He has no headache and is drowsy.", "!headache drowsiness"),
+        ("no headache and vomiting", "!headache !vomiting"),
+        ("No loss of consciousness during the seizure.", "!loss_of_consciousness seizure"),
+        ("No weakness after the seizure.", "!hemiparesis seizure"),
+        (
+            "There is no weakness and there is a tremor of the right hand.",
+            "!hemiparesis tremor@right",
+        ),
         ("c/o headache, no n/v", "headache !nausea !vomiting"),
         ("Headache? No. Seizure? Yes.", "!headache seizure"),
         ("no h/o seizures", "!seizure"),
@@ -117,6 +128,13 @@ fn denials_are_of_what_they_are_meant_for() {
 #[test]
 fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
     check_listed(&[
+        ("He had no memory of the event and was drowsy on arrival.", "drowsiness"),
+        ("No rash and complains of headache.", "headache"),
+        ("Headache, fever and neck stiffness absent.", "!neck_pain"),
+        ("Headache is absent in the mornings and builds up by the evening.", ""),
+        ("I don't often get headaches.", ""),
+        ("No seizure activity on EEG.", ""),
+        ("Not able to lift his right arm or speak clearly", "hemiparesis@right aphasia"),
         ("Without glasses I can't see far", "visual_loss"),
         ("my ear hurts", ""),
         ("fits me fine", ""),

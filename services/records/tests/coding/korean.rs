@@ -5,6 +5,10 @@ use super::{check, check_listed};
 #[test]
 fn denials_are_of_what_they_are_meant_for() {
     check(&[
+        ("의식소실, 실금 없음", "!loss_of_consciousness !urinary_incontinence"),
+        ("발작은 아직 없음", "!seizure"),
+        ("경련하는 동안 의식소실은 없었음", "seizure !loss_of_consciousness"),
+        ("근력 정상, 복시 없음", "!hemiparesis !diplopia"),
         ("두통은 더 심해지지 않았어요", "headache"),
         ("두통없음. 구토없음.", "!headache !vomiting"),
         ("두통은없고 어지럼증만있다", "!headache vertigo"),
@@ -123,6 +127,15 @@ fn denials_are_of_what_they_are_meant_for() {
 #[test]
 fn denials_are_of_what_they_are_meant_for_and_the_rest_is_listed() {
     check_listed(&[
+        ("근력 정상, 반사 정상.", "!hemiparesis"),
+        ("이름대기 장애, 따라말하기 정상.", "anomic_aphasia"),
+        ("두통, 흉통, 복시 없음.", "!headache !diplopia"),
+        ("두통, 발열, 외상은 없었다고 함.", "!headache"),
+        ("의식소실, 혀 깨물기는 없었음.", "!loss_of_consciousness"),
+        ("두통, 구토, 시야 흐림, 발열 등 없음.", "!headache !vomiting !blurred_vision"),
+        ("두통 3일, 발열 없음", "headache"),
+        ("두통은 아침에는 없고 저녁에 심해짐.", ""),
+        ("일자보행 시 불안정함", ""),
         ("오늘은 발작 안 했어요", "!seizure"),
         ("경련은 아닌 것 같아요", "!seizure"),
         ("두통 외 특이증상 없음", "headache"),

@@ -132,3 +132,24 @@ fn whole_texts_are_read_as_they_were_meant() {
         assert!(recall >= all.recall_min, "{name}: {score:?}");
     }
 }
+
+/// Each row is a sentence as notes, letters and messages have it, and its findings or `-`: no row may be misread.
+const SENTENCES: &str = include_str!("written/sentences.tsv");
+
+#[test]
+fn usual_sentences_that_were_once_misread_are_read() {
+    let Ok(lexicon) = Lexicon::built_in() else { panic!("the built-in lexicon is sound") };
+    let mut wrong = Vec::new();
+    for row in SENTENCES.lines() {
+        let Some((text, findings)) = row.split_once('\t') else { panic!("two columns: {row}") };
+        let words = |text: &str| -> BTreeSet<String> {
+            text.split_whitespace().filter(|word| *word != "-").map(ToOwned::to_owned).collect()
+        };
+        let read = shown(&code(&lexicon, text, Writer::Other));
+        if words(&read) != words(findings) {
+            wrong.push(format!("{text}: {read} for {findings}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(SENTENCES.lines().count() > 200);
+}

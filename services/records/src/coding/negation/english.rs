@@ -1,12 +1,12 @@
 //! English denials: before what they deny ("no", "denies"), behind it ("none"), or inside it.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use super::{
     super::{
         english::{is_conjunction, is_transparent},
         intact,
-        leftover::is_place,
+        leftover::{is_place, is_unknown},
         matches::Match,
         token::{Break, Script, Token},
         words::find_row,
@@ -20,6 +20,45 @@ const ONLY_REACH_MAX: usize = 2;
 
 /// Farthest that a word that says how bad or how often it is stands behind a finding, in words.
 const PARTLY_REACH_MAX: usize = 2;
+
+/// Farthest that a verb stands behind an "and" that ends a denial, in words.
+const VERB_REACH_MAX: usize = 3;
+/// Such verbs.
+const VERBS: [&str; 14] = [
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "had",
+    "have",
+    "felt",
+    "feel",
+    "feels",
+    "complains",
+    "reports",
+    "developed",
+    "became",
+];
+
+/// Words before a finding with which the denial is of others than those that were named.
+const OTHERS: [&str; 8] =
+    ["previous", "prior", "further", "more", "new", "other", "earlier", "additional"];
+/// Words behind an "and" with which something else begins: "no headache and now double vision".
+const TURNS: [&str; 9] = [
+    "then",
+    "now",
+    "afterwards",
+    "today",
+    "later",
+    "subsequently",
+    "remains",
+    "yesterday",
+    "still",
+];
+
+/// Longest list that a denial behind it may be of, in words.
+const LIST_WORDS_MAX: usize = 12;
 
 /// Farthest that "cannot" stands before a denial that it makes none, in words.
 const CANNOT_REACH_MAX: usize = 6;
@@ -38,6 +77,12 @@ struct Denial<'a> {
 
 pub(super) fn before(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
     let words = &lexicon.english_words;
+    let begun = sentence.first().map_or(0, |first| first.span.start);
+    let entries: HashSet<usize> = found
+        .iter()
+        .filter(|one| one.present && one.span.end <= begun)
+        .map(|one| one.entry)
+        .collect();
     let mut denial: Option<Denial<'_>> = None;
     for (at, token) in sentence.iter().enumerate() {
         if token.aside {
@@ -70,6 +115,10 @@ pub(super) fn before(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon)
         for (index, one) in found.iter_mut().enumerate().filter(|(_, one)| begins(one)) {
             one.deny(&sentence[denied.at].span);
             one.unsure |= denied.word == "not" && is_partly(sentence, denied.at, at, lexicon);
+            // "One seizure. No previous seizures": not those.
+            let others = sentence[denied.at + 1..at].iter();
+            one.unsure |= others.rev().take(1).any(|token| OTHERS.contains(&token.word.as_str()))
+                && entries.contains(&one.entry);
             denied.hit.push(index);
         }
     }
@@ -144,6 +193,26 @@ fn turned<'a>(
     // "Without glasses I can't see", "no idea why …".
     let subject = matches!(word, "i" | "he" | "she" | "we" | "they" | "im" | "ive");
     if denied.of_other && (subject || words.deny_turn.contains(word)) {
+        return None;
+    }
+    let begun = hit || denied.of_other;
+    // "No loss of consciousness during the seizure": that is there.
+    let goes_on = denied.word != "never"
+        && sentence.get(at + 1).is_some_and(|next| next.before == Break::None);
+    if begun
+        && goes_on
+        && matches!(word, "during" | "after" | "before" | "following" | "since" | "between")
+    {
+        return None;
+    }
+    // "No memory of the event and was drowsy", "no weakness and sensation is reduced".
+    let rest = sentence.get(at + 1..).unwrap_or_default();
+    let goes_on =
+        |token: &&Token| token.before == Break::None && !words.deny_end.contains(&token.word);
+    let mut rest = rest.iter().take_while(goes_on).take(VERB_REACH_MAX);
+    let next = rest.clone().next();
+    let turns = next.is_some_and(|next| TURNS.contains(&next.word.as_str()));
+    if begun && word == "and" && (turns || rest.any(|token| VERBS.contains(&token.word.as_str()))) {
         return None;
     }
     // "Never had a seizure until yesterday".
@@ -273,12 +342,16 @@ pub(super) fn after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) 
     for (at, token) in sentence.iter().enumerate() {
         // "Headache: no, vomiting: yes."
         let last = at > 0 && sentence.get(at + 1).is_none_or(|next| next.before != Break::None);
-        let at_end = last && matches!(token.word.as_str(), "no" | "negative");
+        let at_end = last && matches!(token.word.as_str(), "no" | "negative" | "nil");
         let denies = words.deny_after.contains(&token.word) || at_end;
         // "Some weeks none".
         if !denies || token.neutral || owned(token, found) || is_elsewhere(sentence, at, lexicon) {
             continue;
         }
+        let next = sentence.get(at + 1).filter(|next| next.before == Break::None);
+        // "Absent in the mornings".
+        let partly = next
+            .is_some_and(|next| matches!(next.word.as_str(), "in" | "during" | "when" | "while"));
         // Back over transparent words to the match, and over the matches joined to it.
         let mut denied_any = false;
         for before in sentence[..at].iter().rev() {
@@ -286,6 +359,7 @@ pub(super) fn after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) 
             if covered {
                 for one in found.iter_mut().filter(|one| one.covers(&before.span)) {
                     one.deny(&token.span);
+                    one.unsure |= partly;
                 }
                 denied_any = true;
             }
@@ -295,6 +369,29 @@ pub(super) fn after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) 
                 break;
             }
         }
+        give_up_list_before(&sentence[..at], found, lexicon);
+    }
+}
+
+/// "Headache, fever and neck stiffness absent": what a list names before what is not understood may be denied too.
+fn give_up_list_before(list: &[Token], found: &mut [Match], lexicon: &Lexicon) {
+    let words = &lexicon.english_words;
+    let verb = |token: &Token| {
+        words.restart.contains(&token.word)
+            || words.deny_end.contains(&token.word)
+            || words.deny.contains_key(&token.word)
+            || words.deny_after.contains(&token.word)
+            || VERBS.contains(&token.word.as_str())
+            || token.aside
+    };
+    let unknown = |token: &Token| is_unknown(token, found, &[], lexicon);
+    let of_list = list.len() <= LIST_WORDS_MAX && !list.iter().any(verb);
+    if !of_list || !list.iter().any(unknown) || !list.iter().any(|one| one.before == Break::Clause)
+    {
+        return;
+    }
+    for one in found.iter_mut() {
+        one.unsure |= one.present && list.iter().any(|token| one.owns(&token.span));
     }
 }
 

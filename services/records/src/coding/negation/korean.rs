@@ -5,17 +5,19 @@
 
 use super::{
     super::{
-        korean::{closes_clause, ends_in_l, ends_in_n},
+        korean::{closes_clause, ends_in_l, ends_in_n, is_but},
         leftover::{is_filler, is_unknown},
         matches::Match,
         token::{Break, Script, Text, Token},
     },
     bare_list, owned,
 };
-use crate::lexicon::{KoreanWords, Lexicon};
+use crate::lexicon::{KoreanWords, Lexicon, Says};
 
 /// Farthest that a denial reaches back, in words.
 const REACH_MAX: usize = 24;
+/// Stem of a denial that is only of its own clause.
+const NORMAL: &str = "정상";
 
 /// "머리가 안 아프다", "팔에 힘이 안빠져요": the denial stands between the words of the finding.
 pub(super) fn inside(text: &Text, found: &mut [Match], lexicon: &Lexicon) {
@@ -192,6 +194,30 @@ fn is_to_come(sentence: &[Token], at: usize, found: &[Match], words: &KoreanWord
     })
 }
 
+/// Returns true for a Korean word that may be a noun by itself: no verb, and none that says something of others.
+pub(super) fn is_noun(token: &Token, lexicon: &Lexicon) -> bool {
+    let words = &lexicon.korean_words;
+    let ends = [
+        "다", "요", "음", "함", "임", "됨", "고", "며", "지", "서", "데", "만", "나", "면", "로",
+        "에", "시",
+    ];
+    token.script == Script::Hangul
+        && !token.aside
+        && token.side.is_none()
+        && token.mark.is_none()
+        && !ends.iter().any(|end| token.word.ends_with(end))
+        && !words.subject.iter().any(|end| token.word.ends_with(end.as_str()))
+        && !begins(&token.word, &words.deny)
+        && !begins(&token.word, &words.assert)
+        && !closes_clause(token, lexicon)
+        && is_unknown(token, &[], &[], lexicon)
+}
+
+/// Returns where the clause of a word begins.
+fn clause_start(sentence: &[Token], at: usize) -> usize {
+    (1..=at).rev().find(|&at| sentence[at].before != Break::None).unwrap_or_default()
+}
+
 /// "없는", "없지", "없다고는", "아닌": more of the sentence hangs on it.
 fn is_open(word: &str) -> bool {
     ["지", "지는", "지도", "진", "다고", "다고는", "라고", "라고는"]
@@ -293,8 +319,21 @@ impl Walk<'_> {
         let words = &self.lexicon.korean_words;
         let mut hit: Vec<usize> = Vec::new();
         let (mut partly, mut of_other) = (false, false);
-        for at in (self.from..=self.at).rev().take(REACH_MAX) {
+        // "반사 정상": only what its own clause is about is normal.
+        let normal = self.sentence.get(self.at).is_some_and(|one| one.word.starts_with(NORMAL));
+        let first =
+            if normal { self.from.max(clause_start(self.sentence, self.at)) } else { self.from };
+        for at in (first..=self.at).rev().take(REACH_MAX) {
             let Some(token) = self.sentence.get(at) else { break };
+            // "근력 정상, 복시 없음": it says itself that it is not there, unless it is denied in turn.
+            let said = |one: &Match| one.says == Says::Absent && one.owns(&token.span);
+            if at + 1 < self.at && found.iter().any(said) {
+                break;
+            }
+            // "의식은 기면이나 경련은 없음".
+            if at < self.at && !hit.is_empty() && self.is_copula_but(at) {
+                break;
+            }
             let here = found.iter().enumerate().filter(|(_, one)| one.owns(&token.span));
             let here: Vec<usize> = here.map(|(index, _)| index).collect();
             let rest = rest(self.text, token, found, words);
@@ -323,7 +362,9 @@ impl Walk<'_> {
             if !hit.is_empty() && ended {
                 break;
             }
-            partly |= hit.is_empty() && begins(&token.word, &words.partly);
+            // "두통은 아침에는 없고".
+            let then = token.word.ends_with("에는") && is_filler(&token.word, &words.filler);
+            partly |= hit.is_empty() && (then || begins(&token.word, &words.partly));
             let subject = words.subject.iter().any(|end| token.word.ends_with(end.as_str()));
             // "자발적 발화 및 행동 거의 없음": a noun right before it.
             let right_before = self.sentence[at + 1..self.at]
@@ -342,26 +383,52 @@ impl Walk<'_> {
         Reach { hit, partly, of_other }
     }
 
+    /// "의식은 기면이나": with a subject before it, "이나" is "is, but".
+    fn is_copula_but(&self, at: usize) -> bool {
+        let words = &self.lexicon.korean_words;
+        let start = clause_start(self.sentence, at).max(self.from);
+        let mut before = self.sentence.get(start..at).unwrap_or_default().iter();
+        self.sentence[at].word.ends_with("이나")
+            && before.any(|token| {
+                let subject = ["은", "는", "이", "가"].iter().any(|end| token.word.ends_with(end));
+                subject && !token.particle && !words.aside.patient.contains(&token.word)
+            })
+    }
+
     /// "두통이나 열이 없다", "두통도 열도": the word goes on with a list that a finding begins.
     fn is_joined(&self, at: usize, found: &[Match]) -> bool {
         let joins = &self.lexicon.korean_words.attributes.joins;
         let word = |at: usize| at.checked_sub(1).and_then(|before| self.sentence.get(before));
+        // "수두증이나 정중선 편위는 없음": over the first word of what is not understood.
+        let at = match word(at) {
+            Some(first)
+                if self.sentence[at].before == Break::None
+                    && !owned(first, found)
+                    && is_noun(first, self.lexicon) =>
+            {
+                at - 1
+            }
+            _ => at,
+        };
         let before = word(at);
         // "감각이상 및 마비".
         if before.is_some_and(|before| joins.contains(&before.word)) {
             return word(at - 1).is_some_and(|before| owned(before, found));
         }
-        before.is_some_and(|before| {
-            let both = before.word.ends_with('도') && self.sentence[at].word.ends_with('도');
-            // "의식저하나 마비는", not "아프나".
-            let verb = ["아프나", "저리나", "토하나", "떨리나", "졸리나", "흐리나", "들리나"];
-            let or =
-                before.word.ends_with('나') && !verb.iter().any(|verb| before.word.ends_with(verb));
-            let and = both
-                || or
-                || joins.iter().any(|end| before.word.ends_with(end.as_str()))
-                || self.sentence[at].before == Break::Clause;
-            owned(before, found) && and
-        })
+        // "의식소실, 혀 깨물기는 없었음".
+        let start = clause_start(self.sentence, at);
+        let listed = start > 0
+            && self.sentence[start].before == Break::Clause
+            && bare_list(self.sentence, start - 1, found, self.lexicon);
+        listed
+            || before.is_some_and(|before| {
+                let both = before.word.ends_with('도') && self.sentence[at].word.ends_with('도');
+                let or = before.word.ends_with('나') && !is_but(&before.word);
+                let and = both
+                    || or
+                    || joins.iter().any(|end| before.word.ends_with(end.as_str()))
+                    || self.sentence[at].before == Break::Clause;
+                owned(before, found) && and
+            })
     }
 }
