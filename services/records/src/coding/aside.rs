@@ -30,6 +30,7 @@ const PRONOUN_REACH_MAX: usize = 2;
 /// Marks the words that are set aside, and makes clauses of them.
 pub(super) fn mark(text: &str, tokens: &mut [Token], lexicon: &Lexicon, writer: Writer) {
     let mut aside = vec![false; tokens.len()];
+    empty_boxes(text, tokens, &mut aside);
     let mut carried = None;
     for sentence in runs(tokens, |at| tokens[at].before == Break::Sentence) {
         carried = others(text, tokens, &sentence, carried, &mut aside, lexicon, writer);
@@ -279,6 +280,24 @@ fn once(
         };
         if korean.once.iter().any(|row| fits(&row)) {
             fill(aside, at..part.end);
+        }
+    }
+}
+
+/// "[ ] headache [x] vomiting", "□ 두통 ■ 구토": what stands behind an empty box.
+fn empty_boxes(text: &str, tokens: &[Token], aside: &mut [bool]) {
+    let mut empty = false;
+    let mut end = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        let between = text.get(end..token.span.start).unwrap_or_default();
+        end = token.span.end;
+        if between.contains(['□', '☐', '■', '☑', '☒', '✓', '✔', '[']) {
+            empty = ["□", "☐", "[ ]", "[]"].iter().any(|sign| between.trim_end().ends_with(sign));
+        } else if token.before == Break::Sentence {
+            empty = false;
+        }
+        if empty {
+            fill(aside, at..at + 1);
         }
     }
 }

@@ -27,7 +27,7 @@ const IDLE: [&str; 9] = ["잘", "아주", "매우", "모두", "다", "현재", "
 const SAID: [&str; 12] =
     ["요", "다", "고", "며", "데", "지만", "음", "임", "함", "됨", "나", "까지"];
 /// What in the word, or beginning the next, says that it is not so, was so, may be so, or is asked.
-const NOT_SAID: [&str; 26] = [
+const NOT_SAID: [&str; 28] = [
     "었",
     "았",
     "했",
@@ -48,6 +48,8 @@ const NOT_SAID: [&str; 26] = [
     "다가",
     "지고",
     "라는데",
+    "다는데",
+    "다고",
     "라고",
     "못",
     "힘들",

@@ -1,6 +1,9 @@
 //! Signs after a finding: "(+)", "（-）", "−", "X", "無".
 
-use super::token::{Break, Script, Token};
+use super::{
+    token::{Break, Script, Token},
+    words::is_hangul,
+};
 
 /// Most letters between the brackets of a sign.
 const SIGN_CHARS_MAX: usize = 8;
@@ -27,6 +30,12 @@ pub(super) fn sign_at(text: &str, at: usize) -> Option<(Mark, usize)> {
     let rest = text.get(at..)?;
     let first = rest.chars().next()?;
     if matches!(first, '(' | '（' | '[') {
+        let before = text[..at].trim_end_matches([' ', '\t']).chars().next_back()?;
+        if is_hangul(before)
+            && let Some(found) = circle_or_cross(rest)
+        {
+            return Some((found.0, at + found.1));
+        }
         return bracketed(rest).map(|(mark, length)| (mark, at + length));
     }
     let mark = match first {
@@ -46,7 +55,24 @@ pub(super) fn sign_at(text: &str, at: usize) -> Option<(Mark, usize)> {
     (ends && of_word).then_some((mark, at + first.len_utf8()))
 }
 
+/// "구토(X)", "두통 (○)".
+fn circle_or_cross(rest: &str) -> Option<(Mark, usize)> {
+    let mut letters = rest.char_indices().skip(1);
+    let mark = match letters.next()?.1 {
+        'O' | 'o' | '○' | '◯' => Mark::Present,
+        'X' | 'x' | '×' | '✕' => Mark::Absent,
+        _ => return None,
+    };
+    let (end, close) = letters.next()?;
+    matches!(close, ')' | '）' | ']').then_some((mark, end + close.len_utf8()))
+}
+
 fn bracketed(rest: &str) -> Option<(Mark, usize)> {
+    for (letter, mark) in [("(Y)", Mark::Present), ("(N)", Mark::Absent)] {
+        if rest.get(..letter.len()).is_some_and(|sign| sign.eq_ignore_ascii_case(letter)) {
+            return Some((mark, letter.len()));
+        }
+    }
     let mut signs = Vec::new();
     for (place, c) in rest.char_indices().skip(1).take(SIGN_CHARS_MAX) {
         match c {

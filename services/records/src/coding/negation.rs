@@ -34,6 +34,7 @@ pub(super) fn attach(text: &Text, found: &mut Vec<Match>, lexicon: &Lexicon) -> 
         korean::sentence(text, sentence, found, lexicon);
         marked(text, sentence, found, lexicon);
     }
+    korean::headings(text, found);
     answers::attach(text, &sentences, found, lexicon);
     let unsure = found.iter().filter(|one| one.unsure).map(|one| one.span.clone()).collect();
     found.retain(|one| !one.unsure);
@@ -111,7 +112,9 @@ fn bare_list(sentence: &[Token], last: usize, found: &[Match], lexicon: &Lexicon
     let before = &sentence[..=last];
     // "두통은 있으나 구역, 구토는 없고": it begins behind the end of a clause too.
     let begins = |at: usize| {
-        before[at].before != Break::None || (at > 0 && closes_clause(&before[at - 1], lexicon))
+        before[at].before != Break::None
+            || (at > 0 && closes_clause(&before[at - 1], lexicon))
+            || (at > 0 && lexicon.korean_words.except.contains(&before[at - 1].word))
     };
     let start = (0..before.len()).rev().find(|&at| begins(at)).unwrap_or_default();
     let clause = &before[start..];

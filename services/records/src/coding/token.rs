@@ -230,9 +230,8 @@ fn break_of(text: &str, at: usize, c: char) -> Break {
         '.' | ',' if digit(last) && digit(next) => Break::None,
         '.' if abbreviates_side(text, at) => Break::None,
         '.' | '!' | '?' | ';' | '\n' | '\r' | '。' | '？' | '！' | '；' => Break::Sentence,
-        ',' | '(' | ')' | '[' | ']' | '/' | '、' | '，' | '·' | '•' | '–' | '—' | '|' | '→' => {
-            Break::Clause
-        }
+        ',' | '(' | ')' | '[' | ']' | '/' | '、' | '，' | '·' | '•' | '–' | '—' | '|' | '→'
+        | '*' => Break::Clause,
         '-' if last.is_some_and(char::is_whitespace) && next.is_some_and(char::is_whitespace) => {
             Break::Clause
         }
@@ -245,7 +244,9 @@ fn abbreviates_side(text: &str, stop: usize) -> bool {
     let word = text[..stop].rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     let rest = text[stop + 1..].trim_start_matches([' ', '\t']);
     let side = matches!(word, "R" | "L") || ["rt", "lt"].contains(&word.to_lowercase().as_str());
-    side && rest.starts_with(char::is_alphanumeric)
+    // "Sz. 없음".
+    let seizure = word.eq_ignore_ascii_case("sz") && rest.starts_with(is_hangul);
+    seizure || (side && rest.starts_with(char::is_alphanumeric))
 }
 
 fn rewritten(tokens: Vec<Token>, lexicon: &Lexicon) -> Vec<Token> {
@@ -384,6 +385,9 @@ fn mark_same_sides(tokens: &mut [Token], lexicon: &Lexicon) {
     }
 }
 
+/// Farthest that a word stands before a side that is not the finding's because of it, in words.
+const SIDE_OF_OTHER_REACH: usize = 4;
+
 fn mark_sides(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
     let korean = &lexicon.korean_words;
     let is_part = |word: &str| korean.parts.iter().any(|part| word.starts_with(part.as_str()));
@@ -392,8 +396,22 @@ fn mark_sides(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
         let part_follows = tokens
             .get(at + 1)
             .is_some_and(|next| next.before == Break::None && is_part(&next.word));
-        // "왼쪽을 볼 때 복시", "우측 주시 시": where somebody looks.
         let next = tokens.get(at + 1).filter(|next| next.before == Break::None);
+        // "Worse on the left than on the right", "eyes deviated to the left", "on left gaze".
+        let mut before = tokens[..at].iter().rev().take(SIDE_OF_OTHER_REACH);
+        let idle = |token: &&Token| {
+            matches!(
+                token.word.as_str(),
+                "on" | "in" | "to" | "the" | "towards" | "his" | "her" | "my"
+            )
+        };
+        let of_other = before.find(|token| !idle(token)).is_some_and(|token| {
+            matches!(
+                token.word.as_str(),
+                "than" | "deviated" | "deviation" | "lying" | "looking" | "gazing" | "turning"
+            )
+        }) || next.is_some_and(|next| next.word == "gaze");
+        // "왼쪽을 볼 때 복시", "우측 주시 시": where somebody looks.
         let looks = next.is_some_and(|next| {
             ["볼", "보면", "돌리", "돌릴", "누우", "누울", "주시", "고개"]
                 .iter()
@@ -401,6 +419,12 @@ fn mark_sides(text: &str, tokens: &mut [Token], lexicon: &Lexicon) {
         }) && !tokens.get(at + 2).is_some_and(|then| then.word.starts_with('수'));
         let token = &mut tokens[at];
         if token.neutral || token.side_of_lesion {
+            continue;
+        }
+        if token.script == Script::Latin && of_other {
+            // A side all the same, and understood.
+            let side = lexicon.english_words.sides.contains_key(&token.word);
+            token.neutral |= side || side_letter(text, &token.span).is_some();
             continue;
         }
         if token.script == Script::Latin {

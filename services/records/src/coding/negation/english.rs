@@ -77,12 +77,9 @@ struct Denial<'a> {
 
 pub(super) fn before(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) {
     let words = &lexicon.english_words;
-    let begun = sentence.first().map_or(0, |first| first.span.start);
-    let entries: HashSet<usize> = found
-        .iter()
-        .filter(|one| one.present && one.span.end <= begun)
-        .map(|one| one.entry)
-        .collect();
+    let within = |one: &Match| sentence.iter().any(|token| one.owns(&token.span));
+    let entries: HashSet<usize> =
+        found.iter().filter(|one| one.present && !within(one)).map(|one| one.entry).collect();
     let mut denial: Option<Denial<'_>> = None;
     for (at, token) in sentence.iter().enumerate() {
         if token.aside {
@@ -115,12 +112,41 @@ pub(super) fn before(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon)
         for (index, one) in found.iter_mut().enumerate().filter(|(_, one)| begins(one)) {
             one.deny(&sentence[denied.at].span);
             one.unsure |= denied.word == "not" && is_partly(sentence, denied.at, at, lexicon);
+            let end = sentence.partition_point(|token| token.span.end <= one.span.end);
+            one.unsure |= is_then(sentence, end);
             // "One seizure. No previous seizures": not those.
             let others = sentence[denied.at + 1..at].iter();
             one.unsure |= others.rev().take(1).any(|token| OTHERS.contains(&token.word.as_str()))
                 && entries.contains(&one.entry);
             denied.hit.push(index);
         }
+    }
+}
+
+/// "No headache when lying flat", "absent at rest", "no diplopia in primary position": it is denied of then only.
+fn is_then(sentence: &[Token], at: usize) -> bool {
+    let word = |at: usize| {
+        sentence.get(at).filter(|token| token.before == Break::None).map(|one| one.word.as_str())
+    };
+    let next = word(at + 1).filter(|next| *next != "the").or_else(|| word(at + 2));
+    match word(at) {
+        Some("when" | "while" | "whenever" | "unless") => true,
+        Some("at" | "in" | "on" | "prior" | "during") => next.is_some_and(|next| {
+            matches!(
+                next,
+                "rest"
+                    | "weekends"
+                    | "night"
+                    | "morning"
+                    | "mornings"
+                    | "evening"
+                    | "evenings"
+                    | "primary"
+                    | "gaze"
+                    | "to"
+            )
+        }),
+        _ => false,
     }
 }
 
@@ -348,10 +374,8 @@ pub(super) fn after(sentence: &[Token], found: &mut [Match], lexicon: &Lexicon) 
         if !denies || token.neutral || owned(token, found) || is_elsewhere(sentence, at, lexicon) {
             continue;
         }
-        let next = sentence.get(at + 1).filter(|next| next.before == Break::None);
         // "Absent in the mornings".
-        let partly = next
-            .is_some_and(|next| matches!(next.word.as_str(), "in" | "during" | "when" | "while"));
+        let partly = is_then(sentence, at + 1);
         // Back over transparent words to the match, and over the matches joined to it.
         let mut denied_any = false;
         for before in sentence[..at].iter().rev() {

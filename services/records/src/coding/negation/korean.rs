@@ -115,6 +115,32 @@ pub(super) fn sentence(text: &Text, sentence: &[Token], found: &mut [Match], lex
     }
 }
 
+/// "없는 증상: 구토, 경련": denies what such a heading names, to the end of its sentence or up to a slash.
+pub(super) fn headings(text: &Text, found: &mut [Match]) {
+    let tokens = text.tokens();
+    let heads = ["없는", "부인하는", "음성", "않은", "않는"];
+    for at in 1..tokens.len() {
+        let (head, noun) = (&tokens[at - 1], &tokens[at]);
+        let named = heads.contains(&head.word.as_str())
+            && ["증상", "소견", "증세"].contains(&noun.word.as_str())
+            && noun.before == Break::None;
+        let Some(next) = tokens.get(at + 1).filter(|_| named) else { continue };
+        if !text.slice(noun.span.end..next.span.start).contains([':', '：', '-']) {
+            continue;
+        }
+        let ends = |at: usize| {
+            let between = text.slice(tokens[at - 1].span.end..tokens[at].span.start);
+            tokens[at].before == Break::Sentence || between.contains(['/', '|'])
+        };
+        let end = (at + 2..tokens.len()).find(|&at| ends(at)).unwrap_or(tokens.len());
+        for one in found.iter_mut() {
+            let listed = tokens[at + 1..end].iter().any(|token| one.owns(&token.span));
+            let before = at >= 2 && one.owns(&tokens[at - 2].span);
+            one.present = if listed { false } else { one.present || before };
+        }
+    }
+}
+
 /// What a word does to the findings before it in its clause.
 enum Reading {
     Denies,
@@ -211,6 +237,15 @@ pub(super) fn is_noun(token: &Token, lexicon: &Lexicon) -> bool {
         && !begins(&token.word, &words.assert)
         && !closes_clause(token, lexicon)
         && is_unknown(token, &[], &[], lexicon)
+}
+
+/// "아침에는", "먹으면": it is said of then.
+fn is_then(word: &str) -> bool {
+    const TIMES: [&str; 7] = ["아침", "저녁", "밤", "낮", "새벽", "오전", "오후"];
+    let time = word.ends_with("에는") && TIMES.iter().any(|time| word.starts_with(time));
+    let condition =
+        word.ends_with("면") && word.chars().nth(1).is_some() && !word.ends_with("측면");
+    time || condition
 }
 
 /// Returns where the clause of a word begins.
@@ -339,6 +374,8 @@ impl Walk<'_> {
             let rest = rest(self.text, token, found, words);
             let apart = words.apart.iter().any(|word| word == rest);
             if !hit.is_empty() && at < self.at && apart {
+                // "약 먹을 때는 두통이 없다".
+                partly |= ["때는", "때에는", "때엔"].contains(&rest);
                 break;
             }
             if !here.is_empty() {
@@ -362,9 +399,9 @@ impl Walk<'_> {
             if !hit.is_empty() && ended {
                 break;
             }
-            // "두통은 아침에는 없고".
-            let then = token.word.ends_with("에는") && is_filler(&token.word, &words.filler);
-            partly |= hit.is_empty() && (then || begins(&token.word, &words.partly));
+            // "두통은 아침에는 없고", "약을 먹으면 두통이 없는데".
+            partly |= is_then(&token.word);
+            partly |= hit.is_empty() && begins(&token.word, &words.partly);
             let subject = words.subject.iter().any(|end| token.word.ends_with(end.as_str()));
             // "자발적 발화 및 행동 거의 없음": a noun right before it.
             let right_before = self.sentence[at + 1..self.at]
@@ -373,13 +410,19 @@ impl Walk<'_> {
             let verb = ["지", "진", "질"].iter().any(|end| token.word.ends_with(end))
                 || ends_in_n(&token.word)
                 || ends_in_l(&token.word);
-            let noun = token.script == Script::Hangul && right_before && !verb;
+            let adverb = ["에서", "으로", "상"].iter().any(|end| token.word.ends_with(end));
+            let noun = token.script == Script::Hangul && right_before && !verb && !adverb;
             let unknown = (subject || noun) && is_unknown(token, found, &[], self.lexicon);
             if hit.is_empty() && unknown && !self.is_joined(at, found) {
                 of_other = true;
                 break;
             }
         }
+        // "아침 외에는 두통이 없습니다": then it is there.
+        let except = self.from.checked_sub(1).and_then(|at| self.sentence.get(at));
+        let of_time = self.from.checked_sub(2).and_then(|at| self.sentence.get(at));
+        partly |= except.is_some_and(|one| words.except.contains(&one.word))
+            && of_time.is_some_and(|one| !owned(one, found) && is_filler(&one.word, &words.filler));
         Reach { hit, partly, of_other }
     }
 
