@@ -134,7 +134,8 @@ pub(super) fn headings(text: &Text, found: &mut [Match]) {
         };
         let end = (at + 2..tokens.len()).find(|&at| ends(at)).unwrap_or(tokens.len());
         for one in found.iter_mut() {
-            let listed = tokens[at + 1..end].iter().any(|token| one.owns(&token.span));
+            let listed =
+                one.span.start >= next.span.start && tokens[end - 1].span.end >= one.span.end;
             let before = at >= 2 && one.owns(&tokens[at - 2].span);
             one.present = if listed { false } else { one.present || before };
         }
