@@ -46,6 +46,16 @@ impl Position {
     pub const START: Self = Self { transaction_id: 0, sequence: 0 };
 }
 
+/// What was found of a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// Changes, in order.
+    pub changes: Vec<Change>,
+    /// If these are all: a place after which everything stands that comes, as far as the database can say. A watch of
+    /// one patient need not look again at what came before.
+    pub to: Option<Position>,
+}
+
 /// What kind of record changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {
@@ -203,7 +213,8 @@ impl Watchers {
     /// Begins a watch after `position`, or of what comes from now on.
     ///
     /// # Errors
-    /// [`RecordsError::TooManyWatchers`], [`RecordsError::TooManyWatchersOfHospital`]; else the store's.
+    /// [`RecordsError::TooManyWatchers`], [`RecordsError::TooManyWatchersOfHospital`], [`RecordsError::Invalid`] if
+    /// `position` is of another database; else the store's.
     pub async fn watch<S: RecordsStore>(
         &self,
         store: S,
@@ -218,7 +229,13 @@ impl Watchers {
             .ok_or(RecordsError::TooManyWatchersOfHospital { watchers_max: per_hospital })?;
         let full = |_| RecordsError::TooManyWatchers { watchers_max: together };
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
-        let newest = store.begin_watch(&call).await?;
+        let newest = store.begin_watch(&call, patient_id).await?;
+        // Nothing of this database can be after what comes next: it would be heard of no change for long.
+        if position.is_some_and(|position| position > newest) {
+            let right = "a resume_token of this database: it was restored or exchanged since; read what there is anew \
+                         with from_beginning";
+            return Err(RecordsError::field("resume_token", right));
+        }
         Ok(Watch {
             store,
             call,
@@ -270,14 +287,15 @@ impl<S: RecordsStore> Watch<S> {
                 self.heard_at = Some(Instant::now());
                 return Ok(Told::Change(change));
             }
-            let found = self
+            let Looked { changes, to } = self
                 .store
                 .changes_after(&self.call, self.position, self.patient_id, CHANGES_MAX)
                 .await?;
-            self.found = found.into_iter();
-            if self.found.len() > 0 {
+            if !changes.is_empty() {
+                self.found = changes.into_iter();
                 continue;
             }
+            self.position = to.map_or(self.position, |to| to.max(self.position));
             if self.heard_at.is_none_or(|heard_at| heard_at.elapsed() >= SILENCE_MAX) {
                 self.heard_at = Some(Instant::now());
                 return Ok(Told::Nothing(self.position));

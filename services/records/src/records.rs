@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::{
-    change::{Change, Position},
+    change::{Looked, Position},
     coding,
     entry::{Content, Entry, Note, StudyLink},
     error::{RecordsError, violation},
@@ -263,20 +263,22 @@ pub trait RecordsStore: Clone + Send + Sync + 'static {
         error: RecordsError,
     ) -> impl Future<Output = RecordsError> + Send;
 
-    /// Returns where a watch begins that wants what comes from now on. It is the watch's one audit entry.
+    /// Returns where a watch, of one patient or of all, begins that wants what comes from now on. It is the watch's one
+    /// audit entry.
     fn begin_watch(
         &self,
         call: &Call,
+        patient_id: Option<PatientId>,
     ) -> impl Future<Output = Result<Position, RecordsError>> + Send;
 
-    /// Returns at most `limit` changes after `position`, in order.
+    /// Returns at most `limit` changes after `position`, in order, and how far it looked.
     fn changes_after(
         &self,
         call: &Call,
         position: Position,
         patient_id: Option<PatientId>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<Change>, RecordsError>> + Send;
+    ) -> impl Future<Output = Result<Looked, RecordsError>> + Send;
 }
 
 /// What a create of an entry is made of: the ids that every one has.

@@ -34,7 +34,7 @@ pub use self::{
     vault::{Vault, VaultError},
 };
 use crate::{
-    change::{Change, Position},
+    change::{Looked, Position},
     entry::{Content, Entry},
     error::RecordsError,
     patient::{Patient, PatientChanges, PatientDetails},
@@ -239,8 +239,12 @@ impl RecordsStore for SqlRecordsStore {
         in_time("note refusal", noted).await.unwrap_or_else(|away| away)
     }
 
-    async fn begin_watch(&self, call: &Call) -> Result<Position, RecordsError> {
-        in_time("begin watch", changes::begin(self, call)).await
+    async fn begin_watch(
+        &self,
+        call: &Call,
+        patient_id: Option<PatientId>,
+    ) -> Result<Position, RecordsError> {
+        in_time("begin watch", changes::begin(self, call, patient_id)).await
     }
 
     async fn changes_after(
@@ -249,7 +253,7 @@ impl RecordsStore for SqlRecordsStore {
         position: Position,
         patient_id: Option<PatientId>,
         limit: u32,
-    ) -> Result<Vec<Change>, RecordsError> {
+    ) -> Result<Looked, RecordsError> {
         in_time("read changes", changes::after(self, call, position, patient_id, limit)).await
     }
 }

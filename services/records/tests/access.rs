@@ -8,11 +8,12 @@ use harness::{Client, Harness, Start, metadata, number, patient, reason, start_w
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
     BatchCreateRequest, CreateNoteRequest, CreatePatientRequest, CreateSymptomReportRequest,
-    DeleteEntryRequest, DeletePatientRequest, ErasePatientRequest, GetPatientRequest,
-    GetSymptomReportRequest, LinkStudyRequest, ListNotesRequest, ListPatientsRequest,
-    ListStudyLinksRequest, ListSymptomReportsRequest, MergePatientsRequest, Patient,
-    SearchPatientsRequest, UndeletePatientRequest, UpdatePatientRequest, WatchChangesRequest,
-    batch_create_request::Create, batch_create_result::Outcome,
+    DeleteEntryRequest, DeletePatientRequest, ErasePatientRequest, GetNoteRequest,
+    GetPatientRequest, GetStudyLinkRequest, GetSymptomReportRequest, LinkStudyRequest,
+    ListNotesRequest, ListPatientsRequest, ListStudyLinksRequest, ListSymptomReportsRequest,
+    MergePatientsRequest, Patient, SearchPatientsRequest, UndeletePatientRequest,
+    UpdatePatientRequest, WatchChangesRequest, batch_create_request::Create,
+    batch_create_result::Outcome,
 };
 use neurotriage_testkit::{TestDb, databases, issuer::Issuer};
 use prost_types::FieldMask;
@@ -28,6 +29,7 @@ struct Records {
     patient: Patient,
     report_id: String,
     note_id: String,
+    link_id: String,
     code: String,
 }
 
@@ -42,10 +44,12 @@ async fn records(harness: &mut Harness, number: usize) -> Result<Records, Status
     let patient = harness.create(patient(number)).await?;
     let report = harness.report(&patient.patient_id, "headache").await?;
     let note = harness.note(&patient.patient_id, "seen today").await?;
+    let link = harness.link(&patient.patient_id, &request_id()).await?;
     Ok(Records {
         patient,
         report_id: report.symptom_report_id,
         note_id: note.note_id,
+        link_id: link.study_link_id,
         code: report.findings[0].code.clone(),
     })
 }
@@ -91,15 +95,19 @@ async fn call_of_patient(client: &Client, of: &Records) -> Vec<(&'static str, (C
     ends.push(("LinkStudy", ended(client.link_study(request).await)));
     let request = ListStudyLinksRequest { patient_id: id.clone(), ..Default::default() };
     ends.push(("ListStudyLinks", ended(client.list_study_links(request).await)));
+    let request = GetStudyLinkRequest { study_link_id: of.link_id.clone() };
+    ends.push(("GetStudyLink", ended(client.get_study_link(request).await)));
     let request = CreateNoteRequest {
         request_id: request_id(),
         patient_id: id.clone(),
         text: "seen".to_owned(),
     };
     ends.push(("CreateNote", ended(client.create_note(request).await)));
+    let request = GetNoteRequest { note_id: of.note_id.clone() };
+    ends.push(("GetNote", ended(client.get_note(request).await)));
     let request = ListNotesRequest { patient_id: id.clone(), ..Default::default() };
     ends.push(("ListNotes", ended(client.list_notes(request).await)));
-    for entry_id in [&of.report_id, &of.note_id] {
+    for entry_id in [&of.report_id, &of.note_id, &of.link_id] {
         let request = DeleteEntryRequest { entry_id: entry_id.clone(), revision: 1 };
         ends.push(("DeleteEntry", ended(client.delete_entry(request).await)));
     }

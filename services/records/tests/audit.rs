@@ -222,6 +222,9 @@ async fn every_call_on_entries_is_noted() -> anyhow::Result<()> {
 
         harness.client.watch_changes(WatchChangesRequest::default()).await?;
         assert_eq!(seen.news(&store).await?, ["search change done "]);
+        let of_one = WatchChangesRequest { patient_id: id.clone(), ..Default::default() };
+        harness.client.watch_changes(of_one).await?;
+        assert_eq!(seen.news(&store).await?, ["search change done "]);
         let create = Create::Note(CreateNoteRequest {
             request_id: Uuid::now_v7().to_string(),
             patient_id: id.clone(),

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use harness::{Client, Harness, Start, fields, metadata, patient, reason, start, start_with};
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
@@ -26,7 +27,7 @@ use neurotriage_testkit::{
     issuer::{Bearer, Issuer, claims},
 };
 use prost_types::FieldMask;
-use sea_orm::{EntityTrait as _, PaginatorTrait as _, QueryOrder as _};
+use sea_orm::{DbBackend, EntityTrait as _, PaginatorTrait as _, QueryOrder as _};
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
@@ -424,15 +425,50 @@ impl Harness {
 }
 
 #[tokio::test]
+async fn a_watch_of_one_patient_goes_on_behind_the_changes_of_others() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let mut client = harness.client.clone();
+        let of_one = harness.create(patient(1)).await?.patient_id;
+        let of_none =
+            WatchChangesRequest { patient_id: Uuid::now_v7().to_string(), ..from_beginning() };
+        let mut places = Vec::new();
+        for number in 2..4 {
+            harness.create(patient(number)).await?;
+            let mut changes = watch(&mut client, of_none.clone()).await?;
+            let told = next(&mut changes).await?;
+            assert!(told.change.is_none(), "{told:?}");
+            places.push(told.resume_token);
+        }
+        // SQLite looks at a file of its own.
+        let postgres = harness.store().get_database_backend() == DbBackend::Postgres;
+        assert_eq!(places[0] != places[1], postgres);
+        harness.note(&of_one, "seen today").await?;
+        let watch_one = WatchChangesRequest { patient_id: of_one, ..after(&places[1]) };
+        let mut changes = watch(&mut client, watch_one).await?;
+        let mut change = next_change(&mut changes).await?;
+        while change.kind() != RecordKind::Note {
+            assert!(!postgres, "told again: {change:?}");
+            change = next_change(&mut changes).await?;
+        }
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn watches_that_may_not_be_are_refused() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let mut harness = start(db).await?;
         let mut client = harness.client.clone();
         let mut first = watch(&mut client, WatchChangesRequest::default()).await?;
         let token = next(&mut first).await?.resume_token;
+        let later = [b"c".as_slice(), &i64::MAX.to_be_bytes(), &[0; 8]].concat();
+        let later = URL_SAFE_NO_PAD.encode(later);
         let table = [
             ("no token", after("banana"), "resume_token"),
             ("cut", after(&token[..token.len() - 2]), "resume_token"),
+            ("of a database that has come further", after(&later), "resume_token"),
             (
                 "from two places",
                 WatchChangesRequest { from_beginning: true, ..after(&token) },

@@ -342,6 +342,12 @@ pub trait Sources: Send + Sync + 'static {
         patient_id: PatientId,
     ) -> impl Future<Output = Result<Patient, AssessmentError>> + Send;
 
+    /// Returns whom the id of a patient means: themselves, or after a merge who remains.
+    fn remaining_patient(
+        &self,
+        patient_id: PatientId,
+    ) -> impl Future<Output = Result<PatientId, AssessmentError>> + Send;
+
     /// Returns a segmentation.
     fn segmentation(
         &self,
@@ -397,6 +403,28 @@ pub trait ReferralStore: Send + Sync + 'static {
     ) -> impl Future<Output = AssessmentError> + Send;
 }
 
+/// Returns the patient whom two ids mean, if they mean one: it is the same id, or after a merge an old id of theirs.
+///
+/// # Errors
+/// [`AssessmentError::Upstream`] if the records service is away.
+pub(crate) async fn same_patient(
+    sources: &impl Sources,
+    one: PatientId,
+    other: PatientId,
+) -> Result<Option<PatientId>, AssessmentError> {
+    if one == other {
+        return Ok(Some(one));
+    }
+    let remaining = async |patient_id| match sources.remaining_patient(patient_id).await {
+        Ok(patient_id) => Ok(Some(patient_id)),
+        Err(AssessmentError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let one = remaining(one).await?;
+    let other = remaining(other).await?;
+    Ok(one.filter(|one| Some(*one) == other))
+}
+
 /// Assesses one patient of a hospital and stores the answer. A repeated request returns what is stored.
 ///
 /// # Errors
@@ -421,7 +449,7 @@ pub async fn assess(
         sources.patient(report.patient_id),
         sources.patient_of_study(segmentation.study_id),
     )?;
-    if study_patient_id != report.patient_id {
+    if same_patient(sources, study_patient_id, report.patient_id).await?.is_none() {
         return Err(AssessmentError::DifferentPatients);
     }
     let directory = store.snapshot().await?;

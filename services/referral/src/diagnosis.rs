@@ -451,13 +451,13 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
             sources.study(request.study_id),
             sources.report(request.symptom_report_id)
         )?;
-        if study.patient_id != report.patient_id {
-            return Err(AssessmentError::DifferentPatients.into());
-        }
+        let patient_id =
+            assessment::same_patient(sources, study.patient_id, report.patient_id).await?;
+        let patient_id = patient_id.ok_or(AssessmentError::DifferentPatients)?;
         let diagnosis = Diagnosis {
             diagnosis_id: DiagnosisId::generate(),
             created_at: OffsetDateTime::now_utc(),
-            patient_id: study.patient_id,
+            patient_id,
             request: request.clone(),
             origin: Origin {
                 uploaded_at: study.uploaded_at,

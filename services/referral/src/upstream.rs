@@ -12,7 +12,7 @@ use neurotriage_proto::{
         GetStudyRequest, GetStudyResponse, ingestion_service_client::IngestionServiceClient,
     },
     records::v1::{
-        GetPatientRequest, GetSymptomReportRequest, GetSymptomReportResponse,
+        GetPatientRequest, GetPatientResponse, GetSymptomReportRequest, GetSymptomReportResponse,
         records_service_client::RecordsServiceClient,
     },
     segmentation::v1::{
@@ -68,6 +68,16 @@ impl GrpcSources {
         Ok(answer.into_inner())
     }
 
+    async fn get_patient(
+        &self,
+        patient_id: PatientId,
+    ) -> Result<GetPatientResponse, AssessmentError> {
+        let message = GetPatientRequest { patient_id: patient_id.to_string() };
+        let answer = self.records.clone().get_patient(self.request(message)).await;
+        let id = patient_id.as_uuid();
+        Ok(answer.map_err(failed("records", Kept::Patient, id))?.into_inner())
+    }
+
     async fn get_symptom_report(
         &self,
         symptom_report_id: SymptomReportId,
@@ -112,14 +122,11 @@ impl Sources for GrpcSources {
     }
 
     async fn patient(&self, patient_id: PatientId) -> Result<Patient, AssessmentError> {
-        let message = GetPatientRequest { patient_id: patient_id.to_string() };
-        let answer = self
-            .records
-            .clone()
-            .get_patient(self.request(message))
-            .await
-            .map_err(failed("records", Kept::Patient, patient_id.as_uuid()))?;
-        convert::patient(answer.into_inner())
+        convert::patient(self.get_patient(patient_id).await?)
+    }
+
+    async fn remaining_patient(&self, patient_id: PatientId) -> Result<PatientId, AssessmentError> {
+        convert::remaining_patient(self.get_patient(patient_id).await?)
     }
 
     async fn segmentation(

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{SqlRecordsStore, change_row, failed, patient_row, queries, unit::Unit, unknown};
 use crate::{
-    change::{Change, ChangeAction, Position, RecordKind},
+    change::{Change, ChangeAction, Looked, Position, RecordKind},
     error::RecordsError,
 };
 
@@ -22,10 +22,14 @@ const READ: &str = "read changes";
 
 /// Returns where what comes from now on begins. Whatever commits later is after it; what is committing
 /// may be.
-pub(super) async fn begin(store: &SqlRecordsStore, call: &Call) -> Result<Position, RecordsError> {
+pub(super) async fn begin(
+    store: &SqlRecordsStore,
+    call: &Call,
+    patient_id: Option<PatientId>,
+) -> Result<Position, RecordsError> {
     let mut unit = Unit::begin(store, call).await?;
     let position = match horizon(unit.transaction()).await? {
-        Some(horizon) => Position { transaction_id: horizon - 1, sequence: i64::MAX },
+        Some(horizon) => before(horizon),
         None => {
             let newest = change_row::Entity::find()
                 .filter(change_row::Column::HospitalId.eq(unit.hospital()))
@@ -40,7 +44,7 @@ pub(super) async fn begin(store: &SqlRecordsStore, call: &Call) -> Result<Positi
             newest.map_or(Position::START, at)
         }
     };
-    unit.note(Action::Search, "change", None, Detail::none())?;
+    unit.note(Action::Search, "change", patient_id.map(|id| id.as_uuid()), Detail::none())?;
     unit.commit("commit audit of watch", Uuid::now_v7()).await?;
     Ok(position)
 }
@@ -67,7 +71,7 @@ pub(super) async fn after(
     position: Position,
     patient_id: Option<PatientId>,
     limit: u32,
-) -> Result<Vec<Change>, RecordsError> {
+) -> Result<Looked, RecordsError> {
     let transaction = tenant::begin(&store.db, &call.hospital_id, Mode::Read)
         .await
         .map_err(failed("begin transaction"))?;
@@ -83,7 +87,16 @@ pub(super) async fn after(
         .await
         .map_err(failed(READ))?;
     transaction.commit().await.map_err(failed(READ))?;
-    rows.into_iter().map(change).collect()
+    let all = rows.len() < limit as usize;
+    let changes = rows.into_iter().map(change).collect::<Result<_, _>>()?;
+    // Nothing commits below the horizon any more.
+    let to = horizon.filter(|_| all).map(before);
+    Ok(Looked { changes, to })
+}
+
+/// Returns the last place below a horizon.
+fn before(horizon: i64) -> Position {
+    Position { transaction_id: horizon - 1, sequence: i64::MAX }
 }
 
 /// Returns the ids that changes of a patient name: their own, and if they were merged that of who remains and of all who

@@ -6,6 +6,7 @@ use time::Date;
 
 use super::{Diagnoser, DiagnosisError, DiagnosisSources, DiagnosisStore};
 use crate::{
+    assessment::same_patient,
     growth::{self, DateOrigin, Growth, Scan},
     measurement::Marking,
 };
@@ -66,13 +67,11 @@ impl<S: DiagnosisStore, U: DiagnosisSources> Diagnoser<S, U> {
             self.compared(call, request.earlier),
             self.compared(call, request.later)
         )?;
-        if earlier.patient_id != later.patient_id {
-            return Err(DiagnosisError::DifferentPatients);
-        }
+        let patient_id = same_patient(&self.sources, earlier.patient_id, later.patient_id).await?;
+        let patient_id = patient_id.ok_or(DiagnosisError::DifferentPatients)?;
         if earlier.marking.study_id == later.marking.study_id {
             return Err(DiagnosisError::field("later", "another study than the earlier one"));
         }
-        let patient_id = earlier.patient_id;
         let (date_origin, dates) = match request.acquired_on {
             Some(dates) => (DateOrigin::Request, dates),
             None => (DateOrigin::Upload, [earlier.uploaded_on, later.uploaded_on]),

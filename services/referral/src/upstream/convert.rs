@@ -84,6 +84,13 @@ pub(super) fn patient(answer: records::GetPatientResponse) -> Result<Patient, As
     Ok(Patient { handedness, home, birth_date: birth_date(&patient.birth_date)? })
 }
 
+pub(super) fn remaining_patient(
+    answer: records::GetPatientResponse,
+) -> Result<PatientId, AssessmentError> {
+    let patient = answer.patient.ok_or_else(|| malformed("records", "no patient"))?;
+    patient_id("records", &patient.patient_id)
+}
+
 fn birth_date(text: &str) -> Result<Option<Date>, AssessmentError> {
     if text.is_empty() {
         return Ok(None);

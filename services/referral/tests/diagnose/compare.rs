@@ -116,6 +116,29 @@ async fn without_days_those_of_the_uploads_are_taken_with_a_caution() -> anyhow:
 }
 
 #[tokio::test]
+async fn a_study_under_the_old_id_of_a_merged_patient_is_theirs() -> anyhow::Result<()> {
+    let harness = sqlite().await?;
+    let own = harness.patient();
+    let first = harness.diagnose(&own).await?.diagnosis;
+    let old_id = Uuid::now_v7().to_string();
+    let study_id = harness.study(&old_id, vec![lesion(42.0, HERE, 25.0)]);
+    let of_old = DiagnoseRequest {
+        request_id: Uuid::now_v7().to_string(),
+        study_id,
+        symptom_report_id: own.symptom_report_id.clone(),
+        ..Default::default()
+    };
+    let Err(status) = harness.diagnose(&of_old).await else { panic!("another patient's study") };
+    assert_eq!(reason(&status), "DIFFERENT_PATIENTS");
+    harness.merge(&old_id, &first.patient_id);
+    let second = harness.diagnose(&of_old).await?.diagnosis;
+    assert_eq!(second.patient_id, first.patient_id);
+    let comparison = compare(&harness, (of(&first), ""), (of(&second), "")).await?;
+    assert!(comparison.earlier.is_some());
+    harness.stop().await
+}
+
+#[tokio::test]
 async fn compare_studies_refuses_what_it_should() -> anyhow::Result<()> {
     let harness = sqlite().await?;
     let (earlier, later) = two_dates(&harness, vec![lesion(84.0, HERE, 30.0)]).await?;

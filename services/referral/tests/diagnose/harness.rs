@@ -191,6 +191,12 @@ impl Harness {
         }
     }
 
+    /// Lets the records service know a patient by an old id.
+    pub(crate) fn merge(&self, old_id: &str, patient_id: &str) {
+        let patient = records::Patient { patient_id: patient_id.to_owned(), ..Default::default() };
+        self.world.patients.lock().unwrap().insert(old_id.to_owned(), patient);
+    }
+
     /// Lets the other services know a study and what it will show.
     pub(crate) fn study(&self, patient_id: &str, lesions: Vec<segmentation::Lesion>) -> String {
         let study_id = Uuid::now_v7().to_string();
