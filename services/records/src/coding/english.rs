@@ -247,16 +247,7 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
             // A side that the finding is about is none: "confuses left and right".
             let owned = one.own.iter().any(|word| overlap(word, &token.span));
             claimed[at] |= owned;
-            // "Not able to lift his right arm or speak": the side is of what stands before the "or".
-            let own_after = one.own.iter().map(|word| word.start).find(|&own| own > token.span.end);
-            let placed = tokens.iter().any(|place| {
-                is_place(place, lexicon) && one.shared.iter().any(|word| overlap(word, &place.span))
-            });
-            let parted = !placed
-                && tokens[at..].iter().any(|next| {
-                    is_conjunction(next) && own_after.is_some_and(|own| next.span.end <= own)
-                });
-            if inside && !owned && !parted {
+            if inside && !owned && !is_parted(one, tokens, at, lexicon) {
                 one.side = Some(join(one.side, token));
                 claimed[at] = true;
             }
@@ -283,6 +274,24 @@ pub(super) fn attach_sides(text: &Text, found: &mut [Match], lexicon: &Lexicon) 
         claim(one, after.into_iter(), false, &mut claimed, lexicon);
     }
     attach_lone_sides(text, found, &claimed, lexicon);
+}
+
+/// "Not able to lift his right arm or speak": the side is of what stands before the "or".
+fn is_parted(one: &Match, tokens: &[Token], side: usize, lexicon: &Lexicon) -> bool {
+    let Some(token) = tokens.get(side) else { return false };
+    let within = |token: &&Token| one.span.start <= token.span.start;
+    let first = tokens.partition_point(|token| !within(&token));
+    let words = tokens[first..].iter().take_while(|token| token.span.start < one.span.end);
+    let of_place = |place: &Token| {
+        is_place(place, lexicon) && one.shared.iter().any(|word| overlap(word, &place.span))
+    };
+    let Some(own) = one.own.iter().map(|word| word.start).find(|&own| own > token.span.end) else {
+        return false;
+    };
+    !words.clone().any(of_place)
+        && words
+            .skip(side.saturating_sub(first))
+            .any(|next| is_conjunction(next) && next.span.end <= own)
 }
 
 /// "In the left ear": a place right behind the first side.

@@ -465,6 +465,7 @@ fn long_and_odd_texts_are_read_to_the_end() {
         "갑자기 심한 ".repeat(2_800),
         "memory and attention ".repeat(950),
         "normal ".repeat(2_800),
+        "left arm weak ".repeat(1_400),
         "없는 증상: 두통 ".repeat(1_900),
         "두통이 3주에 걸쳐 점점 ".repeat(1_400),
     ];

@@ -250,13 +250,9 @@ fn turned<'a>(
     };
     let like_this = never && words.deny_void.iter().any(here);
     if until || like_this {
-        let hit = denied
-            .hit
-            .iter()
-            .filter(|&&index| found[index].says != Says::Absent)
-            .copied()
-            .collect::<Vec<_>>();
-        hit.iter().for_each(|&index| found[index].present = true);
+        for &index in &denied.hit {
+            found[index].present |= found[index].says != Says::Absent;
+        }
         return None;
     }
     if never && matches!(word, "before" | "previously") {
