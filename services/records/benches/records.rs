@@ -10,10 +10,10 @@
 #![allow(clippy::print_stdout, reason = "a table for people")]
 #![allow(clippy::unwrap_used, reason = "a program for developers: it may stop at any error")]
 
-#[path = "../tests/faults/cluster.rs"]
+#[path = "../tests/service/faults/cluster.rs"]
 #[allow(dead_code, reason = "tests kill it")]
 mod cluster;
-#[path = "../tests/faults/program.rs"]
+#[path = "../tests/service/faults/program.rs"]
 #[allow(dead_code, reason = "tests kill it")]
 mod program;
 #[path = "records/replay.rs"]

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may stop the test")]
 
+#[path = "service/harness/mod.rs"]
+#[allow(dead_code, reason = "the tests of the service use more")]
 mod harness;
 
 use std::{
@@ -78,6 +80,10 @@ fn logged() -> Log {
     };
     LOG.get_or_init(start).clone()
 }
+
+/// Every table of the service.
+const TABLES: [&str; 7] =
+    ["patient", "entry", "search_token", "change", "audit_hospital", "audit_head", "audit_entry"];
 
 /// How marks begin: texts, digits, dates.
 const BEGINNINGS: [&str; 3] = ["zq", "7391", "19"];
@@ -458,7 +464,7 @@ async fn raw(db: &TestDb) -> anyhow::Result<Vec<u8>> {
         }
         return Ok(bytes);
     }
-    for table in stored::TABLES {
+    for table in TABLES {
         let sql = format!("SELECT row_to_json(t)::text AS row FROM {table} AS t");
         for row in db.db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await? {
             bytes.extend(row.try_get::<String>("", "row")?.into_bytes());

@@ -1,5 +1,6 @@
 //! What people write, and what the built-in lexicon makes of it.
 
+mod attributes;
 mod english;
 mod korean;
 mod written;
