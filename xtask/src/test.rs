@@ -31,9 +31,12 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     }
 
     if packages.is_empty() || packages.contains(&"neurotriage-tests") {
-        // The flows start the programs themselves.
+        // The flows start the programs themselves. Built with the tests, what they are made of is compiled once: alone, it
+        // would have other features.
         let mut programs = workspace.cargo();
-        programs.args(["build", "--release", "--workspace", "--bins"]).envs(environment.clone());
+        programs
+            .args(["build", "--release", "--workspace", "--bins", "--tests"])
+            .envs(environment.clone());
         process::run(&mut programs)?;
     }
 

@@ -1,6 +1,6 @@
 //! Serving with health, reflection, traces and limits, and ending without cutting calls.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http::{HeaderMap, Response};
@@ -29,6 +29,13 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a peer may take to answer that check.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Tells a server to end.
+pub type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A server while it serves. Of one type, so that what serves is compiled in the crate that makes it, and not again in
+/// every program and test that runs it.
+pub type Serving = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
 /// Serves `routes` on `listener` until `shutdown` completes, then drains.
 ///
 /// Every call passes `access` first; health and reflection are open to all.
@@ -43,14 +50,27 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the reflection descriptor is broken or the listener fails.
-pub async fn serve(
+pub fn serve(
+    name: &'static str,
+    listener: TcpListener,
+    routes: Routes,
+    service_names: &'static [&'static str],
+    access: Access,
+    drain_timeout: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Serving {
+    let ended = Box::pin(shutdown);
+    Box::pin(serve_until(name, listener, routes, service_names, access, drain_timeout, ended))
+}
+
+async fn serve_until(
     name: &'static str,
     listener: TcpListener,
     routes: Routes,
     service_names: &[&str],
     access: Access,
     drain_timeout: Duration,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("read bound address")?;
     let (mut health, health_service) = tonic_health::server::health_reporter();

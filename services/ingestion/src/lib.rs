@@ -17,7 +17,10 @@ use neurotriage_proto::ingestion::v1::ingestion_service_server::{
     IngestionServiceServer, SERVICE_NAME,
 };
 use neurotriage_sealing::Keyring;
-use neurotriage_service_kit::{access::Access, server};
+use neurotriage_service_kit::{
+    access::Access,
+    server::{self, Serving, Shutdown},
+};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -45,11 +48,20 @@ pub struct Dependencies {
 ///
 /// # Errors
 /// If a key is missing or the listener fails.
-pub async fn run(
+pub fn run(
     listener: TcpListener,
     dependencies: Dependencies,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Serving {
+    Box::pin(serve(listener, dependencies, drain_timeout, Box::pin(shutdown)))
+}
+
+async fn serve(
+    listener: TcpListener,
+    dependencies: Dependencies,
+    drain_timeout: Duration,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Dependencies { access, db, blobs, keyring, uploads_max } = dependencies;
     let store = SqlStudyStore::new(db, &keyring).context("open keyring")?;

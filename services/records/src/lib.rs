@@ -22,7 +22,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use neurotriage_proto::records::v1::records_service_server::{RecordsServiceServer, SERVICE_NAME};
 use neurotriage_sealing::Keyring;
-use neurotriage_service_kit::{access::Access, server, tenant};
+use neurotriage_service_kit::{
+    access::Access,
+    server::{self, Serving, Shutdown},
+    tenant,
+};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -57,11 +61,20 @@ pub struct Dependencies {
 ///
 /// # Errors
 /// If the built-in lexicon is malformed, a key is missing, or the database or the listener fails.
-pub async fn run(
+pub fn run(
     listener: TcpListener,
     dependencies: Dependencies,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Serving {
+    Box::pin(serve(listener, dependencies, drain_timeout, Box::pin(shutdown)))
+}
+
+async fn serve(
+    listener: TcpListener,
+    dependencies: Dependencies,
+    drain_timeout: Duration,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Dependencies { access, db, keyring, watchers_max, batch_idle_max } = dependencies;
     tenant::check_role(&db, &access).await.context("check database role")?;

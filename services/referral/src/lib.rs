@@ -34,7 +34,10 @@ use neurotriage_proto::referral::v1::{
     referral_service_server::{self, ReferralServiceServer},
 };
 use neurotriage_sealing::Keyring;
-use neurotriage_service_kit::{access::Access, server};
+use neurotriage_service_kit::{
+    access::Access,
+    server::{self, Serving, Shutdown},
+};
 use sea_orm::DatabaseConnection;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -103,11 +106,20 @@ impl Default for Events {
 ///
 /// # Errors
 /// If the evidence table or the sample directory is wrong, a key is missing, or the database or the listener fails.
-pub async fn run(
+pub fn run(
     listener: TcpListener,
     dependencies: Dependencies,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Serving {
+    Box::pin(serve(listener, dependencies, drain_timeout, Box::pin(shutdown)))
+}
+
+async fn serve(
+    listener: TcpListener,
+    dependencies: Dependencies,
+    drain_timeout: Duration,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Dependencies { access, db, keyring, ranking, diagnoses, events, .. } = dependencies;
     let Dependencies { records, segmentation, ingestion, .. } = dependencies;

@@ -29,7 +29,11 @@ use neurotriage_proto::segmentation::v1::{
     training_service_server::{self, TrainingServiceServer},
 };
 use neurotriage_sealing::Keyring;
-use neurotriage_service_kit::{access::Access, audit::AuditLog, server};
+use neurotriage_service_kit::{
+    access::Access,
+    audit::AuditLog,
+    server::{self, Serving, Shutdown},
+};
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tonic::{service::Routes, transport::Channel};
@@ -83,11 +87,20 @@ pub struct Dependencies {
 /// # Errors
 /// If there is no key for the audit, the model that serves cannot be loaded, the network's thread
 /// cannot be started or the listener fails.
-pub async fn run(
+pub fn run(
     listener: TcpListener,
     dependencies: Dependencies,
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Serving {
+    Box::pin(serve(listener, dependencies, drain_timeout, Box::pin(shutdown)))
+}
+
+async fn serve(
+    listener: TcpListener,
+    dependencies: Dependencies,
+    drain_timeout: Duration,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let Dependencies {
         access,
