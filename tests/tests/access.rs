@@ -20,14 +20,15 @@ use neurotriage::{
 use neurotriage_domain::Modality;
 use neurotriage_imaging::CaseFiles;
 use neurotriage_proto::{
-    records::v1::Handedness,
+    fhir::v1::{ExportPatientRequest, fhir_service_client::FhirServiceClient},
+    records::v1::{Handedness, MergePatientsRequest, records_service_client::RecordsServiceClient},
     referral::v1::{
         DiagnoseRequest, Diagnosis, DiagnosisState, diagnose_response,
         diagnosis_service_client::DiagnosisServiceClient,
     },
 };
 use neurotriage_service_kit::client;
-use neurotriage_testkit::issuer::{Issuer, KEY_ID, claims};
+use neurotriage_testkit::issuer::{Bearer, HOSPITAL, Issuer, KEY_ID, claims};
 use neurotriage_tests::{
     deployment::{Ground, SERVICES},
     programs::program,
@@ -339,6 +340,70 @@ async fn one_patients_way_takes_exactly_the_scopes_that_are_written_down() {
     let page = include_str!("../../docs/access.md");
     let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(page.contains(&written.join(" ")), "docs/access.md does not say {written:?}");
+}
+
+/// Takes a story out; returns the types of its resources.
+async fn exported(
+    ground: &Ground,
+    bearer: &Bearer,
+    patient_id: &str,
+) -> Result<Vec<String>, Status> {
+    let channel = client::channel(ground.endpoint("referral").unwrap()).unwrap();
+    let mut client = FhirServiceClient::with_interceptor(channel, bearer.clone());
+    let request = ExportPatientRequest { patient_id: patient_id.to_owned(), ..Default::default() };
+    let mut stream = client.export_patient(request).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(message) = stream.message().await? {
+        bytes.extend(message.piece);
+    }
+    let bundle: Value = serde_json::from_slice(&bytes).unwrap();
+    let entries = bundle["entry"].as_array().unwrap().iter();
+    let kind = |entry: &Value| entry["resource"]["resourceType"].as_str().unwrap().to_owned();
+    Ok(entries.map(kind).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patients_own_token_takes_their_story_out_after_a_merge_too() {
+    let issuer = Issuer::start().unwrap();
+    let ground = Ground::new(issuer.settings()).await.unwrap();
+    let servers = ground.start_some(&["ingestion", "records", "referral"]).await.unwrap();
+    let case = case(&ground.folder().join("case"));
+    let mut services = services(&ground, &issuer, &["user/*.cruds"]);
+    let patient_id = create_patient(&mut services, &case).await.unwrap();
+    let duplicate_id = create_patient(&mut services, &case).await.unwrap();
+    report_symptoms(&mut services, &patient_id, &case.symptoms).await.unwrap();
+    upload(&mut services, &case, &duplicate_id, &Progress::hidden()).await.unwrap();
+    let own = issuer.patient(HOSPITAL, &patient_id).unwrap();
+    let duplicates = issuer.patient(HOSPITAL, &duplicate_id).unwrap();
+    let hospitals = issuer.caller(HOSPITAL, "user/*.cruds").unwrap();
+    let has = |kinds: &[String], kind: &str| kinds.iter().any(|one| one == kind);
+
+    let before = exported(&ground, &own, &patient_id).await.unwrap();
+    assert!(has(&before, "Observation") && !has(&before, "ImagingStudy"), "{before:?}");
+    assert!(has(&exported(&ground, &duplicates, &duplicate_id).await.unwrap(), "ImagingStudy"));
+    let other = exported(&ground, &own, &duplicate_id).await.unwrap_err();
+    assert_eq!(other.code(), Code::PermissionDenied, "{other:?}");
+
+    let channel = client::channel(ground.endpoint("records").unwrap()).unwrap();
+    let mut records = RecordsServiceClient::with_interceptor(channel, hospitals.clone());
+    let request = MergePatientsRequest {
+        patient_id: patient_id.clone(),
+        revision: 1,
+        duplicate_patient_id: duplicate_id.clone(),
+        duplicate_revision: 1,
+    };
+    records.merge_patients(request).await.unwrap();
+
+    // Images that were uploaded under the old id are for the hospital to give out.
+    let after = exported(&ground, &own, &patient_id).await.unwrap();
+    assert_eq!(after, before);
+    let whole = exported(&ground, &hospitals, &patient_id).await.unwrap();
+    assert!(has(&whole, "ImagingStudy"), "{whole:?}");
+    for id in [&patient_id, &duplicate_id] {
+        let status = exported(&ground, &duplicates, id).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+    }
+    drop(servers);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,7 +52,6 @@ fn id() -> String {
 /// Code and reason of a refusal, and its words without the id that was asked for.
 fn refusal(status: &Status, asked: &str) -> (Code, String, String) {
     let info = status.get_details_error_info().unwrap();
-    assert!(info.metadata.values().all(|value| !value.contains(asked)), "{info:?}");
     (status.code(), info.reason, status.message().replace(asked, "ID"))
 }
 

@@ -20,6 +20,12 @@ use crate::{
     token::{TokenRules, Verifier},
 };
 
+/// Leeway, times of keys and names of claims that are not set.
+const LEEWAY_DEFAULT: Duration = Duration::from_secs(30);
+const REFRESH_DEFAULT: Duration = Duration::from_secs(300);
+const STALE_DEFAULT: Duration = Duration::from_secs(3_600);
+const HOSPITAL_CLAIM_DEFAULT: &str = "hospital_id";
+const PATIENT_CLAIM_DEFAULT: &str = "patient";
 /// Largest leeway: clocks that are further apart are broken.
 const LEEWAY_MAX: Duration = Duration::from_secs(300);
 /// Shortest age at which keys are read again.
@@ -169,9 +175,11 @@ fn token_settings(
     config: &AccessConfig,
     fetcher: Option<Arc<dyn FetchDocument>>,
 ) -> Result<Option<(TokenRules, KeySource)>, SetupError> {
+    if config.is_empty() {
+        return Ok(None);
+    }
     let missing = |missing| SetupError::Incomplete { missing };
     let source = match (&config.jwks_file, &config.jwks_url) {
-        (None, None) if config.issuer.is_none() && config.audience.is_none() => return Ok(None),
         (None, None) => return Err(missing("ACCESS_JWKS_FILE or ACCESS_JWKS_URL")),
         (Some(_), Some(_)) => return Err(SetupError::TwoSources),
         (Some(file), None) => KeySource::File(file.clone()),
@@ -182,32 +190,35 @@ fn token_settings(
     };
     let issuer = config.issuer.clone().ok_or_else(|| missing("ACCESS_ISSUER"))?;
     let audience = config.audience.clone().ok_or_else(|| missing("ACCESS_AUDIENCE"))?;
-    if config.leeway > LEEWAY_MAX {
+    let leeway = config.leeway.unwrap_or(LEEWAY_DEFAULT);
+    if leeway > LEEWAY_MAX {
         let range = "give 0 to 300 seconds";
         return Err(SetupError::Range { name: "ACCESS_LEEWAY_SECONDS", range });
     }
     let rules = TokenRules {
         issuer,
         audience,
-        leeway: config.leeway,
-        hospital_claim: config.hospital_claim.clone(),
-        patient_claim: config.patient_claim.clone(),
+        leeway,
+        hospital_claim: config.hospital_claim.clone().unwrap_or(HOSPITAL_CLAIM_DEFAULT.to_owned()),
+        patient_claim: config.patient_claim.clone().unwrap_or(PATIENT_CLAIM_DEFAULT.to_owned()),
     };
     Ok(Some((rules, source)))
 }
 
 fn key_times(config: &AccessConfig) -> Result<KeyTimes, SetupError> {
-    if !(REFRESH_MIN..=STALE_MAX).contains(&config.jwks_refresh) {
+    let refresh_after = config.jwks_refresh.unwrap_or(REFRESH_DEFAULT);
+    if !(REFRESH_MIN..=STALE_MAX).contains(&refresh_after) {
         let range = "give 10 to 86400 seconds";
         return Err(SetupError::Range { name: "ACCESS_JWKS_REFRESH_SECONDS", range });
     }
-    if !(config.jwks_refresh..=STALE_MAX).contains(&config.jwks_stale) {
+    let stale_max = config.jwks_stale.unwrap_or(STALE_DEFAULT);
+    if !(refresh_after..=STALE_MAX).contains(&stale_max) {
         let range = "give ACCESS_JWKS_REFRESH_SECONDS to 86400 seconds";
         return Err(SetupError::Range { name: "ACCESS_JWKS_STALE_SECONDS", range });
     }
     Ok(KeyTimes {
-        refresh_after: config.jwks_refresh,
-        stale_max: config.jwks_stale,
+        refresh_after,
+        stale_max,
         attempt_gap: ATTEMPT_GAP,
         fetch_timeout: FETCH_TIMEOUT,
     })
@@ -340,7 +351,13 @@ mod tests {
         const FILE: [&str; 2] = ["--access-jwks-file", "/nowhere/keys.json"];
         const URL: [&str; 2] = ["--access-jwks-url", "https://login.example/keys"];
         // (settings, what the error names)
-        let table: [(&[[&str; 2]], _); 9] = [
+        let table: [(&[[&str; 2]], _); 14] = [
+            // What only tunes means that an issuer was meant.
+            (&[["--access-leeway-seconds", "30"]], "ACCESS_JWKS_FILE or ACCESS_JWKS_URL"),
+            (&[["--access-jwks-refresh-seconds", "300"]], "ACCESS_JWKS_FILE or ACCESS_JWKS_URL"),
+            (&[["--access-jwks-stale-seconds", "9999"]], "ACCESS_JWKS_FILE or ACCESS_JWKS_URL"),
+            (&[["--access-hospital-claim", "site"]], "ACCESS_JWKS_FILE or ACCESS_JWKS_URL"),
+            (&[["--access-patient-claim", "patient"]], "ACCESS_JWKS_FILE or ACCESS_JWKS_URL"),
             (&[ISSUER], "ACCESS_JWKS_FILE or ACCESS_JWKS_URL"),
             (&[AUDIENCE], "ACCESS_JWKS_FILE or ACCESS_JWKS_URL"),
             (&[ISSUER, AUDIENCE], "ACCESS_JWKS_FILE or ACCESS_JWKS_URL"),

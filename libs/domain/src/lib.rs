@@ -1,8 +1,9 @@
-//! Vocabulary shared by every service: identifiers, physical units, image classes, brain regions
+//! Vocabulary shared by every service: identifiers, days, physical units, image classes, brain regions
 //! and error classes.
 //!
 //! No I/O, no protobuf, no database: this crate may be used by all others and uses none of them.
 
+mod calendar;
 mod contact;
 mod error;
 mod id;
@@ -12,6 +13,7 @@ mod sctid;
 mod spacing;
 mod tumour;
 
+pub use calendar::{DAY_AHEAD_MAX, latest_day};
 pub use contact::{
     CONTACT_CHARS, LANGUAGE_TAG_CHARS_MAX, is_email_address, is_language_tag, is_phone_number,
     not_of_a_name,

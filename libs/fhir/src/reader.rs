@@ -1,5 +1,6 @@
 //! Reading elements: each that is wrong is noted with its path, and reading goes on.
 
+use neurotriage_domain::latest_day;
 use serde_json::{Map, Value};
 use time::{Date, OffsetDateTime};
 
@@ -196,7 +197,7 @@ impl Reader {
     pub(crate) fn day(&mut self, node: &Node<'_>, name: &str, now: OffsetDateTime) -> Option<Date> {
         let text = self.code(node, name)?;
         match time_text::read_day(text) {
-            Some(day) if day <= time_text::latest_day(now) => Some(day),
+            Some(day) if day <= latest_day(now) => Some(day),
             Some(_) => {
                 self.refuse(node.below(name), "lies in the future; correct it");
                 None
@@ -221,9 +222,7 @@ impl Reader {
         let text = self.code(node, name)?;
         let day = time_text::read_day(text).or_else(|| time_text::first_day(text));
         let (at, is_future) = match day {
-            Some(day) => {
-                (Some(time_text::first_moment(day, now)), day > time_text::latest_day(now))
-            }
+            Some(day) => (Some(time_text::first_moment(day, now)), day > latest_day(now)),
             None => {
                 let at = time_text::read_time(text);
                 (at, at.is_some_and(|at| at > time_text::latest_time(now)))

@@ -1,5 +1,6 @@
 //! Days and times as FHIR writes them.
 
+use neurotriage_domain::DAY_AHEAD_MAX;
 use time::{
     Date, Duration, OffsetDateTime, Time, UtcOffset,
     format_description::{BorrowedFormatItem, well_known::Rfc3339},
@@ -8,16 +9,8 @@ use time::{
 
 const DAY: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
-/// How far the day of the easternmost zone is ahead of UTC.
-const DAY_AHEAD_MAX: Duration = Duration::hours(14);
-
 /// How far another clock may be ahead, as in the records.
 const CLOCK_AHEAD_MAX: Duration = Duration::minutes(5);
-
-/// Returns the latest day that it is anywhere.
-pub(crate) fn latest_day(now: OffsetDateTime) -> Date {
-    now.saturating_add(DAY_AHEAD_MAX).to_offset(UtcOffset::UTC).date()
-}
 
 /// Returns the latest time that a good clock may show.
 pub(crate) fn latest_time(now: OffsetDateTime) -> OffsetDateTime {
@@ -130,8 +123,6 @@ mod tests {
     #[test]
     fn a_day_that_has_begun_in_the_east_has_begun() {
         let now = datetime!(2026-11-26 10:00 UTC);
-        assert_eq!(latest_day(now), date!(2026 - 11 - 27));
-        assert_eq!(latest_day(now - Duration::SECOND), date!(2026 - 11 - 26));
         let tomorrow = first_moment(date!(2026 - 11 - 27), now);
         assert_eq!(tomorrow, datetime!(2026-11-26 10:00 UTC));
         assert_eq!(first_moment(date!(2026 - 11 - 26), now), datetime!(2026-11-26 0:00 UTC));

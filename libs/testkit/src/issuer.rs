@@ -83,12 +83,7 @@ impl Issuer {
             issuer: Some(ISSUER.to_owned()),
             audience: Some(AUDIENCE.to_owned()),
             jwks_file: Some(self.jwks_file()),
-            jwks_url: None,
-            leeway: Duration::from_secs(30),
-            jwks_refresh: Duration::from_secs(300),
-            jwks_stale: Duration::from_secs(3600),
-            hospital_claim: "hospital_id".to_owned(),
-            patient_claim: "patient".to_owned(),
+            ..AccessConfig::default()
         };
         // With an issuer the address does not matter.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use neurotriage_domain::{FieldViolation, PatientId, StudyId};
+use neurotriage_domain::{FieldViolation, PatientId, StudyId, latest_day};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -101,8 +101,8 @@ impl StudyLink {
             let right = format!("0 to {DESCRIPTION_CHARS_MAX} characters on one line");
             wrong.push(violation("description", right));
         }
-        let tomorrow = now.date().next_day().unwrap_or(Date::MAX);
-        if self.acquired_on.is_some_and(|date| date > tomorrow || date.year() < 1970) {
+        let ahead = |date: Date| date > latest_day(now);
+        if self.acquired_on.is_some_and(|date| ahead(date) || date.year() < 1970) {
             wrong.push(violation("acquired_on", "YYYY-MM-DD, not in the future, or empty"));
         }
         if wrong.is_empty() { Ok(self) } else { Err(wrong) }

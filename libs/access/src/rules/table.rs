@@ -19,14 +19,27 @@ pub(super) const SERVICES: &[ServiceRules<'static>] = &[
             ("GetPatient", Owner::Patient, &[may(Resource::Patient, Action::Read)]),
             ("ListPatients", Owner::Hospital, &[may(Resource::Patient, Action::Search)]),
             ("SearchPatients", Owner::Hospital, &[may(Resource::Patient, Action::Search)]),
-            ("UpdatePatient", Owner::Patient, &[may(Resource::Patient, Action::Update)]),
+            // An answer with the whole record is a reading of it.
+            (
+                "UpdatePatient",
+                Owner::Patient,
+                &[may(Resource::Patient, Action::Read), may(Resource::Patient, Action::Update)],
+            ),
             ("DeletePatient", Owner::Patient, &[may(Resource::Patient, Action::Delete)]),
-            ("UndeletePatient", Owner::Hospital, &[may(Resource::Patient, Action::Delete)]),
+            (
+                "UndeletePatient",
+                Owner::Hospital,
+                &[may(Resource::Patient, Action::Read), may(Resource::Patient, Action::Delete)],
+            ),
             ("ErasePatient", Owner::Hospital, &[may(Resource::Patient, Action::Delete)]),
             (
                 "MergePatients",
                 Owner::Hospital,
-                &[may(Resource::Patient, Action::Update), may(Resource::Patient, Action::Delete)],
+                &[
+                    may(Resource::Patient, Action::Read),
+                    may(Resource::Patient, Action::Update),
+                    may(Resource::Patient, Action::Delete),
+                ],
             ),
             (
                 "CreateSymptomReport",

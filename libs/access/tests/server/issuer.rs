@@ -1,6 +1,6 @@
 //! An issuer of tokens, and settings that trust it.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
@@ -50,24 +50,9 @@ impl Issuer {
             issuer: Some("https://login.example".to_owned()),
             audience: Some("neurotriage".to_owned()),
             jwks_file: Some(self.file()),
-            ..nothing()
+            ..AccessConfig::default()
         };
         Access::from_settings(&config, SocketAddr::from(([0, 0, 0, 0], 1)), None).await.unwrap()
-    }
-}
-
-/// Returns settings of which none is set.
-pub(crate) fn nothing() -> AccessConfig {
-    AccessConfig {
-        issuer: None,
-        audience: None,
-        jwks_file: None,
-        jwks_url: None,
-        leeway: Duration::from_secs(30),
-        jwks_refresh: Duration::from_secs(300),
-        jwks_stale: Duration::from_secs(3600),
-        hospital_claim: "hospital_id".to_owned(),
-        patient_claim: "patient".to_owned(),
     }
 }
 

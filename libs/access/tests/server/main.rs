@@ -14,8 +14,8 @@ use std::{
 };
 
 use http::{Request as HttpRequest, Response as HttpResponse};
-use issuer::{HOSPITAL, Issuer, PATIENT, claims, nothing, with};
-use neurotriage_access::{Access, SetupError};
+use issuer::{HOSPITAL, Issuer, PATIENT, claims, with};
+use neurotriage_access::{Access, AccessConfig, SetupError};
 use neurotriage_proto::{
     ingestion::v1::{
         DownloadVolumeRequest, GetStudyRequest, GetStudyResponse, ListStudiesRequest,
@@ -202,7 +202,7 @@ async fn what_one_service_asks_another_it_asks_for_its_caller() {
 #[tokio::test]
 async fn the_developer_needs_no_token_but_comes_directly() {
     let listen = SocketAddr::from(([127, 0, 0, 1], 1));
-    let access = Access::from_settings(&nothing(), listen, None).await.unwrap();
+    let access = Access::from_settings(&AccessConfig::default(), listen, None).await.unwrap();
     let services = Services::default();
     let address = services.clone().serve(access).await;
     let mut client = IngestionServiceClient::new(channel(address));
@@ -219,7 +219,7 @@ async fn the_developer_needs_no_token_but_comes_directly() {
     assert_eq!(services.handled(), 1);
 
     let open = SocketAddr::from(([0, 0, 0, 0], 1));
-    let error = Access::from_settings(&nothing(), open, None).await.unwrap_err();
+    let error = Access::from_settings(&AccessConfig::default(), open, None).await.unwrap_err();
     assert!(matches!(error, SetupError::Unprotected { listen } if listen == open));
 }
 

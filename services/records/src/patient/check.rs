@@ -1,10 +1,10 @@
 //! Limits of what is accepted about a patient.
 
 use neurotriage_domain::{
-    CONTACT_CHARS, FieldViolation, is_email_address, is_language_tag, is_phone_number,
+    CONTACT_CHARS, FieldViolation, is_email_address, is_language_tag, is_phone_number, latest_day,
     not_of_a_name,
 };
-use time::{Date, Duration, OffsetDateTime, macros::format_description};
+use time::{Date, OffsetDateTime, macros::format_description};
 
 use super::{
     Address, Consent, ContactPoint, ContactSystem, PatientChanges, PatientDetails, PatientDraft,
@@ -38,8 +38,6 @@ pub const LANGUAGES_MAX: usize = 4;
 const BIRTH_YEAR_MIN: i32 = 1880;
 /// What a birth date looks like.
 pub const BIRTH_DATE: &str = "YYYY-MM-DD, of 1880 or later and not in the future, or empty";
-/// It is tomorrow already where clocks are ahead of UTC.
-const AHEAD_MAX: Duration = Duration::days(1);
 
 impl PatientDetails {
     /// Returns the details if every field is right; `now` is the moment of the check.
@@ -283,7 +281,7 @@ fn languages(languages: &[String], wrong: &mut Wrong) {
 
 /// Returns whether somebody alive may have been born, or have decided, on that day; `now` is the moment of the check.
 pub fn is_in_a_life(date: Date, now: OffsetDateTime) -> bool {
-    date.year() >= BIRTH_YEAR_MIN && date <= now.date().saturating_add(AHEAD_MAX)
+    date.year() >= BIRTH_YEAR_MIN && date <= latest_day(now)
 }
 
 /// Returns the date that `text` says as `YYYY-MM-DD`; nothing if it is none.

@@ -152,8 +152,14 @@ async fn values_that_are_none_are_named_where_they_stand() -> anyhow::Result<()>
         (
             "finding",
             |r| {
-                let finding =
-                    Finding { side: 9, onset: 9, course: 9, severity: 9, ..r.findings[0].clone() };
+                let finding = Finding {
+                    side: 9,
+                    onset: 9,
+                    course: 9,
+                    severity: 9,
+                    origin: 9,
+                    ..r.findings[0].clone()
+                };
                 r.findings.push(Finding { code: "NT:other".to_owned(), ..finding });
             },
             &[
@@ -161,6 +167,7 @@ async fn values_that_are_none_are_named_where_they_stand() -> anyhow::Result<()>
                 "findings[1].onset",
                 "findings[1].course",
                 "findings[1].severity",
+                "findings[1].origin",
             ],
         ),
         (

@@ -36,6 +36,9 @@ const STUDY: &str = "0190aaaa-bbbb-7ccc-8ddd-eeeeffffaaaa";
 const TABLES: [&str; 6] =
     ["patient", "entry", "search_token", "change", "audit_head", "audit_entry"];
 
+const HISTORY: &str = "SELECT at_us, actor, action, resource_kind, purpose, trace_id, outcome, detail \
+    FROM audit_entry WHERE resource_id = $1 ORDER BY at_us";
+
 /// Some thousand patients of two hospitals, each with an entry, and one with many; and an audit of many hospitals.
 fn fill(backend: DbBackend) -> Vec<String> {
     let postgres = backend == DbBackend::Postgres;
@@ -244,6 +247,12 @@ async fn lists_and_searches_use_their_indexes() -> anyhow::Result<()> {
             let query = queries::changes(HOSPITAL, seen, patients, horizon, 200);
             check(case, &plan(&transaction, &query).await?, &pages, false);
         }
+
+        // As docs/audit.md asks who saw a patient.
+        let mut history = Statement::from_string(transaction.get_database_backend(), HISTORY);
+        history.values = Some(sea_orm::Values(vec![largest.into()]));
+        let plan = plan_of(&transaction, history).await?;
+        check("history", &plan, &["ix_audit_entry_resource_id_at_us"], false);
         transaction.rollback().await?;
         db.drop().await?;
     }

@@ -112,9 +112,11 @@ impl<S: StoryStore + DirectoryStore, L: LifecycleStore, U: StorySources> Exporte
         }
         let patient = self.sources.stored_patient(patient_id).await?;
         let patient_id = PatientId::from(patient.patient_id);
-        // What other services and this one keep of merged patients keeps their ids.
+        // What other services and this one keep of merged patients keeps their ids, which a token for one patient does
+        // not reach.
         let all: Vec<PatientId> = std::iter::once(patient_id)
             .chain(patient.merged.iter().copied().map(PatientId::from))
+            .filter(|one| call.check_patient(*one).is_ok())
             .collect();
         let mut story = Story {
             patient,

@@ -2,6 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use neurotriage_domain::FieldViolation;
 use neurotriage_fhir::bundle::BYTES_MAX;
 use neurotriage_proto::{
     CHUNK_BYTES_MAX,
@@ -222,17 +223,20 @@ fn may_change_hospitals(identity: &Identity) -> bool {
 }
 
 fn export_request(call: Call, request: &ExportPatientRequest) -> Result<ExportRequest, FhirError> {
-    let patient_id =
-        request.patient_id.parse().map_err(|_| FhirError::field("patient_id", "a UUID"))?;
-    let from = match &request.created_from {
-        None => None,
-        Some(at) => {
-            let nanos = i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos);
-            let from = OffsetDateTime::from_unix_timestamp_nanos(nanos);
-            Some(from.map_err(|_| FhirError::field("created_from", "a time of this calendar"))?)
-        }
+    let mut wrong = Vec::new();
+    let mut note = |field: &str, right: &str| {
+        wrong.push(FieldViolation { field: field.to_owned(), description: right.to_owned() });
     };
+    let patient_id = request.patient_id.parse().ok();
+    if patient_id.is_none() {
+        note("patient_id", "a UUID");
+    }
+    let from = request.created_from.as_ref().and_then(time_of);
+    if request.created_from.is_some() && from.is_none() {
+        note("created_from", "a time of the years 1 to 9999");
+    }
     let mut parts = if request.parts.is_empty() { Parts::ALL } else { Parts::NONE };
+    let mut are_known = true;
     for part in &request.parts {
         match pb::StoryPart::try_from(*part) {
             Ok(pb::StoryPart::Symptoms) => parts.symptoms = true,
@@ -240,12 +244,23 @@ fn export_request(call: Call, request: &ExportPatientRequest) -> Result<ExportRe
             Ok(pb::StoryPart::Imaging) => parts.imaging = true,
             Ok(pb::StoryPart::Assessments) => parts.assessments = true,
             Ok(pb::StoryPart::Referrals) => parts.referrals = true,
-            Ok(pb::StoryPart::Unspecified) | Err(_) => {
-                return Err(FhirError::field("parts", "parts of this version"));
-            }
+            Ok(pb::StoryPart::Unspecified) | Err(_) => are_known = false,
         }
     }
-    Ok(ExportRequest { call, patient_id, from, parts })
+    if !are_known {
+        note("parts", "parts of this version");
+    }
+    match patient_id {
+        Some(patient_id) if wrong.is_empty() => Ok(ExportRequest { call, patient_id, from, parts }),
+        _ => Err(FhirError::Invalid(wrong)),
+    }
+}
+
+fn time_of(at: &prost_types::Timestamp) -> Option<OffsetDateTime> {
+    let nanos = u32::try_from(at.nanos).ok()?;
+    let time = OffsetDateTime::from_unix_timestamp(at.seconds).ok()?;
+    let time = time.replace_nanosecond(nanos).ok()?;
+    (1..=9999).contains(&time.year()).then_some(time)
 }
 
 async fn receive(mut stream: Streaming<ImportBundleRequest>) -> Result<(bool, Vec<u8>), Status> {

@@ -104,6 +104,10 @@ fn read_finding(at: usize, finding: pb::Finding, wrong: &mut Violations) -> Find
             None
         }
     };
+    // Whatever it says, the caller coded it.
+    if pb::FindingOrigin::try_from(finding.origin).is_err() {
+        unknown("origin", "FindingOrigin");
+    }
     let present = finding.present.unwrap_or_else(|| {
         // A value left out must not pass for a denial.
         let right = "true or false: whether the finding is there";

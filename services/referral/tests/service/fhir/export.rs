@@ -19,6 +19,7 @@ use neurotriage_proto::{
 };
 use serde_json::Value;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::harness::{Harness, assert_refused, leave, outcomes};
@@ -320,6 +321,18 @@ async fn what_cannot_be_exported_is_refused() -> anyhow::Result<()> {
         let part = ExportPatientRequest { parts: vec![0], ..all(&case.patient_id) };
         let answer = harness.export(part).await;
         assert_refused(answer, Code::InvalidArgument, "INVALID_FIELDS", "no part");
+        let wrong = |nanos| ExportPatientRequest {
+            created_from: Some(prost_types::Timestamp { seconds: 1, nanos }),
+            parts: vec![0, 99],
+            ..all("banana")
+        };
+        for nanos in [-1, 1_000_000_000] {
+            let status = harness.export(wrong(nanos)).await.unwrap_err();
+            let details = status.get_details_bad_request().unwrap();
+            let fields: Vec<&str> =
+                details.field_violations.iter().map(|wrong| wrong.field.as_str()).collect();
+            assert_eq!(fields, ["patient_id", "created_from", "parts"], "{nanos}");
+        }
         let answer = harness.export(all(&id())).await;
         assert_refused(answer, Code::NotFound, "PATIENT_NOT_FOUND", "nobody");
         harness.world.patients_away.store(true, Ordering::SeqCst);
