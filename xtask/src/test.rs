@@ -31,12 +31,13 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     }
 
     if packages.is_empty() || packages.contains(&"neurotriage-tests") {
-        // The flows start the programs themselves. Built with the tests, what they are made of is compiled once: alone, it
-        // would have other features.
+        // The flows start the programs themselves.
         let mut programs = workspace.cargo();
-        programs
-            .args(["build", "--release", "--workspace", "--bins", "--tests"])
-            .envs(environment.clone());
+        programs.args(["build", "--release", "--workspace", "--bins"]).envs(environment.clone());
+        if packages.is_empty() {
+            // Beside the tests, which come next anyway, what both are made of is compiled once: alone it has other features.
+            programs.arg("--tests");
+        }
         process::run(&mut programs)?;
     }
 

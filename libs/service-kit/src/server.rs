@@ -59,7 +59,20 @@ pub fn serve(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Serving {
-    let ended = Box::pin(shutdown);
+    boxed(name, listener, routes, service_names, access, drain_timeout, Box::pin(shutdown))
+}
+
+/// Of one type whatever ends it, so that the server is compiled here.
+#[inline(never)]
+fn boxed(
+    name: &'static str,
+    listener: TcpListener,
+    routes: Routes,
+    service_names: &'static [&'static str],
+    access: Access,
+    drain_timeout: Duration,
+    ended: Shutdown,
+) -> Serving {
     Box::pin(serve_until(name, listener, routes, service_names, access, drain_timeout, ended))
 }
 

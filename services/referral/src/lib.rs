@@ -112,7 +112,18 @@ pub fn run(
     drain_timeout: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Serving {
-    Box::pin(serve(listener, dependencies, drain_timeout, Box::pin(shutdown)))
+    boxed(listener, dependencies, drain_timeout, Box::pin(shutdown))
+}
+
+/// Of one type whatever ends it, so that the service is compiled here and not again by whoever runs it.
+#[inline(never)]
+fn boxed(
+    listener: TcpListener,
+    dependencies: Dependencies,
+    drain_timeout: Duration,
+    shutdown: Shutdown,
+) -> Serving {
+    Box::pin(serve(listener, dependencies, drain_timeout, shutdown))
 }
 
 async fn serve(
