@@ -393,6 +393,20 @@ impl<S: RecordsStore> RecordsService for RecordsGrpc<S> {
         Ok(Response::new(pb::DeleteEntryResponse { revision }))
     }
 
+    #[tracing::instrument(skip_all, fields(entry_id))]
+    async fn erase_entry(
+        &self,
+        request: Request<pb::EraseEntryRequest>,
+    ) -> Result<Response<pb::EraseEntryResponse>, Status> {
+        let (call, request) = open(request)?;
+        let entry_id = convert::uuid("entry_id", &request.entry_id).map_err(refuse)?;
+        Span::current().record("entry_id", display(entry_id));
+        let store = self.records.store();
+        let revision =
+            store.erase_entry(&call, entry_id, request.revision).await.map_err(refuse)?;
+        Ok(Response::new(pb::EraseEntryResponse { revision }))
+    }
+
     #[tracing::instrument(skip_all)]
     async fn batch_create(
         &self,

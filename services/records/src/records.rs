@@ -254,6 +254,18 @@ pub trait RecordsStore: Clone + Send + Sync + 'static {
         revision: u64,
     ) -> impl Future<Output = Result<u64, RecordsError>> + Send;
 
+    /// Removes the content of an entry, deleted or not, if the call may touch its patient; returns the revision after.
+    /// One that is erased stays as it is.
+    ///
+    /// # Errors
+    /// [`RecordsError::EntryNotFound`], [`RecordsError::Stale`], [`RecordsError::Call`].
+    fn erase_entry(
+        &self,
+        call: &Call,
+        entry_id: Uuid,
+        revision: u64,
+    ) -> impl Future<Output = Result<u64, RecordsError>> + Send;
+
     /// Notes in the audit that the call may not touch the patient. Returns `error`, or why it could not be noted.
     fn deny(
         &self,

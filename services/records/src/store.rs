@@ -225,6 +225,15 @@ impl RecordsStore for SqlRecordsStore {
         in_time("delete entry", entries::delete(self, call, entry_id, revision)).await
     }
 
+    async fn erase_entry(
+        &self,
+        call: &Call,
+        entry_id: Uuid,
+        revision: u64,
+    ) -> Result<u64, RecordsError> {
+        in_time("erase entry", entries::erase(self, call, entry_id, revision)).await
+    }
+
     async fn deny(
         &self,
         call: &Call,

@@ -20,12 +20,12 @@ use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
     Address, BatchCreateRequest, Consent, ConsentScope, ContactPerson, ContactPoint, ContactSystem,
     Coordinates, CreateNoteRequest, CreatePatientRequest, CreateSymptomReportRequest,
-    DeleteEntryRequest, DeletePatientRequest, ErasePatientRequest, Finding, GetNoteRequest,
-    GetPatientRequest, GetPatientResponse, GetStudyLinkRequest, GetSymptomReportRequest,
-    LinkStudyRequest, ListNotesRequest, ListPatientsRequest, ListStudyLinksRequest,
-    ListSymptomReportsRequest, MedicalRecordNumber, MergePatientsRequest, Patient,
-    SearchPatientsRequest, UndeletePatientRequest, UpdatePatientRequest, WatchChangesRequest,
-    batch_create_request::Create, batch_create_result::Outcome,
+    DeleteEntryRequest, DeletePatientRequest, EraseEntryRequest, ErasePatientRequest, Finding,
+    GetNoteRequest, GetPatientRequest, GetPatientResponse, GetStudyLinkRequest,
+    GetSymptomReportRequest, LinkStudyRequest, ListNotesRequest, ListPatientsRequest,
+    ListStudyLinksRequest, ListSymptomReportsRequest, MedicalRecordNumber, MergePatientsRequest,
+    Patient, SearchPatientsRequest, UndeletePatientRequest, UpdatePatientRequest,
+    WatchChangesRequest, batch_create_request::Create, batch_create_result::Outcome,
     records_service_client::RecordsServiceClient,
 };
 use neurotriage_sealing::Keyring;
@@ -269,6 +269,7 @@ async fn call_rightly(harness: &mut Harness, marks: &mut Marks) -> Result<String
     let kept = harness.get(&id).await?;
     let merged = harness.merge(&kept, &made[1]).await?;
     harness.delete_entry(&note.note_id, 1).await?;
+    harness.erase_entry(&note.note_id, 2).await?;
     let revision = harness.delete(&id, merged.revision).await?;
     harness.undelete(&id, revision).await?;
     let create = Create::SymptomReport(marks.report(&id));
@@ -382,6 +383,8 @@ async fn call_wrongly(
     refusals.add("list notes", client.list_notes(request).await);
     let request = DeleteEntryRequest { entry_id: name(marks), revision: 1 };
     refusals.add("delete entry", client.delete_entry(request).await);
+    let request = EraseEntryRequest { entry_id: name(marks), revision: 1 };
+    refusals.add("erase entry", client.erase_entry(request).await);
     let request = WatchChangesRequest { resume_token: name(marks), ..Default::default() };
     refusals.add("watch", client.watch_changes(request).await);
     let request = WatchChangesRequest { patient_id: name(marks), ..Default::default() };

@@ -5,13 +5,14 @@ use neurotriage_proto::records::v1::{
     ContactPoint, ContactSystem, Coordinates, CreateNoteRequest, CreateNoteResponse,
     CreatePatientRequest, CreatePatientResponse, CreateSymptomReportRequest,
     CreateSymptomReportResponse, DeleteEntryRequest, DeleteEntryResponse, DeletePatientRequest,
-    DeletePatientResponse, ErasePatientRequest, ErasePatientResponse, Finding, GetNoteRequest,
-    GetNoteResponse, GetPatientRequest, GetPatientResponse, GetStudyLinkRequest,
-    GetStudyLinkResponse, GetSymptomReportRequest, GetSymptomReportResponse, LinkStudyRequest,
-    LinkStudyResponse, ListNotesRequest, ListNotesResponse, ListPatientsRequest,
-    ListPatientsResponse, ListStudyLinksRequest, ListStudyLinksResponse, ListSymptomReportsRequest,
-    ListSymptomReportsResponse, MedicalRecordNumber, MergePatientsRequest, MergePatientsResponse,
-    Patient, SearchPatientsRequest, SearchPatientsResponse, SymptomReport, UndeletePatientRequest,
+    DeletePatientResponse, EraseEntryRequest, EraseEntryResponse, ErasePatientRequest,
+    ErasePatientResponse, Finding, GetNoteRequest, GetNoteResponse, GetPatientRequest,
+    GetPatientResponse, GetStudyLinkRequest, GetStudyLinkResponse, GetSymptomReportRequest,
+    GetSymptomReportResponse, LinkStudyRequest, LinkStudyResponse, ListNotesRequest,
+    ListNotesResponse, ListPatientsRequest, ListPatientsResponse, ListStudyLinksRequest,
+    ListStudyLinksResponse, ListSymptomReportsRequest, ListSymptomReportsResponse,
+    MedicalRecordNumber, MergePatientsRequest, MergePatientsResponse, Patient,
+    SearchPatientsRequest, SearchPatientsResponse, SymptomReport, UndeletePatientRequest,
     UndeletePatientResponse, UpdatePatientRequest, UpdatePatientResponse, WatchChangesRequest,
     WatchChangesResponse, batch_create_request::Create, batch_create_result::Outcome,
 };
@@ -152,8 +153,10 @@ pub(crate) async fn call_rightly(drive: &mut Drive, (patient, report): (&Patient
     calls.right::<_, GetNoteResponse>(&rpc("GetNote"), request).await;
     let request = ListNotesRequest { patient_id: patient_id(), ..Default::default() };
     calls.right::<_, ListNotesResponse>(&rpc("ListNotes"), request).await;
-    let request = DeleteEntryRequest { entry_id: note_id, revision: 1 };
+    let request = DeleteEntryRequest { entry_id: note_id.clone(), revision: 1 };
     calls.right::<_, DeleteEntryResponse>(&rpc("DeleteEntry"), request).await;
+    let request = EraseEntryRequest { entry_id: note_id, revision: 2 };
+    calls.right::<_, EraseEntryResponse>(&rpc("EraseEntry"), request).await;
     let request = WatchChangesRequest { from_beginning: true, ..Default::default() };
     let watched = calls.answers(&rpc("WatchChanges"), vec![request], 2).await;
     assert!(watched.iter().any(|one: &WatchChangesResponse| one.change.is_some()));

@@ -65,6 +65,15 @@ pub(super) const SERVICES: &[ServiceRules<'static>] = &[
                 ],
             ),
             (
+                "EraseEntry",
+                Owner::Hospital,
+                &[
+                    may(Resource::SymptomReport, Action::Delete),
+                    may(Resource::Study, Action::Delete),
+                    may(Resource::Note, Action::Delete),
+                ],
+            ),
+            (
                 "BatchCreate",
                 Owner::Hospital,
                 &[

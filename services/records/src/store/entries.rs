@@ -7,6 +7,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _,
     QueryTrait as _, sea_query::LockType,
 };
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
@@ -214,14 +215,34 @@ pub(super) async fn delete(
     entry_id: Uuid,
     revision: u64,
 ) -> Result<u64, RecordsError> {
-    let action = Action::Delete;
+    remove(store, call, Action::Delete, (entry_id, revision)).await
+}
+
+/// Removes the content of what is there, what was deleted, and what belongs to a patient who was.
+pub(super) async fn erase(
+    store: &SqlRecordsStore,
+    call: &Call,
+    entry_id: Uuid,
+    revision: u64,
+) -> Result<u64, RecordsError> {
+    remove(store, call, Action::Erase, (entry_id, revision)).await
+}
+
+/// Hides an entry, or removes its content where `action` is to erase.
+async fn remove(
+    store: &SqlRecordsStore,
+    call: &Call,
+    action: Action,
+    (entry_id, revision): (Uuid, u64),
+) -> Result<u64, RecordsError> {
+    let erases = action == Action::Erase;
     let mut unit = Unit::begin(store, call).await?;
     let row = find(&unit, entry_id, true).await?;
     if let Some(Err(error)) = row.as_ref().map(|row| call.check_patient(row.patient_id.into())) {
         return Err(unit.refuse(action, "entry", Some(entry_id), error.into()).await);
     }
     let found = match row {
-        Some(row) if is_there(&unit, &row).await? => {
+        Some(row) if erases || is_there(&unit, &row).await? => {
             EntryKind::parse(&row.kind).map(|kind| (row, kind))
         }
         Some(_) | None => None,
@@ -231,17 +252,24 @@ pub(super) async fn delete(
         return Err(unit.refuse(action, "entry", Some(entry_id), error).await);
     };
     let current = row.revision.unsigned_abs();
+    if row.erased_at.is_some() {
+        unit.note(action, kind.as_str(), Some(entry_id), Detail::none().reason("REPEATED"))?;
+        unit.commit("commit audit of repeated erasure", row.patient_id).await?;
+        return Ok(current);
+    }
     if current != revision {
         let error = RecordsError::Stale { revision: current };
         return Err(unit.refuse(action, kind.as_str(), Some(entry_id), error).await);
     }
     let at = now().max(row.updated_at);
     let next = row.revision + 1;
-    let columns = entry_row::ActiveModel {
-        revision: Set(next),
-        updated_at: Set(at),
-        deleted_at: Set(Some(at)),
-        ..Default::default()
+    let columns =
+        entry_row::ActiveModel { revision: Set(next), updated_at: Set(at), ..Default::default() };
+    let (columns, change) = if erases {
+        (erased(columns, at), ChangeAction::Erased)
+    } else {
+        let columns = entry_row::ActiveModel { deleted_at: Set(Some(at)), ..columns };
+        (columns, ChangeAction::Deleted)
     };
     entry_row::Entity::update_many()
         .set(columns)
@@ -253,11 +281,24 @@ pub(super) async fn delete(
     tokens::delete(&unit, (entry_id, row.patient_id)).await?;
     let patient_id = row.patient_id.into();
     let record = (RecordKind::Entry(kind), entry_id);
-    unit.changed(record, patient_id, ChangeAction::Deleted, next, at).await?;
+    unit.changed(record, patient_id, change, next, at).await?;
     let next = next.unsigned_abs();
     unit.note(action, kind.as_str(), Some(entry_id), Detail::none().revision(next))?;
-    unit.commit("commit deletion", row.patient_id).await?;
+    unit.commit("commit removal", row.patient_id).await?;
     Ok(next)
+}
+
+/// Returns the columns with those of an entry whose content is gone.
+pub(super) fn erased(
+    columns: entry_row::ActiveModel,
+    at: OffsetDateTime,
+) -> entry_row::ActiveModel {
+    entry_row::ActiveModel {
+        erased_at: Set(Some(at)),
+        request_mac: Set(None),
+        content: Set(None),
+        ..columns
+    }
 }
 
 async fn find(

@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    SqlRecordsStore, entry_row, failed, patient_row,
+    SqlRecordsStore, entries, entry_row, failed, patient_row,
     patients::{self, KIND, Lock},
     search_token_row, tokens,
     unit::Unit,
@@ -235,13 +235,8 @@ pub(super) async fn erase(
         let remains = row.patient_id.into();
         unit.changed(record, remains, ChangeAction::Erased, next, at).await?;
     }
-    let columns = entry_row::ActiveModel {
-        updated_at: Set(at),
-        erased_at: Set(Some(at)),
-        request_mac: Set(None),
-        content: Set(None),
-        ..Default::default()
-    };
+    let columns = entry_row::ActiveModel { updated_at: Set(at), ..Default::default() };
+    let columns = entries::erased(columns, at);
     let entries = entry_row::Entity::update_many()
         .set(columns)
         .filter(entry_row::Column::HospitalId.eq(hospital))

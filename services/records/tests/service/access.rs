@@ -3,12 +3,12 @@
 use neurotriage_migrations::records::Migrator;
 use neurotriage_proto::records::v1::{
     BatchCreateRequest, CreateNoteRequest, CreatePatientRequest, CreateSymptomReportRequest,
-    DeleteEntryRequest, DeletePatientRequest, ErasePatientRequest, GetNoteRequest,
-    GetPatientRequest, GetStudyLinkRequest, GetSymptomReportRequest, LinkStudyRequest,
-    ListNotesRequest, ListPatientsRequest, ListStudyLinksRequest, ListSymptomReportsRequest,
-    MergePatientsRequest, Patient, SearchPatientsRequest, UndeletePatientRequest,
-    UpdatePatientRequest, WatchChangesRequest, batch_create_request::Create,
-    batch_create_result::Outcome,
+    DeleteEntryRequest, DeletePatientRequest, EraseEntryRequest, ErasePatientRequest,
+    GetNoteRequest, GetPatientRequest, GetStudyLinkRequest, GetSymptomReportRequest,
+    LinkStudyRequest, ListNotesRequest, ListPatientsRequest, ListStudyLinksRequest,
+    ListSymptomReportsRequest, MergePatientsRequest, Patient, SearchPatientsRequest,
+    UndeletePatientRequest, UpdatePatientRequest, WatchChangesRequest,
+    batch_create_request::Create, batch_create_result::Outcome,
 };
 use neurotriage_testkit::{TestDb, databases, issuer::Issuer};
 use prost_types::FieldMask;
@@ -139,6 +139,10 @@ async fn hospitals_never_see_each_other() -> anyhow::Result<()> {
         for patient_id in [id.clone(), deleted.patient_id] {
             let request = ErasePatientRequest { patient_id, revision: 1 };
             assert_eq!(ended(south.erase_patient(request).await).1, "PATIENT_NOT_FOUND");
+        }
+        for entry_id in [&north.report_id, &north.note_id, &north.link_id] {
+            let request = EraseEntryRequest { entry_id: entry_id.clone(), revision: 1 };
+            assert_eq!(ended(south.erase_entry(request).await).1, "ENTRY_NOT_FOUND");
         }
         // The same number and the same request are another patient there.
         let request = CreatePatientRequest { request_id: request_id(), patient: Some(patient(1)) };
@@ -292,6 +296,7 @@ async fn a_token_for_one_patient_keeps_to_them() -> anyhow::Result<()> {
                     })
                     .await,
             ),
+            ended(client.erase_entry(EraseEntryRequest::default()).await),
             ended(client.batch_create(tokio_stream::empty()).await),
             ended(client.watch_changes(WatchChangesRequest::default()).await),
         ];

@@ -218,6 +218,14 @@ async fn every_call_on_entries_is_noted() -> anyhow::Result<()> {
         assert_eq!(seen.news(&store).await?, ["delete note done revision=2"]);
         harness.delete_entry(&note.note_id, 2).await.unwrap_err();
         assert_eq!(seen.news(&store).await?, ["delete entry failed reason=ENTRY_NOT_FOUND"]);
+        harness.erase_entry(&note.note_id, 1).await.unwrap_err();
+        assert_eq!(seen.news(&store).await?, ["erase note failed reason=REVISION_STALE"]);
+        harness.erase_entry(&note.note_id, 2).await?;
+        assert_eq!(seen.news(&store).await?, ["erase note done revision=3"]);
+        harness.erase_entry(&note.note_id, 2).await?;
+        assert_eq!(seen.news(&store).await?, ["erase note done reason=REPEATED"]);
+        harness.erase_entry(&id, 1).await.unwrap_err();
+        assert_eq!(seen.news(&store).await?, ["erase entry failed reason=ENTRY_NOT_FOUND"]);
 
         harness.client.watch_changes(WatchChangesRequest::default()).await?;
         assert_eq!(seen.news(&store).await?, ["search change done "]);

@@ -416,6 +416,65 @@ async fn a_deleted_entry_is_neither_shown_nor_found() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn an_entry_is_erased_by_itself() -> anyhow::Result<()> {
+    for db in databases::<Migrator>().await? {
+        let mut harness = start(db).await?;
+        let kept = harness.create(patient(1)).await?;
+        let id = kept.patient_id.clone();
+        let request_id = Uuid::now_v7().to_string();
+        let report = harness.report_as(&request_id, &id, "seizure").await?;
+        let report_id = report.symptom_report_id;
+        let (stays, note) = (harness.report(&id, "headache").await?, harness.note(&id, "x").await?);
+        let link = harness.link(&id, STUDY).await?;
+
+        let nobody = harness.erase_entry(&Uuid::now_v7().to_string(), 1).await;
+        assert_eq!(refusal(nobody), (Code::NotFound, "ENTRY_NOT_FOUND".to_owned()));
+        assert_eq!(fields(&harness.erase_entry("", 1).await.unwrap_err()), ["entry_id"]);
+        let status = harness.erase_entry(&report_id, 2).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status)), (Code::Aborted, "REVISION_STALE".to_owned()));
+        assert_eq!(metadata(&status, "revision"), "1");
+
+        // One that is there, one that was deleted, and one whose patient was.
+        assert_eq!(harness.erase_entry(&report_id, 1).await?, 2);
+        assert_eq!(harness.delete_entry(&note.note_id, 1).await?, 2);
+        assert_eq!(harness.erase_entry(&note.note_id, 2).await?, 3);
+        let revision = harness.delete(&id, kept.revision).await?;
+        assert_eq!(harness.erase_entry(&link.study_link_id, 1).await?, 2);
+        harness.undelete(&id, revision).await?;
+        for (entry_id, revision) in [(&report_id, 2), (&note.note_id, 3), (&link.study_link_id, 2)]
+        {
+            for named in [0, revision, 99] {
+                assert_eq!(harness.erase_entry(entry_id, named).await?, revision);
+            }
+            assert_eq!(
+                refusal(harness.delete_entry(entry_id, revision).await).1,
+                "ENTRY_NOT_FOUND"
+            );
+        }
+        for row in entry_row::Entity::find().all(harness.store()).await? {
+            let erased = row.entry_id.to_string() != stays.symptom_report_id;
+            assert_eq!(row.content.is_none() && row.request_mac.is_none(), erased);
+            assert_eq!(row.erased_at.is_some(), erased);
+        }
+        let tokens = search_token_row::Entity::find().all(harness.store()).await?;
+        let gone = |row: &search_token_row::Model| {
+            [&report_id, &link.study_link_id].contains(&&row.record_id.to_string())
+        };
+        assert!(!tokens.iter().any(gone), "{tokens:?}");
+
+        assert_eq!(harness.reports(&id).await?, [stays]);
+        assert!(harness.notes(&id).await?.is_empty());
+        let again = harness.report_as(&request_id, &id, "seizure").await;
+        assert_eq!(refusal(again), (Code::FailedPrecondition, "DELETED_SINCE".to_owned()));
+        // The study may be linked again: to whom it is of.
+        let other = harness.create(patient(2)).await?.patient_id;
+        harness.link(&other, STUDY).await?;
+        harness.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_study_is_linked_once() -> anyhow::Result<()> {
     for db in databases::<Migrator>().await? {
         let mut harness = start(db).await?;

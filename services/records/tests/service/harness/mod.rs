@@ -7,10 +7,11 @@ use std::{net::SocketAddr, time::Duration};
 use neurotriage_proto::records::v1::{
     Address, Consent, ConsentScope, ContactPerson, ContactPoint, ContactSystem, Coordinates,
     CreateNoteRequest, CreatePatientRequest, CreateSymptomReportRequest, DeleteEntryRequest,
-    DeletePatientRequest, ErasePatientRequest, GetPatientRequest, Handedness, LinkStudyRequest,
-    ListNotesRequest, ListSymptomReportsRequest, MedicalRecordNumber, MergePatientsRequest, Note,
-    Patient, Relationship, SearchPatientsRequest, Sex, StudyLink, SymptomReport,
-    UndeletePatientRequest, UpdatePatientRequest, records_service_client::RecordsServiceClient,
+    DeletePatientRequest, EraseEntryRequest, ErasePatientRequest, GetPatientRequest, Handedness,
+    LinkStudyRequest, ListNotesRequest, ListSymptomReportsRequest, MedicalRecordNumber,
+    MergePatientsRequest, Note, Patient, Relationship, SearchPatientsRequest, Sex, StudyLink,
+    SymptomReport, UndeletePatientRequest, UpdatePatientRequest,
+    records_service_client::RecordsServiceClient,
 };
 use neurotriage_records::{Dependencies, change::WatchersMax, grpc::BATCH_IDLE_MAX_DEFAULT};
 use neurotriage_sealing::Keyring;
@@ -252,6 +253,15 @@ impl Harness {
     ) -> Result<u64, Status> {
         let request = DeleteEntryRequest { entry_id: entry_id.to_owned(), revision };
         Ok(self.client.delete_entry(request).await?.into_inner().revision)
+    }
+
+    pub(crate) async fn erase_entry(
+        &mut self,
+        entry_id: &str,
+        revision: u64,
+    ) -> Result<u64, Status> {
+        let request = EraseEntryRequest { entry_id: entry_id.to_owned(), revision };
+        Ok(self.client.erase_entry(request).await?.into_inner().revision)
     }
 
     pub(crate) async fn create(&mut self, patient: Patient) -> Result<Patient, Status> {

@@ -297,6 +297,13 @@ impl RecordsService for Neighbours {
         Err(unused())
     }
 
+    async fn erase_entry(
+        &self,
+        _: Request<records::EraseEntryRequest>,
+    ) -> Result<Response<records::EraseEntryResponse>, Status> {
+        Err(unused())
+    }
+
     async fn batch_create(
         &self,
         request: Request<Streaming<BatchCreateRequest>>,
